@@ -1,0 +1,39 @@
+# billcycle: `make demo` shows it, `make test` tests it. Neither needs anything
+# but Go; PostgreSQL is installed if it is missing (setup.sh).
+
+# Nothing in the house needs a C compiler, and a fresh machine has none.
+export CGO_ENABLED = 0
+export PATH := $(PATH):/usr/local/go/bin
+
+# Go stamps the commit into the program, but git refuses to read a checkout
+# that belongs to someone else; then there is no stamp.
+VCS = $(shell git rev-parse --git-dir >/dev/null 2>&1 && echo auto || echo false)
+
+.PHONY: help setup build test demo bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
+
+setup: ## install PostgreSQL from the system's packages if it is missing
+	@./setup.sh
+
+build: setup ## bin/billcycle
+	go build -trimpath -buildvcs=$(VCS) -o bin/billcycle ./cmd/billcycle
+
+test: setup ## gofmt, go vet and all tests, on a throwaway PostgreSQL
+	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) || exit 1; \
+	if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):" $$unformatted; exit 1; fi
+	go vet ./...
+	go run ./postgres/throwaway go test ./...
+
+demo: build ## a synthetic biller lived through night by night, into demo-out/
+	rm -rf demo-out
+	bin/billcycle demo --out demo-out
+	@echo
+	@echo "Look into demo-out/: the members' statements (PDF), the bank's files, what every night did."
+
+bench: build ## size this machine: every stage of a night beside its floor
+	bin/billcycle bench
+
+clean: ## remove what the other targets made
+	rm -rf bin demo-out

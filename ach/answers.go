@@ -1,0 +1,312 @@
+package ach
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// ErrRefused says that a file was refused whole; nothing has changed.
+var ErrRefused = errors.New("the file is refused whole, nothing was changed")
+
+// Ingested is what a file of the bank came to.
+type Ingested struct {
+	Duplicate   bool      `json:"duplicate"`   // the same bytes were taken in before
+	Returns     int       `json:"returns"`     // in the file; dishonored and contested ones are not counted
+	Corrections int       `json:"corrections"` // in the file
+	Applied     int       `json:"applied"`     // returns and corrections that changed something
+	Repeated    int       `json:"repeated"`    // were known already
+	Unmatched   int       `json:"unmatched"`   // belong to no debit of ours, so nothing changed
+	Review      int       `json:"review"`      // need a person for another reason
+	Problems    []Problem `json:"problems"`    // why it was refused
+}
+
+// The outcomes of an answer.
+const (
+	outcomeApplied   = "applied"
+	outcomeUnmatched = "unmatched"
+	outcomeDuplicate = "duplicate" // the debit was returned, the method corrected before
+	outcomeReview    = "review"    // matched, but for a person to decide
+)
+
+// answer is a return or a correction of the file.
+type answer struct {
+	line       int
+	note       *Notification // a correction; else a return
+	back       *Return
+	known      bool // a plain return or correction: to be applied, not only shown to a person
+	kind, code string
+	original   Trace
+	individual string
+	cents      ledger.Cents
+
+	sent    *ourDebit // the debit it is about, nil if unmatched
+	outcome string
+	detail  string
+}
+
+// ourDebit is a debit of ours as the bank may answer it.
+type ourDebit struct {
+	account  int64
+	receipt  int32
+	mrn      string
+	cents    ledger.Cents
+	state    string
+	released bool
+	methodID int64
+}
+
+// account returns the account that the answer is about, 0 for the house.
+func (a *answer) account() int64 {
+	if a.sent == nil {
+		return 0
+	}
+	return a.sent.account
+}
+
+// Ingest takes in a file of returns and notifications of change, dated the
+// office's Day, in one transaction. Each answer is matched by the original
+// trace, and must agree with that debit in individual ID and amount: what does
+// not is never given to the nearest debit, but put before a person. A file with
+// problems is refused whole (ErrRefused, with Problems); the same file a second
+// time changes nothing (Duplicate), and neither does the same return in
+// another file.
+func (o Office) Ingest(ctx context.Context, name string, r io.Reader) (Ingested, error) {
+	in := Ingested{Problems: []Problem{}}
+	content, err := io.ReadAll(r)
+	if err != nil {
+		return in, fmt.Errorf("ACH file %s: %w", name, err)
+	}
+	read, problems, err := ReadReturns(bytes.NewReader(content))
+	if err != nil {
+		return in, fmt.Errorf("ACH file %s: %w", name, err)
+	}
+	answers := inOrder(&read)
+	if read.Forward > 0 && len(answers) == 0 {
+		problems = append(problems, Problem{Record: "file", Found: fmt.Sprintf("%d entries", read.Forward), Problem: "a file of entries, not of returns or corrections; is it one of our own?"})
+	}
+	if len(problems) > 0 {
+		in.Problems = problems
+		return in, fmt.Errorf("ACH file %s: %w", name, ErrRefused)
+	}
+	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+		hash := sha256.Sum256(content)
+		fresh, err := o.firstTime(ctx, tx, hash[:], name, answers)
+		if err != nil || !fresh {
+			in.Duplicate = !fresh
+			return err
+		}
+		if err := o.apply(ctx, tx, answers); err != nil {
+			return err
+		}
+		if read.Forward > 0 {
+			if err := o.ask(ctx, tx, 0, "forward_entries", name, fmt.Sprintf("%d entries beside the answers are neither returns nor corrections and were left alone", read.Forward)); err != nil {
+				return err
+			}
+		}
+		in.count(answers)
+		return o.keep(ctx, tx, hash[:], answers)
+	})
+	if err != nil {
+		return Ingested{Problems: []Problem{}}, fmt.Errorf("ACH file %s: %w", name, err)
+	}
+	return in, nil
+}
+
+// inOrder lists the answers as they stand in the file.
+func inOrder(read *Answers) (list []*answer) {
+	add := func(returns []Return, known bool) {
+		for i := range returns {
+			r := &returns[i]
+			list = append(list, &answer{line: r.Line, back: r, known: known, kind: "return", code: r.Code, original: r.Original, individual: r.IndividualID, cents: r.Cents})
+		}
+	}
+	add(read.Returns, true)
+	add(read.Dishonored, false)
+	add(read.Contested, false)
+	for n, notes := range [][]Notification{read.Corrections, read.Refused} {
+		for i := range notes {
+			c := &notes[i]
+			list = append(list, &answer{line: c.Line, note: c, known: n == 0, kind: "correction", code: c.Code, original: c.Original, individual: c.IndividualID})
+		}
+	}
+	slices.SortFunc(list, func(a, b *answer) int { return cmp.Compare(a.line, b.line) })
+	return list
+}
+
+// firstTime notes the file and says whether it is a new one. Who ingests the
+// same file meanwhile waits here.
+func (o Office) firstTime(ctx context.Context, tx pgx.Tx, hash []byte, name string, answers []*answer) (bool, error) {
+	var cents ledger.Cents
+	for _, a := range answers {
+		cents += a.cents
+	}
+	tag, err := tx.Exec(ctx, `insert into feed_file (sha256, feed, name, taken_on, rows, accepted, cents) values ($1, 'ach', $2, $3, $4, $4, $5) on conflict do nothing`,
+		hash, name, o.Day, len(answers), int64(cents))
+	return tag.RowsAffected() == 1, err
+}
+
+// apply matches and applies the answers in the order of the file.
+func (o Office) apply(ctx context.Context, tx pgx.Tx, answers []*answer) error {
+	accounts, err := o.match(ctx, tx, answers)
+	if err != nil {
+		return err
+	}
+	b, err := billing.Load(ctx, tx, billing.Whole, accounts...)
+	if err != nil {
+		return err
+	}
+	for _, a := range answers {
+		switch {
+		case a.outcome == outcomeUnmatched:
+			err = o.ask(ctx, tx, 0, "unmatched_"+a.kind, a.original.String()+" "+a.code, a.detail)
+		case a.back != nil && a.known:
+			err = o.returned(ctx, tx, b.Account(a.account()), a)
+		case a.back != nil:
+			code, _ := ReturnCode(a.code)
+			a.detail = fmt.Sprintf("%s: %s; no money was moved, talk to the bank", a.code, code.Words)
+			err = o.review(ctx, tx, a, string(code.Kind), a.original.String()+" "+a.code)
+		case a.known:
+			err = o.corrected(ctx, tx, a)
+		default:
+			words, _ := ChangeCode(a.code)
+			a.detail = fmt.Sprintf("%s: %s", a.code, words)
+			err = o.review(ctx, tx, a, "correction_"+a.code, a.original.String())
+		}
+		if err != nil {
+			return fmt.Errorf("line %d: %w", a.line, err)
+		}
+	}
+	return b.Save(ctx)
+}
+
+// match finds the debit that each answer is about, and returns the accounts.
+// Of debits with one trace it is the newest that left the house, no older than
+// traces are kept apart.
+func (o Office) match(ctx context.Context, tx pgx.Tx, answers []*answer) (accounts []int64, err error) {
+	traces := make([]int64, len(answers))
+	for i, a := range answers {
+		traces[i] = int64(a.original)
+	}
+	rows, err := tx.Query(ctx, `select d.trace, d.account_id, d.receipt, a.mrn, d.cents, d.state, coalesce(f.state = 'released', false), d.method_id
+		from debit d join account a on a.id = d.account_id left join ach_file f on f.id = d.file_id
+		where d.trace = any($1) and d.effective_on > $2 order by d.state = 'withdrawn', d.effective_on desc`, traces, o.Day-traceDays)
+	if err != nil {
+		return nil, err
+	}
+	byTrace := map[Trace]*ourDebit{}
+	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
+		var trace int64
+		s := &ourDebit{}
+		err := row.Scan(&trace, &s.account, &s.receipt, &s.mrn, &s.cents, &s.state, &s.released, &s.methodID)
+		if byTrace[Trace(trace)] == nil {
+			byTrace[Trace(trace)] = s
+		}
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range answers {
+		s := byTrace[a.original]
+		if a.detail = a.mismatch(s); a.detail == "" {
+			a.sent = s
+			accounts = append(accounts, s.account)
+		} else if a.known {
+			a.outcome = outcomeUnmatched
+		}
+	}
+	slices.Sort(accounts)
+	return slices.Compact(accounts), nil
+}
+
+// mismatch says why an answer is not about a debit, "" if it is.
+func (a *answer) mismatch(s *ourDebit) string {
+	switch {
+	case a.original == 0:
+		return "it names no original trace number"
+	case s == nil:
+		return fmt.Sprintf("no debit of the last %d days has the trace number %s", traceDays, a.original)
+	case a.individual != s.mrn:
+		return fmt.Sprintf("trace %s is a debit of member %s, but the bank answers for %q", a.original, s.mrn, a.individual)
+	case a.back != nil && !a.back.Debit:
+		return fmt.Sprintf("trace %s is a debit, but the bank returns a credit", a.original)
+	case a.back != nil && a.cents != s.cents:
+		return fmt.Sprintf("trace %s is a debit of %s, but the bank returns %s", a.original, s.cents, a.cents)
+	}
+	return ""
+}
+
+// returned applies a return to its account.
+func (o Office) returned(ctx context.Context, tx pgx.Tx, account *billing.Account, a *answer) error {
+	d := account.DebitOf(a.sent.receipt)
+	switch {
+	case d.State == billing.DebitReturned:
+		a.outcome, a.detail = outcomeDuplicate, fmt.Sprintf("returned on %s with %s already", d.ReturnedOn, d.Code)
+		return nil
+	case d.State == billing.DebitWithdrawn || !a.sent.released:
+		a.detail = fmt.Sprintf("%s for a debit of %s whose file nobody has released: how did the bank come by it?", a.code, d.Cents)
+		return o.review(ctx, tx, a, "return_unreleased", a.original.String())
+	}
+	if err := account.ReturnDebit(o.Policy, d, o.Day, a.code); err != nil { // before it has changed anything
+		a.detail = fmt.Sprintf("%s: %v", a.code, err)
+		return o.review(ctx, tx, a, "return_not_applied", a.original.String())
+	}
+	a.outcome = outcomeApplied
+	return nil
+}
+
+// review leaves an answer to a person.
+func (o Office) review(ctx context.Context, tx pgx.Tx, a *answer, code, subject string) error {
+	a.outcome = outcomeReview
+	return o.ask(ctx, tx, a.account(), code, subject, a.detail)
+}
+
+func (o Office) ask(ctx context.Context, tx pgx.Tx, account int64, code, subject, detail string) error {
+	return raise(ctx, tx, account, billing.Exception{On: o.Day, Job: "ach", Code: code, Subject: subject, Detail: detail})
+}
+
+func (in *Ingested) count(answers []*answer) {
+	for _, a := range answers {
+		switch {
+		case a.note != nil:
+			in.Corrections++
+		case a.known:
+			in.Returns++
+		}
+		switch a.outcome {
+		case outcomeApplied:
+			in.Applied++
+		case outcomeDuplicate:
+			in.Repeated++
+		case outcomeUnmatched:
+			in.Unmatched++
+		case outcomeReview:
+			in.Review++
+		}
+	}
+}
+
+// keep records every answer of the file and what became of it.
+func (o Office) keep(ctx context.Context, tx pgx.Tx, hash []byte, answers []*answer) error {
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"ach_answer"}, []string{"sha256", "ordinal", "on_date", "kind", "trace", "code", "cents", "outcome", "account_id", "detail"},
+		pgx.CopyFromSlice(len(answers), func(i int) ([]any, error) {
+			a := answers[i]
+			var account any
+			if a.sent != nil {
+				account = a.sent.account
+			}
+			return []any{hash, i + 1, o.Day, a.kind, a.original.String(), a.code, int64(a.cents), a.outcome, account, a.detail}, nil
+		}))
+	return err
+}

@@ -1,0 +1,239 @@
+package ach
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+)
+
+// ReleaseError says why a file is not released.
+type ReleaseError struct {
+	File FileInfo
+	Says string
+}
+
+func (e *ReleaseError) Error() string {
+	return fmt.Sprintf("file %d (%s) is not released: %s", e.File.ID, e.File.Name, e.Says)
+}
+
+// Release lets a file leave the house, in the name of the Operator: a second
+// person, who is neither the clock nor the file's maker, on a day before its
+// effective date. A refusal is a *ReleaseError. A file that the same person
+// has released before is left as it is (Already).
+func (o Office) Release(ctx context.Context, fileID int64) (info FileInfo, err error) {
+	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+		if info, err = fileForUpdate(ctx, tx, fileID); err != nil {
+			return err
+		}
+		if info.State == FileReleased && samePerson(info.ReleasedBy, o.Operator) {
+			info.Already = true
+			return nil
+		}
+		if why := o.mayRelease(info); why != "" {
+			return &ReleaseError{info, why}
+		}
+		info.State, info.ReleasedBy, info.ReleasedOn = FileReleased, o.Operator, o.Day
+		if _, err := tx.Exec(ctx, `update ach_file set state = 'released', released_by = $2, released_on = $3 where id = $1`, fileID, o.Operator, o.Day); err != nil {
+			return err
+		}
+		return billing.Act{Day: o.Day, Operator: o.Operator, Verb: "ach_release",
+			Detail: map[string]any{"file": info.Name, "entries": info.Entries, "cents": info.Cents, "sha256": info.SHA256}}.Record(ctx, tx, 0)
+	})
+	return info, err
+}
+
+// mayRelease says why the Operator may not release a file, "" if nothing is in
+// the way.
+func (o Office) mayRelease(f FileInfo) string {
+	switch {
+	case strings.TrimSpace(o.Operator) == "" || samePerson(o.Operator, system):
+		return "a person must release it; name yourself with --operator"
+	case f.State == FileReleased:
+		return fmt.Sprintf("%s has released it on %s already", f.ReleasedBy, f.ReleasedOn)
+	case f.State == FileWithdrawn:
+		return fmt.Sprintf("nobody released it before its effective date, %s, and its debits were withdrawn; they are built again", f.EffectiveOn)
+	case samePerson(f.Maker, o.Operator):
+		return fmt.Sprintf("%s made it; somebody else must release it", f.Maker)
+	case o.Day >= f.EffectiveOn:
+		return fmt.Sprintf("it is too late on %s, its effective date is %s; its debits will be built again", o.Day, f.EffectiveOn)
+	}
+	return ""
+}
+
+func samePerson(a, b string) bool {
+	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
+}
+
+// WriteOut puts every released file that was not put there before into the
+// outbox dir: the sealed bytes, checked by their hash, under a temporary name,
+// synced and renamed. A file of the same bytes that is there already (a crash
+// came between) is left; one of other bytes is an error. A file written once is
+// not written again, since whoever carried it to the bank may have moved it
+// away, and sent twice it debits twice. It returns the paths that it wrote or
+// found whole.
+func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, err error) {
+	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null order by id`)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		path, err := o.writeFile(ctx, dir, id)
+		if err != nil {
+			return paths, err
+		}
+		if path != "" {
+			paths = append(paths, path)
+		}
+	}
+	return paths, nil
+}
+
+// writeFile writes one file under the lock of its row, so that two programs
+// never write it at once.
+func (o Office) writeFile(ctx context.Context, dir string, id int64) (path string, err error) {
+	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+		info, err := fileForUpdate(ctx, tx, id)
+		if err != nil || info.State != FileReleased || !info.WrittenOn.IsZero() {
+			return err
+		}
+		var sealed []byte
+		if err := tx.QueryRow(ctx, `select sealed from ach_file where id = $1`, id).Scan(&sealed); err != nil {
+			return err
+		}
+		content, err := o.Keys.Open(sealed, fileContext(info.Name))
+		if err != nil {
+			return err
+		}
+		if got := sha256.Sum256(content); !bytes.Equal(got[:], info.SHA256) {
+			return fmt.Errorf("file %d (%s): its sealed bytes have the hash %x, not %s as when it was made; do not send it", id, info.Name, got, info.SHA256)
+		}
+		path = filepath.Join(dir, info.Name)
+		if err := putOnce(path, content); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update ach_file set written_on = $2 where id = $1`, id, o.Day)
+		return err
+	})
+	return path, err
+}
+
+// putOnce makes the file path with that content, so that it is either there
+// whole or not at all, and stays after a power cut. Only the owner can read it:
+// it holds account numbers.
+func putOnce(path string, content []byte) error {
+	there, err := os.ReadFile(path)
+	switch {
+	case err == nil && bytes.Equal(there, content):
+		return syncDir(filepath.Dir(path))
+	case err == nil:
+		return fmt.Errorf("%s is there already with other bytes (sha256 %x): find out where it comes from, move it away and run again", path, sha256.Sum256(there))
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// WithdrawUnreleased takes back, in a key range of accounts, the debits whose
+// day has come although nobody released their file: what was due is due again,
+// and the next autopay run builds them for the next banking day. It has to run
+// before anything posts on that day. The tally skips each with the reason
+// not_released, since they are debits that do not post.
+func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
+	var t billing.Tally
+	// From here on it is too late to release them; who tries meanwhile waits
+	// for this row, and is told so.
+	if _, err := tx.Exec(ctx, `update ach_file set state = 'withdrawn' where state = 'sealed' and effective_on <= $1`, day); err != nil {
+		return t, err
+	}
+	rows, err := tx.Query(ctx, `select distinct r.account_id from receipt r
+		join debit d on d.account_id = r.account_id and d.receipt = r.no and d.state = 'built'
+		left join ach_file f on f.id = d.file_id
+		where r.state = 'pending' and r.channel = 'ach' and r.posts_on <= $1 and r.account_id >= $2 and r.account_id < $3
+		and f.state is distinct from 'released' order by 1`, day, in.From, in.To)
+	if err != nil {
+		return t, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil || len(ids) == 0 {
+		return t, err
+	}
+	b, err := billing.Load(ctx, tx, billing.Whole, ids...)
+	if err != nil {
+		return t, err
+	}
+	released, err := releasedFiles(ctx, tx, b)
+	if err != nil {
+		return t, err
+	}
+	for _, a := range b.Accounts {
+		for _, d := range a.Debits {
+			if d.State != billing.DebitBuilt || d.EffectiveOn > day || d.FileID != nil && released[*d.FileID] || a.Receipt(d.Receipt).State != billing.Pending {
+				continue
+			}
+			a.WithdrawDebit(d, day)
+			t.Skip("not_released", 1)
+		}
+	}
+	return t, b.Save(ctx)
+}
+
+// releasedFiles tells which of the files that the accounts' debits are in were
+// released.
+func releasedFiles(ctx context.Context, tx pgx.Tx, b *billing.Book) (map[int64]bool, error) {
+	var ids []int64
+	for _, a := range b.Accounts {
+		for _, d := range a.Debits {
+			if d.FileID != nil {
+				ids = append(ids, *d.FileID)
+			}
+		}
+	}
+	rows, err := tx.Query(ctx, `select id from ach_file where state = 'released' and id = any($1)`, ids)
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	released := make(map[int64]bool, len(list))
+	for _, id := range list {
+		released[id] = true
+	}
+	return released, err
+}

@@ -1,0 +1,269 @@
+package ach
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	moov "github.com/moov-io/ach"
+	"github.com/moov-io/base"
+
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// tolerant lets the library read what banks really send: everything it is told
+// to let pass here, the scan judges by itself, with a line number. Without
+// these, a return with the code R97 or without a name would be dropped.
+var tolerant = moov.ValidateOpts{
+	BypassOriginValidation:           true,
+	BypassDestinationValidation:      true,
+	CustomTraceNumbers:               true,
+	AllowZeroBatches:                 true,
+	AllowMissingFileHeader:           true,
+	AllowMissingFileControl:          true,
+	BypassCompanyIdentificationMatch: true,
+	CustomReturnCodes:                true,
+	UnequalServiceClassCode:          true,
+	AllowUnorderedBatchNumbers:       true,
+	AllowInvalidCheckDigit:           true,
+	UnequalAddendaCounts:             true,
+	AllowInvalidAmounts:              true,
+	AllowZeroEntryAmount:             true,
+	AllowSpecialCharacters:           true,
+	AllowEmptyIndividualName:         true,
+}
+
+// secondReading is what the library found in the same file.
+type secondReading struct {
+	entries       int
+	debit, credit int64
+	answers       []answerKey // in the order of the file
+}
+
+// answerKey is what both readings of a return or correction must agree on.
+type answerKey struct {
+	line            int // of its entry, in the library's counting
+	original, code  string
+	cents           int64
+	addendaIsReturn bool
+}
+
+// readAgain lets the library read the clean records that the scan kept. It
+// always returns what could be read, and the library's errors.
+func readAgain(records []byte) (seen secondReading, wrong []error) {
+	// The library is given hostile files; whatever it may trip over is one
+	// more thing wrong with the file, not the end of the program.
+	defer func() {
+		if r := recover(); r != nil {
+			wrong = append(wrong, errors.New("the file cannot be read by the ACH library either"))
+		}
+	}()
+	r := moov.NewReader(bytes.NewReader(records))
+	opts := tolerant
+	r.SetValidation(&opts)
+	file, err := r.Read() // file and error both: the good part of a bad file is kept
+	var list base.ErrorList
+	if errors.As(err, &list) {
+		wrong = list
+	} else if err != nil {
+		wrong = []error{err}
+	}
+	for _, b := range file.Batches {
+		for _, e := range b.GetEntries() {
+			seen.entry(e.TransactionCode, e.Amount)
+			seen.answer(e)
+		}
+		for _, e := range b.GetADVEntries() {
+			seen.entry(e.TransactionCode, e.Amount)
+			if a := e.Addenda99; a != nil {
+				seen.answers = append(seen.answers, answerKey{e.LineNumber, a.OriginalTrace, a.ReturnCode, int64(e.Amount), true})
+			}
+		}
+	}
+	for _, b := range file.IATBatches {
+		for _, e := range b.GetEntries() {
+			seen.entry(e.TransactionCode, e.Amount)
+			if a := e.Addenda99; a != nil {
+				seen.answers = append(seen.answers, answerKey{e.LineNumber, a.OriginalTrace, a.ReturnCode, int64(e.Amount), true})
+			}
+			if a := e.Addenda98; a != nil {
+				seen.answers = append(seen.answers, answerKey{e.LineNumber, a.OriginalTrace, a.ChangeCode, int64(e.Amount), false})
+			}
+		}
+	}
+	slices.SortStableFunc(seen.answers, func(a, b answerKey) int { return cmp.Compare(a.line, b.line) })
+	return seen, wrong
+}
+
+func (seen *secondReading) entry(code, cents int) {
+	seen.entries++
+	switch c := fmt.Sprint(code); {
+	case among(debitCodes, c), among(adviceDebits, c):
+		seen.debit += int64(cents)
+	case among(creditCodes, c), among(adviceCredit, c):
+		seen.credit += int64(cents)
+	}
+}
+
+func (seen *secondReading) answer(e *moov.EntryDetail) {
+	add := func(original, code string, isReturn bool) {
+		seen.answers = append(seen.answers, answerKey{e.LineNumber, original, code, int64(e.Amount), isReturn})
+	}
+	if a := e.Addenda99; a != nil {
+		add(a.OriginalTrace, a.ReturnCode, true)
+	}
+	if a := e.Addenda99Dishonored; a != nil {
+		add(a.OriginalEntryTraceNumber, a.DishonoredReturnReasonCode, true)
+	}
+	if a := e.Addenda99Contested; a != nil {
+		add(a.OriginalEntryTraceNumber, a.ContestedReturnCode, true)
+	}
+	if a := e.Addenda98; a != nil {
+		add(a.OriginalTrace, a.ChangeCode, false)
+	}
+	if a := e.Addenda98Refused; a != nil {
+		add(a.OriginalTrace, a.RefusedChangeCode, false)
+	}
+}
+
+// secondOpinion adds to the scan's problems what the library finds wrong on
+// lines that have none yet, and, in a file without any, every figure in which
+// the two readings differ.
+func (s *scan) secondOpinion(answers []answerKey) {
+	if s.records > maxSecondReading {
+		s.note(Problem{Record: "file", Said: fmt.Sprint(maxSecondReading), Found: fmt.Sprint(s.records), Problem: "too many records to be read a second time by the ACH library"})
+		return
+	}
+	seen, wrong := readAgain(s.second.Bytes())
+	known := map[int]bool{}
+	for _, list := range [][]Problem{s.problems, s.notes} {
+		for _, p := range list {
+			known[p.Line] = true
+		}
+	}
+	for _, err := range wrong {
+		p := s.secondProblem(err)
+		switch {
+		case p.Field == "Category": // returns beside entries of another kind in one batch: no rule forbids it
+			s.note(p)
+		case !known[p.Line]:
+			known[p.Line] = true
+			s.problem(p)
+		}
+	}
+	if len(s.problems) > 0 {
+		return // the library dropped lines, or read other ones: no figures to compare
+	}
+	differ := func(what string, ours, theirs any) {
+		s.problem(Problem{Record: "file", Field: what, Said: fmt.Sprint(theirs), Found: fmt.Sprint(ours), Problem: "two readings of the file differ (said: by the ACH library)"})
+	}
+	if seen.entries != s.entries {
+		differ("entries", s.entries, seen.entries)
+	}
+	if seen.debit != s.debit || seen.credit != s.credit {
+		differ("debits and credits", fmt.Sprint(ledger.Cents(s.debit), ledger.Cents(s.credit)), fmt.Sprint(ledger.Cents(seen.debit), ledger.Cents(seen.credit)))
+	}
+	if len(seen.answers) != len(answers) {
+		differ("returns and corrections", len(answers), len(seen.answers))
+		return
+	}
+	for i, ours := range answers {
+		theirs := seen.answers[i]
+		theirs.line = ours.line
+		if _, known := changeCodes[ours.code]; !known && !ours.addendaIsReturn {
+			theirs.code = ours.code // it was shown C13, see keep
+		}
+		if ours != theirs {
+			differ(fmt.Sprintf("answer on line %d", ours.line), ours.original+" "+ours.code, theirs.original+" "+theirs.code)
+		}
+	}
+}
+
+// secondProblem turns an error of the library into a problem, without the
+// value it complains of, which may be an account number.
+func (s *scan) secondProblem(err error) Problem {
+	p := Problem{Record: "file"}
+	var at *base.ParseError
+	if errors.As(err, &at) {
+		if at.Line >= 1 && at.Line <= len(s.secondLines) {
+			p.Line = s.secondLines[at.Line-1]
+			p.Record = recordName(s.second.Bytes()[(at.Line-1)*(recordLength+1)])
+		}
+		err = at.Err
+	}
+	var field *moov.FieldError
+	var batch *moov.BatchError
+	switch {
+	case errors.As(err, &field):
+		p.Field, p.Problem = field.FieldName, fmt.Sprint(field.Err)
+	case errors.As(err, &batch):
+		p.Field, p.Problem = batch.FieldName, fmt.Sprint(batch.Err)
+	default:
+		p.Problem = fmt.Sprint(err)
+	}
+	return p
+}
+
+// proofread checks the finished bytes of a file against the totals they were
+// made for: every record of 94 ASCII characters, and the sums of the entries,
+// footed again from the characters. Up to f.Reread entries, the library also
+// reads and validates the file as a bank would.
+func (f *File) proofread(file []byte, sum Totals) error {
+	if len(file) != sum.Records*(recordLength+1) {
+		return fmt.Errorf("%d bytes instead of %d records of 94 characters", len(file), sum.Records)
+	}
+	var entries int
+	var hash int64
+	var debit, credit ledger.Cents
+	for at := 0; at < len(file); at += recordLength + 1 {
+		record := file[at : at+recordLength]
+		for _, c := range record {
+			if c < ' ' || c > '~' {
+				return fmt.Errorf("line %d holds a character that is not ASCII", at/(recordLength+1)+1)
+			}
+		}
+		if file[at+recordLength] != '\n' {
+			return fmt.Errorf("line %d is longer than 94 characters", at/(recordLength+1)+1)
+		}
+		if record[0] != '6' {
+			continue
+		}
+		entries++
+		hash += digits(record[3:11])
+		if cents := ledger.Cents(digits(record[29:39])); record[2] == '2' {
+			credit += cents
+		} else {
+			debit += cents
+		}
+	}
+	if entries != sum.Entries || debit != sum.DebitCents || credit != sum.CreditCents || hash%hashModulus != sum.Hash {
+		return fmt.Errorf("%d entries of %s and %s, hash %d, instead of %d of %s and %s, hash %d",
+			entries, debit, credit, hash%hashModulus, sum.Entries, sum.DebitCents, sum.CreditCents, sum.Hash)
+	}
+	control := file[(2*sum.Batches+sum.Entries+1)*(recordLength+1):]
+	if want := fmt.Sprintf("9%06d%06d%08d%010d%012d%012d", sum.Batches, sum.Records/10, sum.Entries, sum.Hash, sum.DebitCents, sum.CreditCents); string(control[:len(want)]) != want {
+		return fmt.Errorf("the file control begins %q, not %q", control[:len(want)], want)
+	}
+	if sum.Entries > f.rereadLimit() {
+		return nil
+	}
+	r := moov.NewReader(bytes.NewReader(file))
+	r.SetValidation(&moov.ValidateOpts{BypassOriginValidation: len(f.Origin) == 10})
+	again, err := r.Read()
+	if err != nil {
+		return quiet(err)
+	}
+	if err := again.Validate(); err != nil {
+		return quiet(err)
+	}
+	return nil
+}
+
+func digits(field []byte) (n int64) {
+	for _, c := range field {
+		n = n*10 + int64(c-'0')
+	}
+	return n
+}

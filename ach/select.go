@@ -1,0 +1,192 @@
+package ach
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// Why a debit that is due is not built, besides billing's reasons.
+const (
+	ByCard          = "card"             // charged on its due date, not debited
+	NoAuthorization = "no_authorization" // autopay is on, but no method of payment is in force
+	AboveLimit      = "above_limit"      // of one entry (policy ach.max_cents_per_entry_cents)
+	UnusableMethod  = "unusable_method"  // Seal could not use it, and a person has not seen to it yet
+)
+
+// secOf is the entry class that an authorization asks for.
+var secOf = map[string]string{"written": PPD, "web": WEB, "phone": TEL}
+
+// candidate is an account that may have a debit to build.
+type candidate struct {
+	id       int64
+	late     bool // its build day has passed, so what was due then must be found out
+	methodID int64
+	method   string // ach, card, or "" for none in force
+	by       string // how it was authorized
+	unusable bool
+}
+
+// Select makes the debits that a run dated day has to build in a key range of
+// accounts (POLICY section 6), as pending receipts with their trace numbers.
+// Its tally selects accounts whose build day has come and counts debits done.
+// Called for one range after the other, it gives the same traces each time.
+func Select(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
+	var t billing.Tally
+	found, err := candidates(ctx, tx, p, day, in)
+	if err != nil || len(found) == 0 {
+		return t, err
+	}
+	byID := make(map[int64]*candidate, len(found))
+	var open, whole []int64
+	for i := range found {
+		c := &found[i]
+		byID[c.id] = c
+		switch {
+		case c.method == "card":
+			t.Skip(ByCard, 1)
+		case c.late:
+			whole = append(whole, c.id)
+		default:
+			open = append(open, c.id)
+		}
+	}
+	var built []made
+	var books []*billing.Book
+	for _, load := range []struct {
+		need billing.Need
+		ids  []int64
+	}{{billing.OpenOnly, open}, {billing.Whole, whole}} {
+		if len(load.ids) == 0 {
+			continue
+		}
+		b, err := billing.Load(ctx, tx, load.need, load.ids...)
+		if err != nil {
+			return t, err
+		}
+		more, err := build(ctx, tx, p, day, b, byID, &t)
+		if err != nil {
+			return t, err
+		}
+		built, books = append(built, more...), append(books, b)
+	}
+	slices.SortStableFunc(built, func(a, b made) int { return cmp.Compare(a.account, b.account) })
+	if len(built) > 0 {
+		traces, err := takeTraces(ctx, tx, p.Company.ODFI, day, len(built))
+		if err != nil {
+			return t, err
+		}
+		for i, m := range built {
+			m.debit.Trace = int64(traces[i])
+		}
+	}
+	for _, b := range books {
+		if err := b.Save(ctx); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// made is a debit just built.
+type made struct {
+	account int64
+	debit   *billing.Debit
+}
+
+// build applies billing's rules to the accounts of a book. One that has a
+// debit to build and no right or way to send it leaves the book as it came.
+func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, b *billing.Book, byID map[int64]*candidate, t *billing.Tally) (all []made, err error) {
+	kept := b.Accounts[:0]
+	for _, a := range b.Accounts {
+		c := byID[a.ID]
+		built, reason := a.BuildDebits(p, day)
+		if len(built) == 0 {
+			t.Skip(reason, 1)
+			kept = append(kept, a)
+			continue
+		}
+		if code, detail := c.obstacle(p, built); code != "" {
+			t.Skip(code, 1)
+			if code != UnusableMethod { // which was reported when it was found
+				if err := raise(ctx, tx, a.ID, billing.Exception{On: day, Job: "autopay", Code: code, Subject: built[0].Cycle.String(), Detail: detail}); err != nil {
+					return nil, err
+				}
+			}
+			continue
+		}
+		var cents ledger.Cents
+		for _, d := range built {
+			d.MethodID, d.SEC = c.methodID, secOf[c.by]
+			cents += d.Cents
+			all = append(all, made{a.ID, d})
+		}
+		t.Did(int64(len(built)), cents)
+		kept = append(kept, a)
+	}
+	b.Accounts = kept
+	return all, nil
+}
+
+// obstacle says what keeps an account's debits from being sent, "" for nothing.
+func (c *candidate) obstacle(p *billing.Policy, built []*billing.Debit) (code, detail string) {
+	switch {
+	case c.method == "":
+		return NoAuthorization, "autopay is on, but no bank account is authorized: enrol it again or cancel autopay"
+	case c.unusable:
+		return UnusableMethod, ""
+	}
+	most := ledger.Cents(p.ACH.MaxCentsPerEntry)
+	if most <= 0 || most > maxEntryCents {
+		most = maxEntryCents
+	}
+	for _, d := range built {
+		if d.Cents > most {
+			return AboveLimit, fmt.Sprintf("a debit of %s is above the limit of one entry, %s: collect it another way", d.Cents, most)
+		}
+	}
+	return "", ""
+}
+
+// candidates locks the accounts of the range that may have a debit to build
+// and returns how each pays, by id.
+func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) ([]candidate, error) {
+	// A debit is built the lead before its day; turned round, what has to be
+	// built on a day or earlier is all that takes effect up to the lead after it.
+	reach, missed := calendar.AddBankingDays(day, p.ACH.LeadBankingDays), calendar.AddBankingDays(day-1, p.ACH.LeadBankingDays)
+	rows, err := tx.Query(ctx, `select id from account where id in (
+			select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+			where a.id >= $1 and a.id < $2 and a.autopay = 'on' and b.debit_on <= $3 and not b.debit_none
+			and not exists (select from debit d where d.account_id = b.account_id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
+			union
+			select account_id from debit where retry_on <= $3 and account_id >= $1 and account_id < $2)
+		order by id for no key update`, in.From, in.To, reach)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	rows, err = tx.Query(ctx, `select a.id, coalesce(b.debit_on <= $2, false), coalesce(m.id, 0), coalesce(m.method, ''), coalesce(m.authorized_by, ''),
+			coalesce(m.id::text in (select subject from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null), false)
+		from account a
+		left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+		left join (select distinct on (account_id) account_id, id, method, authorized_by from autopay_method
+			where account_id = any($1) and ended_on is null and authorized_on <= $3 order by account_id, id desc) m on m.account_id = a.id
+		where a.id = any($1) order by a.id`, ids, missed, day)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
+		err = row.Scan(&c.id, &c.late, &c.methodID, &c.method, &c.by, &c.unusable)
+		return c, err
+	})
+}

@@ -1,0 +1,383 @@
+// Package billing keeps the accounts of guarantors: what they owe, what they
+// paid, and what follows from it under the biller's policy.
+//
+// An Account in memory is the whole of what a rule needs to decide. The rules
+// (charge, cut, allocate, late fee, return, dispute...) are methods on it,
+// written without SQL and without a clock: they change the account and book
+// journal entries on it. A Book loads any number of accounts under lock and
+// saves what the rules have changed, set by set. The nightly jobs, the
+// operator's commands and the scenarios all go this one way.
+package billing
+
+import (
+	"slices"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// Kind is what an item is for: premium, medical, or a fee.
+type Kind string
+
+// The kinds of items.
+const (
+	Premium Kind = "premium"
+	Medical Kind = "medical"
+	Fee     Kind = "fee"
+)
+
+// State is where an item stands.
+type State string
+
+// The states of an item. Only billed items are due and take money.
+const (
+	Unbilled State = "unbilled"
+	Billed   State = "billed"
+	Disputed State = "disputed"
+	Deferred State = "deferred" // by a payment plan
+)
+
+// Where an item comes from.
+const (
+	FromCharge      = "charge"
+	FromAdjustment  = "adjustment"
+	FromLateFee     = "late_fee"
+	FromReturnedFee = "returned_fee"
+	FromInstallment = "installment"
+	FromRefundOwed  = "refund_owed"
+)
+
+// Item is a billable thing. Open = Cents - Paid.
+type Item struct {
+	No         int32
+	Kind       Kind
+	Origin     string
+	State      State
+	Cents      ledger.Cents
+	Paid       ledger.Cents
+	Cycle      calendar.Cycle // of the bill that first billed it
+	BilledOn   calendar.Date  // that bill's cut day: ages are counted from here
+	MadeOn     calendar.Date  // the day that bill was made
+	ArrivedOn  calendar.Date
+	ForCycle   calendar.Cycle // a late fee's bill
+	ForReceipt int32          // a returned-payment fee's payment
+	Ended      string         // a fee that no longer stands: reversed or waived
+	Parent     int32          // the item it was split from
+	Entry      int32          // the journal entry that made it
+	Detail     *Detail        // only on items that were made just now
+
+	dirty bool
+}
+
+// Detail is what a statement prints of an item.
+type Detail struct {
+	ChargeID    string
+	MRN         string // the member it is for
+	ServiceDate calendar.Date
+	Description string
+	Gross       ledger.Cents
+	Insurer     ledger.Cents
+}
+
+// Open returns what is left to pay.
+func (i *Item) Open() ledger.Cents { return i.Cents - i.Paid }
+
+// The states of a receipt.
+const (
+	Pending   = "pending"
+	Posted    = "posted"
+	Returned  = "returned"  // by the payer's bank, posted before or not
+	Withdrawn = "withdrawn" // by us, before it was sent
+	Void      = "void"
+)
+
+// Receipt is money that came in, whatever its channel.
+type Receipt struct {
+	No          int32
+	Channel     string
+	State       string
+	Cents       ledger.Cents
+	Unapplied   ledger.Cents // what is not allocated; all of it while pending
+	Refunded    ledger.Cents
+	ReceivedOn  calendar.Date // decides lateness
+	ArrivedOn   calendar.Date // when we first had it
+	PostsOn     calendar.Date
+	PostedOn    calendar.Date
+	InEntry     int32 // the journal entry that took it in, if pending money is on the books
+	PostedEntry int32 // the journal entry of its posting
+	EndedOn     calendar.Date
+	EndCode     string
+	Guest       bool // what is beyond the bill is the payer's
+	Payer       string
+	Directed    Kind   // the coupon's bill kind, "" for none
+	Reference   string // check number, payment id
+
+	fresh, dirty bool
+}
+
+// Allocation is money of a receipt that went to an item, or (negative) came
+// back from it.
+type Allocation struct {
+	No      int32
+	Receipt int32
+	Item    int32
+	Cents   ledger.Cents
+	On      calendar.Date
+}
+
+// Bill is one closed cycle of an account.
+type Bill struct {
+	Cycle                                                        calendar.Cycle
+	CutOn, MadeOn, DueOn, DeadlineOn                             calendar.Date
+	Previous, Payments, Adjustments, Charges, Fees               ledger.Cents // they add up to Balance
+	Balance, AmountDue, PendingCents, DisputedCents, DeferredCts ledger.Cents
+	Aging                                                        [4]ledger.Cents // current, 30, 60, 90 days and more
+	Entries                                                      int32           // the last journal entry it has taken up
+	DebitOn                                                      calendar.Date   // the day autopay debits it
+	DebitMoved                                                   bool            // past the due date, for the notice of a varying amount
+	DebitMissed                                                  bool            // by the biller
+	DebitNone                                                    bool            // nothing was due on its build day
+	FeeBarred                                                    bool            // its debit came back as unauthorized
+
+	fresh, dirty bool
+}
+
+// Hold stops statements, debits, reminders and fees; money still posts.
+type Hold struct {
+	No         int32
+	Reason     string
+	PlacedOn   calendar.Date
+	ReleasedOn calendar.Date // 0 while it lasts
+	Automatic  bool
+	PlacedBy   string
+	ReleasedBy string
+	Note       string
+
+	fresh, dirty bool
+}
+
+// Standings of autopay.
+const (
+	AutopayOn        = "on"
+	AutopayOff       = "off"
+	AutopaySuspended = "suspended" // its retries are used up
+	AutopayEnded     = "ended"     // the authorization was revoked
+)
+
+// Account is a guarantor's account in memory.
+type Account struct {
+	ID           int64
+	MRN          string
+	OpenedOn     calendar.Date
+	FirstCycle   calendar.Cycle // of the first statement, 0 before the first charge
+	LastCycle    calendar.Cycle // of the newest bill
+	Autopay      string
+	AutopaySince calendar.Date
+	LastDebit    *ledger.Cents // nil: never debited
+	Relook       bool          // its late fees must be looked at again
+	Looked       int32         // the last entry the late-fee job has seen
+
+	Items       []*Item    // in order of arrival; without the settled ones if loaded Open
+	Receipts    []*Receipt // in order of arrival; without the used-up ones if loaded Open
+	Bills       []*Bill    // in order of cycle; the newest only if loaded Open
+	Holds       []*Hold
+	Debits      []*Debit     // of the newest bill; all if loaded whole
+	Allocations []Allocation // only if loaded whole
+
+	whole   bool           // everything is here, not only what is open
+	counted bool           // recent is here
+	docs    int32          // the last document number given
+	entries int32          // the last journal entry's number
+	recent  []recent       // what the next bill has to take up
+	written []ledger.Entry // booked since it was loaded
+	placed  []Allocation   // allocated since it was loaded
+	issues  []Exception    // for people, since it was loaded
+	dirty   bool
+}
+
+// recent is an amount that moved since the newest bill.
+type recent struct {
+	on    calendar.Date
+	part  ledger.Part
+	cents ledger.Cents
+}
+
+// Exception is work left undone that an operator must see.
+type Exception struct {
+	On      calendar.Date
+	Job     string
+	Code    string
+	Subject string
+	Detail  string
+}
+
+// NewAccount returns an empty account, for the first member that names it and
+// for tests.
+func NewAccount(id int64, mrn string, openedOn calendar.Date) *Account {
+	return &Account{ID: id, MRN: mrn, OpenedOn: openedOn, Autopay: AutopayOff, whole: true}
+}
+
+// doc gives the next document number.
+func (a *Account) doc() int32 {
+	a.dirty = true
+	a.docs++
+	return a.docs
+}
+
+// book writes a journal entry and returns its number.
+func (a *Account) book(e ledger.Entry) int32 {
+	a.dirty = true
+	a.entries++
+	e.AccountID, e.No = a.ID, a.entries
+	a.written = append(a.written, e)
+	if part := ledger.PartOf(e.What); part != ledger.NoPart {
+		a.recent = append(a.recent, recent{e.PostedOn, part, e.Member()})
+	}
+	return e.No
+}
+
+// Entries returns what was booked since the account was loaded.
+func (a *Account) Entries() []ledger.Entry { return a.written }
+
+func (a *Account) except(e Exception) { a.issues = append(a.issues, e) }
+
+func (a *Account) item(no int32) *Item {
+	if i, ok := slices.BinarySearchFunc(a.Items, no, func(it *Item, no int32) int { return int(it.No - no) }); ok {
+		return a.Items[i]
+	}
+	return nil
+}
+
+// Receipt returns the receipt of that number, nil if it is not loaded.
+func (a *Account) Receipt(no int32) *Receipt {
+	if i, ok := slices.BinarySearchFunc(a.Receipts, no, func(r *Receipt, no int32) int { return int(r.No - no) }); ok {
+		return a.Receipts[i]
+	}
+	return nil
+}
+
+func (a *Account) addItem(i *Item) *Item {
+	i.No, i.dirty = a.doc(), true
+	if i.Detail == nil {
+		i.Detail = &Detail{}
+	}
+	a.Items = append(a.Items, i)
+	return i
+}
+
+// NewestBill returns the bill cut last, nil if there is none.
+func (a *Account) NewestBill() *Bill {
+	if len(a.Bills) == 0 {
+		return nil
+	}
+	return a.Bills[len(a.Bills)-1]
+}
+
+// Figures are an account's sums at this moment.
+type Figures struct {
+	Ledger    ledger.Cents // all that is owed: open items less unapplied credit
+	Pending   ledger.Cents // money in flight
+	Due       ledger.Cents // billed and open, less credit and pending money; never below 0
+	Open      map[Kind]ledger.Cents
+	Billed    ledger.Cents // billed and open
+	Unbilled  ledger.Cents
+	Disputed  ledger.Cents
+	Deferred  ledger.Cents
+	Unapplied ledger.Cents // credit, guest money included
+	Guest     ledger.Cents // what of it belongs to guests
+}
+
+// Figures adds up the account.
+func (a *Account) Figures() Figures {
+	f := Figures{Open: map[Kind]ledger.Cents{Premium: 0, Medical: 0, Fee: 0}}
+	for _, i := range a.Items {
+		switch i.State {
+		case Billed:
+			f.Open[i.Kind] += i.Open()
+			f.Billed += i.Open()
+		case Unbilled:
+			f.Unbilled += i.Open()
+		case Disputed:
+			f.Disputed += i.Open()
+		case Deferred:
+			f.Deferred += i.Open()
+		}
+	}
+	for _, r := range a.Receipts {
+		switch r.State {
+		case Pending:
+			f.Pending += r.Cents
+		case Posted:
+			f.Unapplied += r.Unapplied
+			if r.Guest {
+				f.Guest += r.Unapplied
+			}
+		}
+	}
+	f.Ledger = f.Billed + f.Unbilled + f.Disputed + f.Deferred - f.Unapplied
+	f.Due = max(0, f.Billed-(f.Unapplied-f.Guest)-f.Pending)
+	return f
+}
+
+// Due returns what is due now (POLICY sections 2 and 10).
+func (a *Account) Due() ledger.Cents {
+	var due ledger.Cents
+	for _, i := range a.Items {
+		if i.State == Billed {
+			due += i.Open()
+		}
+	}
+	for _, r := range a.Receipts {
+		switch {
+		case r.State == Pending:
+			due -= r.Cents
+		case r.State == Posted && !r.Guest:
+			due -= r.Unapplied
+		}
+	}
+	return max(0, due)
+}
+
+// HeldOn returns the hold that the account was under at the end of a day, nil
+// for none.
+func (a *Account) HeldOn(day calendar.Date) *Hold {
+	for _, h := range a.Holds {
+		if h.PlacedOn <= day && (h.ReleasedOn.IsZero() || h.ReleasedOn > day) {
+			return h
+		}
+	}
+	return nil
+}
+
+// Place puts the account on hold; one that stands for the same reason stays.
+func (a *Account) Place(day calendar.Date, reason, operator, note string, automatic bool) {
+	for _, h := range a.Holds {
+		if h.Reason == reason && h.ReleasedOn.IsZero() {
+			return
+		}
+	}
+	a.Holds = append(a.Holds, &Hold{No: a.doc(), Reason: reason, PlacedOn: day, Automatic: automatic, PlacedBy: operator, Note: note, fresh: true})
+}
+
+// Release ends the holds for a reason ("" for all that people placed). The
+// next late-fee run looks at the account again.
+func (a *Account) Release(day calendar.Date, reason, operator string) bool {
+	released := false
+	for _, h := range a.Holds {
+		if h.ReleasedOn.IsZero() && (h.Reason == reason || reason == "" && !h.Automatic) {
+			h.ReleasedOn, h.ReleasedBy, h.dirty = day, operator, true
+			released = true
+		}
+	}
+	if released {
+		a.lookAgain()
+	}
+	return released
+}
+
+// lookAgain asks the next late-fee run to look at the account's bills.
+func (a *Account) lookAgain() {
+	if !a.Relook {
+		a.Relook, a.dirty = true, true
+	}
+}

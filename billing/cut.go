@@ -1,0 +1,144 @@
+package billing
+
+import (
+	"fmt"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// Why an account gets no statement, besides the reasons of its hold.
+const (
+	NothingCharged = "nothing_charged" // no charge yet, so no cycle
+	AlreadyCut     = "already_cut"     // its cycle is closed, or has not come
+)
+
+// CyclesToCut returns the cycles that a run dated day has to cut, oldest
+// first, or the coded reason why there is none (POLICY section 2). A cycle
+// whose cut day ended on hold is never cut.
+func (a *Account) CyclesToCut(p *Policy, day calendar.Date) ([]calendar.Cycle, string) {
+	if a.FirstCycle == 0 {
+		return nil, NothingCharged
+	}
+	if h := a.HeldOn(day); h != nil {
+		return nil, h.Reason
+	}
+	last := calendar.CycleOf(day)
+	if last.CutOn(p.Statement.CutDay) > day {
+		last--
+	}
+	var cycles []calendar.Cycle
+	for c := max(a.FirstCycle, a.LastCycle+1); c <= last; c++ {
+		if a.HeldOn(c.CutOn(p.Statement.CutDay)) == nil {
+			cycles = append(cycles, c)
+		}
+	}
+	if len(cycles) == 0 {
+		return nil, AlreadyCut
+	}
+	return cycles, ""
+}
+
+// Cut closes the cycles that a run dated day has to, each billing what had
+// arrived by its own cut day and the newest everything, and returns the bills.
+func (a *Account) Cut(p *Policy, day calendar.Date) ([]*Bill, string) {
+	cycles, reason := a.CyclesToCut(p, day)
+	var bills []*Bill
+	for n, c := range cycles {
+		bills = append(bills, a.cutCycle(p, c, day, n == len(cycles)-1))
+	}
+	return bills, reason
+}
+
+func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newest bool) *Bill {
+	b := &Bill{Cycle: c, CutOn: c.CutOn(p.Statement.CutDay), MadeOn: day, DueOn: c.DueOn(p.Statement.DueDay), fresh: true}
+	b.DeadlineOn = b.DueOn + calendar.Date(p.LateFee.GraceDays)
+	if prev := a.NewestBill(); prev != nil {
+		b.Previous = prev.Balance
+		if a.missedDebit(p, prev, day) { // only the newest bill is debited, so it never will be
+			prev.DebitMissed, prev.dirty = true, true
+		}
+	}
+	a.takeUp(b, day, newest)
+	for _, i := range a.Items {
+		if i.State == Unbilled && (newest || i.ArrivedOn <= b.CutOn) {
+			i.State, i.Cycle, i.BilledOn, i.MadeOn, i.dirty = Billed, c, b.CutOn, day, true
+		}
+	}
+	a.useCredit(p, day)
+	a.sumUp(p, b)
+	if !newest {
+		b.asOfItsCut()
+	}
+	b.DebitOn, b.DebitMoved = a.debitDay(p, b, a.Due(), day)
+	b.Entries = a.entries
+	a.Bills = append(a.Bills, b)
+	a.LastCycle, a.dirty = c, true
+	return b
+}
+
+// takeUp moves what was booked since the last bill into the parts of this one.
+func (a *Account) takeUp(b *Bill, day calendar.Date, newest bool) {
+	rest := a.recent[:0]
+	for _, r := range a.recent {
+		if !newest && r.on > b.CutOn {
+			rest = append(rest, r)
+			continue
+		}
+		switch r.part {
+		case ledger.PreviousPart:
+			b.Previous += r.cents
+		case ledger.PaymentsPart:
+			b.Payments += r.cents
+		case ledger.AdjustmentsPart:
+			b.Adjustments += r.cents
+		case ledger.ChargesPart:
+			b.Charges += r.cents
+		case ledger.FeesPart:
+			b.Fees += r.cents
+		}
+	}
+	a.recent = rest
+	b.Balance = b.Previous + b.Payments + b.Adjustments + b.Charges + b.Fees
+}
+
+// sumUp fills in what a bill says of open amounts, by age since the statement
+// that first billed them.
+func (a *Account) sumUp(p *Policy, b *Bill) {
+	for _, i := range a.Items {
+		switch i.State {
+		case Billed:
+			age, bucket := int(b.CutOn-i.BilledOn), 0
+			for bucket < 3 && age >= p.Statement.AgingDays[bucket] {
+				bucket++
+			}
+			b.Aging[bucket] += i.Open()
+			b.AmountDue += i.Open()
+		case Disputed:
+			b.DisputedCents += i.Open()
+		case Deferred:
+			b.DeferredCts += i.Open()
+		}
+	}
+	for _, r := range a.Receipts {
+		switch {
+		case r.State == Pending:
+			b.PendingCents += r.Cents
+		case r.State == Posted && !r.Guest && b.AmountDue > 0 && r.Unapplied > 0:
+			panic(fmt.Sprintf("billing: account %d has credit beside open billed items at its cut", a.ID))
+		}
+	}
+}
+
+// asOfItsCut makes a bill that was cut late say what was due on its own cut
+// day, before what has come in since: that is on the next one.
+func (b *Bill) asOfItsCut() {
+	due := max(0, b.Balance-b.DisputedCents-b.DeferredCts)
+	b.Aging[0] += due - b.AmountDue
+	for n := range 3 { // what is paid since leaves the younger buckets first
+		if b.Aging[n] < 0 {
+			b.Aging[n], b.Aging[n+1] = 0, b.Aging[n+1]+b.Aging[n]
+		}
+	}
+	b.AmountDue = due
+}

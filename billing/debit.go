@@ -1,0 +1,327 @@
+package billing
+
+import (
+	"slices"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// The standings of a debit.
+const (
+	DebitBuilt     = "built"
+	DebitReturned  = "returned"
+	DebitWithdrawn = "withdrawn" // its file was not released in time
+)
+
+// Debit is an attempt to collect what is due on a bill: 0 is the first, 1 and 2
+// are its retries.
+type Debit struct {
+	Cycle       calendar.Cycle
+	Attempt     int
+	Receipt     int32
+	Cents       ledger.Cents
+	BuiltOn     calendar.Date
+	EffectiveOn calendar.Date
+	DueThen     ledger.Cents  // what was due when it was built
+	LastBefore  *ledger.Cents // the account's debit before it
+	Trace       int64         // set by package ach
+	SEC         string
+	MethodID    int64
+	FileID      *int64 // nil until its file is sealed
+	State       string
+	Missed      bool // built after its own day, by the biller's fault
+	Code        string
+	ReturnedOn  calendar.Date
+	RetryOn     calendar.Date // when a retry takes effect, 0 for none (any more)
+
+	fresh, dirty bool
+}
+
+// Why an account gets no debit, besides the reasons of its hold.
+const (
+	NoBill          = "no_bill"
+	AutopayNotOn    = "autopay_not_on"
+	AlreadyDebited  = "already_debited"
+	NotYet          = "not_yet"
+	NothingDue      = "nothing_due" // a pending check or credit may cover it
+	EnrolledTooLate = "enrolled_after_build_day"
+	ReleasedTooLate = "released_after_build_day"
+	RetryTooLarge   = "retry_above_due"
+	RetryDropped    = "retry_dropped"
+)
+
+// buildDay is the day on which a debit's file is made.
+func (p *Policy) buildDay(effective calendar.Date) calendar.Date {
+	return calendar.AddBankingDays(effective, -p.ACH.LeadBankingDays)
+}
+
+// debitDay decides at the cut on which day autopay debits a bill: its due
+// date, or later if the amount differs from the last debit and the notice of
+// it, which the cut sends, would come too late (12 CFR 1005.10(d)).
+func (a *Account) debitDay(p *Policy, b *Bill, due ledger.Cents, day calendar.Date) (on calendar.Date, moved bool) {
+	noticed := calendar.Roll(day + calendar.Date(p.ACH.RegulationENoticeDays))
+	if a.Autopay == AutopayOn && a.LastDebit != nil && due > 0 && due != *a.LastDebit && b.DueOn < day+calendar.Date(p.ACH.RegulationENoticeDays) {
+		return noticed, true
+	}
+	return b.DueOn, false
+}
+
+// firstDebit is the standing first debit of a bill, nil for none.
+func (a *Account) firstDebit(c calendar.Cycle) *Debit {
+	for _, d := range a.Debits {
+		if d.Cycle == c && d.Attempt == 0 && d.State != DebitWithdrawn {
+			return d
+		}
+	}
+	return nil
+}
+
+// BuildDebits makes the debits that a run dated day has to build for the
+// account: retries first, then the first debit of the newest bill. They are
+// pending receipts from now on. The reason says why there is no first debit.
+// An account whose build day has passed must be whole.
+func (a *Account) BuildDebits(p *Policy, day calendar.Date) (built []*Debit, reason string) {
+	for _, d := range slices.Clone(a.Debits) {
+		if !d.RetryOn.IsZero() {
+			if r, why := a.retry(p, d, day); r != nil {
+				built = append(built, r)
+			} else if why != NotYet {
+				reason = why
+			}
+		}
+	}
+	b := a.NewestBill()
+	cents, effective, why := a.debitNow(p, b, day)
+	if why != "" {
+		if reason == "" {
+			reason = why
+		}
+		return built, reason
+	}
+	first := a.debit(day, Debit{Cycle: b.Cycle, Cents: cents, EffectiveOn: effective, Missed: effective > b.DebitOn}, b.DueOn)
+	return append(built, first), ""
+}
+
+// debitNow decides whether the first debit of the newest bill is built today.
+func (a *Account) debitNow(p *Policy, b *Bill, day calendar.Date) (ledger.Cents, calendar.Date, string) {
+	if b == nil {
+		return 0, 0, NoBill
+	}
+	build := p.buildDay(b.DebitOn)
+	switch h := a.HeldOn(day); {
+	case a.firstDebit(b.Cycle) != nil:
+		return 0, 0, AlreadyDebited
+	case a.Autopay != AutopayOn:
+		return 0, 0, AutopayNotOn
+	case b.DebitNone:
+		return 0, 0, NothingDue
+	case day < build:
+		return 0, 0, NotYet
+	case h != nil:
+		return 0, 0, h.Reason
+	case a.AutopaySince > build:
+		return 0, 0, EnrolledTooLate
+	case a.HeldOn(build) != nil:
+		return 0, 0, ReleasedTooLate
+	}
+	due, then := a.Due(), a.Due()
+	effective := b.DebitOn
+	if day > build {
+		then = a.dueOn(build)
+		effective = max(b.DebitOn, calendar.AddBankingDays(day, 1))
+	}
+	if then == 0 {
+		b.DebitNone, b.dirty = true, true
+	}
+	if then == 0 || due == 0 {
+		return 0, 0, NothingDue
+	}
+	return due, effective, ""
+}
+
+// retry builds a returned debit's retry if its day has come, or drops it.
+func (a *Account) retry(p *Policy, d *Debit, day calendar.Date) (*Debit, string) {
+	build := p.buildDay(d.RetryOn)
+	if day < build {
+		return nil, NotYet
+	}
+	if h := a.HeldOn(day); day > build && h != nil && a.HeldOn(build) == nil {
+		return nil, h.Reason
+	}
+	effective := d.RetryOn
+	if day > build {
+		effective = max(effective, calendar.AddBankingDays(day, 1))
+	}
+	d.RetryOn, d.dirty = 0, true
+	switch {
+	case a.Autopay != AutopayOn || a.AutopaySince > build || a.HeldOn(build) != nil:
+		return nil, RetryDropped
+	case a.Due() < d.Cents:
+		return nil, RetryTooLarge
+	}
+	return a.debit(day, Debit{Cycle: d.Cycle, Attempt: d.Attempt + 1, Cents: d.Cents, EffectiveOn: effective}, effective), ""
+}
+
+func (a *Account) debit(day calendar.Date, d Debit, received calendar.Date) *Debit {
+	d.BuiltOn, d.DueThen, d.LastBefore, d.State, d.fresh = day, a.Due(), a.LastDebit, DebitBuilt, true
+	r := a.Receive(day, Receipt{Channel: "ach", Cents: d.Cents, ReceivedOn: received, PostsOn: d.EffectiveOn})
+	d.Receipt = r.No
+	a.LastDebit, a.dirty = &d.Cents, true
+	a.Debits = append(a.Debits, &d)
+	return &d
+}
+
+// DebitOf returns the debit that a receipt belongs to, nil for none.
+func (a *Account) DebitOf(receipt int32) *Debit {
+	for _, d := range a.Debits {
+		if d.Receipt == receipt {
+			return d
+		}
+	}
+	return nil
+}
+
+// WithdrawDebit takes back a debit whose file was not released: what was due
+// is due again, and its build day counts as missed.
+func (a *Account) WithdrawDebit(d *Debit, day calendar.Date) {
+	a.Withdraw(a.Receipt(d.Receipt), day, "not_released")
+	d.State, d.dirty = DebitWithdrawn, true
+	a.LastDebit = d.LastBefore
+	if d.Attempt > 0 {
+		for _, prev := range a.Debits {
+			if prev.Cycle == d.Cycle && prev.Attempt == d.Attempt-1 && prev.State == DebitReturned {
+				prev.RetryOn, prev.dirty = d.EffectiveOn, true
+			}
+		}
+	}
+	a.except(Exception{On: day, Job: "post", Code: "not_released", Subject: d.Cycle.String(), Detail: "the debit of " + d.Cents.String() + " effective " + d.EffectiveOn.String() + " was withdrawn: nobody released its file"})
+}
+
+// ReturnDebit takes back a debit that the member's bank returned (POLICY
+// section 7). The account must be whole.
+func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code string) error {
+	a.mustBeWhole()
+	applied := a.cyclesPaidBy(d.Receipt)
+	if err := a.Return(p, a.Receipt(d.Receipt), day, code); err != nil {
+		return err
+	}
+	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, code, day, true
+	switch {
+	case slices.Contains(p.ACH.RetryCodes, code):
+		first := d
+		if d.Attempt > 0 {
+			first = a.firstDebit(d.Cycle)
+		}
+		a.ReturnedFee(p, a.Receipt(first.Receipt), day)
+		if !a.scheduleRetry(p, d, first, day) {
+			a.stopAutopay(AutopaySuspended)
+		}
+	case slices.Contains(p.ACH.OffCodes, code):
+		a.stopAutopay(AutopayOff)
+	case slices.Contains(p.ACH.EndedCodes, code):
+		a.stopAutopay(AutopayEnded)
+		for _, b := range a.Bills {
+			if b.Cycle == d.Cycle || applied[b.Cycle] {
+				b.FeeBarred, b.dirty = true, true
+			}
+		}
+		a.except(Exception{On: day, Job: "ach", Code: "authorization_" + code, Subject: d.Cycle.String(), Detail: "returned as not authorized: review the authorization"})
+	default:
+		a.stopAutopay(AutopayOff)
+		a.except(Exception{On: day, Job: "ach", Code: "returned_" + code, Subject: d.Cycle.String(), Detail: "returned for a reason that needs a person"})
+	}
+	return nil
+}
+
+// scheduleRetry plans the next retry of a returned debit, if one is left.
+func (a *Account) scheduleRetry(p *Policy, d, first *Debit, day calendar.Date) bool {
+	if d.Attempt >= p.ACH.Retries {
+		return false
+	}
+	on := calendar.AddBankingDays(day, p.ACH.RetryAfterBankingDays[d.Attempt])
+	if int(on-first.EffectiveOn) > p.ACH.RetryWithinDays {
+		return false
+	}
+	d.RetryOn = on
+	return true
+}
+
+func (a *Account) stopAutopay(standing string) {
+	if a.Autopay == AutopayOn {
+		a.Autopay, a.dirty = standing, true
+	}
+}
+
+// SetAutopay enrols the account or cancels its enrolment.
+func (a *Account) SetAutopay(on bool, day calendar.Date) {
+	switch {
+	case on && a.Autopay != AutopayOn:
+		a.Autopay, a.AutopaySince, a.dirty = AutopayOn, day, true
+	case !on && a.Autopay != AutopayOff:
+		a.Autopay, a.dirty = AutopayOff, true
+	}
+}
+
+// cyclesPaidBy returns the bills whose items a receipt stands on.
+func (a *Account) cyclesPaidBy(receipt int32) map[calendar.Cycle]bool {
+	sums := map[int32]ledger.Cents{}
+	for _, al := range a.Allocations {
+		if al.Receipt == receipt {
+			sums[al.Item] += al.Cents
+		}
+	}
+	cycles := map[calendar.Cycle]bool{}
+	for _, i := range a.Items {
+		if sums[i.No] > 0 {
+			cycles[i.Cycle] = true
+		}
+	}
+	return cycles
+}
+
+// ourDelay says whether the biller itself moved or missed the bill's debit,
+// built yet or not; if that debit was returned, it no longer matters.
+func (a *Account) ourDelay(p *Policy, b *Bill, day calendar.Date) bool {
+	if d := a.firstDebit(b.Cycle); d != nil {
+		return d.State != DebitReturned && (b.DebitMoved || d.Missed)
+	}
+	return b.DebitMissed || b.DebitMoved && a.Autopay == AutopayOn && !b.DebitNone || a.missedDebit(p, b, day)
+}
+
+// missedDebit says whether a bill should have a debit by a day, and has none,
+// though nothing but the biller stood in its way.
+func (a *Account) missedDebit(p *Policy, b *Bill, day calendar.Date) bool {
+	build := p.buildDay(b.DebitOn)
+	return a.whole && a.Autopay == AutopayOn && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
+		a.firstDebit(b.Cycle) == nil && a.HeldOn(build) == nil && a.dueOn(build) > 0
+}
+
+// dueOn returns what was due at the end of an earlier day, by the items as
+// they stand now.
+func (a *Account) dueOn(day calendar.Date) ledger.Cents {
+	a.mustBeWhole()
+	var due ledger.Cents
+	for _, i := range a.Items {
+		if i.State == Billed && i.MadeOn <= day {
+			due += i.Cents
+		}
+	}
+	given := map[int32]ledger.Cents{}
+	for _, al := range a.Allocations {
+		if al.On <= day {
+			given[al.Receipt] += al.Cents
+		}
+	}
+	for _, r := range a.Receipts {
+		ended := !r.EndedOn.IsZero() && r.EndedOn <= day
+		switch {
+		case r.ArrivedOn > day || ended:
+		case r.Guest:
+			due -= given[r.No]
+		default:
+			due -= r.Cents - r.Refunded
+		}
+	}
+	return max(0, due)
+}

@@ -1,0 +1,292 @@
+package billing
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/secret"
+)
+
+// enrolment is a line of autopay.csv: how an account pays by itself, and by
+// what right.
+type enrolment struct {
+	line         int
+	mrn          string
+	method       string // ach or card
+	routing      string
+	number       secret.Number
+	accountType  string
+	cardToken    string
+	authorizedOn calendar.Date
+	authorizedBy string
+	endedOn      calendar.Date // 0 while it lasts
+
+	hash []byte // of routing and number
+}
+
+// isBare says whether the row names no bank account and no card: it can only
+// end an enrolment.
+func (e *enrolment) isBare() bool { return e.routing == "" && e.number == "" && e.cardToken == "" }
+
+var autopayFeed = feed[enrolment]{
+	name: "autopay",
+	layout: layout{
+		required: []string{"mrn", "method", "authorized_on", "authorized_by"},
+		optional: []string{"routing", "account", "account_type", "card_token", "ended_on"},
+		quiet:    true,
+	},
+	read:  readEnrolment,
+	apply: enrol,
+}
+
+// Autopay takes in enrolments with their authorization. A row that was not
+// seen before is a new enrolment: it ends the one before and switches autopay
+// on, whatever it stood at. A row that is known changes nothing, however the
+// enrolment fared since: an authorization that was ended or revoked is not
+// revived by the same row, only by one with a new date. A row whose ended_on
+// has come ends the enrolment that it describes (or the one that stands, if it
+// names no numbers) and switches autopay off. Account numbers are sealed with
+// im.Keys before they are stored, and never repeated in a problem.
+func (im Import) Autopay(ctx context.Context, db *pgxpool.Pool, from io.Reader) (Imported, error) {
+	if im.Keys == nil {
+		return Imported{Problems: []Problem{}}, errors.New("importing autopay: no keys to seal account numbers with")
+	}
+	return take(ctx, db, im, autopayFeed, from)
+}
+
+func readEnrolment(r *row) enrolment {
+	e := enrolment{line: r.line, mrn: r.mrn("mrn"), method: r.oneOf("method", "ach", "card"),
+		routing: r.cell("routing"), number: secret.Number(r.cell("account")), accountType: r.cell("account_type"), cardToken: r.text("card_token", 128),
+		authorizedOn: r.mustDate("authorized_on"), authorizedBy: r.oneOf("authorized_by", "written", "web", "phone"), endedOn: r.date("ended_on")}
+	if e.endedOn != 0 && e.endedOn < e.authorizedOn {
+		r.refuse("ended_on", "is before authorized_on")
+	}
+	others := map[string][]string{"ach": {"card_token"}, "card": {"routing", "account", "account_type"}}
+	for _, column := range others[e.method] {
+		if r.cell(column) != "" {
+			r.refuse(column, "must be empty where the method is %s", e.method)
+		}
+	}
+	switch {
+	case e.isBare() && e.endedOn != 0: // it needs no more
+	case e.method == "ach":
+		e.checkBank(r)
+	case e.method == "card":
+		e.accountType = "checking" // the column's default; it says nothing of a card
+		r.must("card_token", 128)
+		if looksLikeCard(e.cardToken) {
+			r.refuse("card_token", "looks like the number of a card; only the gateway's token for it may be stored")
+		}
+	}
+	return e
+}
+
+// checkBank checks what an ACH debit needs: routing number, account number and
+// the account's type.
+func (e *enrolment) checkBank(r *row) {
+	switch n := e.number.Reveal(); {
+	case n == "":
+		r.refuse("account", "is empty")
+	case len(n) > 17:
+		r.refuse("account", "has %d characters; an account number has 17 at the most", len(n))
+	case strings.ContainsFunc(n, func(c rune) bool { return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') }):
+		r.refuse("account", "holds something else than digits and letters")
+	}
+	switch {
+	case e.routing == "":
+		r.refuse("routing", "is empty")
+	case !isRouting(e.routing):
+		r.refuse("routing", "is not a routing number: nine digits, the last a check digit; look for a mistyped digit")
+	}
+	r.oneOf("account_type", "checking", "savings")
+}
+
+// isRouting says whether nine digits are an ABA routing number: weighted 3, 7,
+// 1 from the left they add up to a multiple of ten.
+func isRouting(s string) bool {
+	if len(s) != 9 || firstNonDigit(s) >= 0 || s == "000000000" {
+		return false
+	}
+	sum := 0
+	for i := range len(s) {
+		sum += int(s[i]-'0') * [3]int{3, 7, 1}[i%3]
+	}
+	return sum%10 == 0
+}
+
+// looksLikeCard says whether a token is rather a card's own number: 13 to 19
+// digits, perhaps grouped, that pass the Luhn test.
+func looksLikeCard(token string) bool {
+	digits := strings.NewReplacer(" ", "", "-", "").Replace(token)
+	return len(digits) >= 13 && len(digits) <= 19 && firstNonDigit(digits) < 0 && luhnDigit(digits[:len(digits)-1]) == digits[len(digits)-1]
+}
+
+// method is an enrolment as it is kept.
+type method struct {
+	enrolment
+	id        int64 // 0: not stored yet
+	account   int64
+	corrected bool // made by a bank's notification of change, not by this feed
+	dirty     bool
+}
+
+// sameNumbers says whether an enrolment names the same bank account or card.
+func (m *method) sameNumbers(e *enrolment) bool {
+	return m.method == e.method && m.routing == e.routing && bytes.Equal(m.hash, e.hash) && m.accountType == e.accountType && m.cardToken == e.cardToken
+}
+
+func (m *method) sameRight(e *enrolment) bool {
+	return m.authorizedOn == e.authorizedOn && m.authorizedBy == e.authorizedBy
+}
+
+// live returns the method that stands on a day, nil if none does.
+func live(methods []*method, day calendar.Date) *method {
+	for i := len(methods) - 1; i >= 0; i-- {
+		if m := methods[i]; m.endedOn == 0 || m.endedOn > day {
+			return m
+		}
+	}
+	return nil
+}
+
+// enrol takes the enrolments of a chunk, in order.
+func enrol(ctx context.Context, in *intake, rows []enrolment) error {
+	book, accounts, err := in.load(ctx, Counters, column(rows, func(e *enrolment) string { return e.mrn }))
+	if err != nil {
+		return err
+	}
+	methods, err := in.methodsOf(ctx, column(book.Accounts, func(a **Account) int64 { return (*a).ID }))
+	if err != nil {
+		return err
+	}
+	var added []*method
+	for i := range rows {
+		e := &rows[i]
+		account, ok := accounts[e.mrn]
+		switch {
+		case !ok:
+			in.refuse(e.line, "mrn", unknownMember, e.mrn)
+			continue
+		case e.authorizedOn > in.Day:
+			in.refuse(e.line, "authorized_on", "is after the business date %s", in.Day)
+			continue
+		}
+		if e.number != "" {
+			e.hash = in.Keys.Fingerprint(e.routing, e.number.Reveal())
+		}
+		a := book.Account(account)
+		if changed, known := in.amend(a, methods[account], e); known {
+			if changed {
+				in.Accepted++
+			} else {
+				in.Unchanged++
+			}
+			continue
+		}
+		if before := live(methods[account], in.Day); before != nil {
+			before.endedOn, before.dirty = in.Day, true
+		}
+		m := &method{enrolment: *e, account: account}
+		methods[account] = append(methods[account], m)
+		added = append(added, m)
+		a.SetAutopay(true, in.Day)
+		in.Accepted++
+	}
+	if err := book.Save(ctx); err != nil {
+		return err
+	}
+	return in.saveMethods(ctx, methods, added)
+}
+
+// amend applies a row about an enrolment that is known, or that only ends one:
+// it changes nothing but the end. A row that is news is not known.
+func (in *intake) amend(a *Account, methods []*method, e *enrolment) (changed, known bool) {
+	standing := live(methods, in.Day)
+	// After a notification of change the feed still says the old numbers.
+	if standing != nil && standing.sameRight(e) && (standing.corrected || standing.sameNumbers(e)) {
+		return in.end(a, standing, e.endedOn), true
+	}
+	for _, m := range methods {
+		if m.sameRight(e) && m.sameNumbers(e) {
+			return false, true
+		}
+	}
+	if !e.isBare() && (e.endedOn == 0 || e.endedOn > in.Day) {
+		return false, false
+	}
+	if standing != nil && (e.isBare() || standing.sameNumbers(e)) && standing.authorizedOn <= e.endedOn {
+		return in.end(a, standing, e.endedOn), true
+	}
+	return false, true // what it ends doesn't stand
+}
+
+// end sets the day on which an enrolment ends, 0 for none; if that has come,
+// autopay is off.
+func (in *intake) end(a *Account, m *method, on calendar.Date) (changed bool) {
+	if m.endedOn == on {
+		return false
+	}
+	m.endedOn, m.dirty = on, true
+	if on != 0 && on <= in.Day {
+		a.SetAutopay(false, in.Day)
+	}
+	return true
+}
+
+// methodsOf returns the methods that accounts have or had, oldest first.
+func (in *intake) methodsOf(ctx context.Context, accounts []int64) (map[int64][]*method, error) {
+	rows, err := in.tx.Query(ctx, `select id, account_id, method, routing, account_type, number_hash, card_token, authorized_on, authorized_by, ended_on, corrected_by <> ''
+		from autopay_method where account_id = any($1) order by id`, accounts)
+	if err != nil {
+		return nil, err
+	}
+	methods := map[int64][]*method{}
+	for rows.Next() {
+		m := &method{}
+		if err := rows.Scan(&m.id, &m.account, &m.method, &m.routing, &m.accountType, &m.hash, &m.cardToken, &m.authorizedOn, &m.authorizedBy, &m.endedOn, &m.corrected); err != nil {
+			return nil, err
+		}
+		methods[m.account] = append(methods[m.account], m)
+	}
+	return methods, rows.Err()
+}
+
+// saveMethods stores what changed, the account numbers sealed.
+func (in *intake) saveMethods(ctx context.Context, methods map[int64][]*method, added []*method) error {
+	var ids []int64
+	var ends dates
+	for _, of := range methods {
+		for _, m := range of {
+			if m.dirty && m.id != 0 {
+				ids, ends = append(ids, m.id), append(ends, m.endedOn)
+			}
+		}
+	}
+	if len(ids) > 0 {
+		if _, err := in.tx.Exec(ctx, `update autopay_method m set ended_on = u.ended from unnest($1::bigint[], $2::date[]) u(id, ended) where m.id = u.id`, ids, ends); err != nil {
+			return err
+		}
+	}
+	columns := []string{"account_id", "method", "routing", "account_type", "number_sealed", "number_hash", "number_last4", "card_token", "authorized_on", "authorized_by", "ended_on"}
+	_, err := in.tx.CopyFrom(ctx, pgx.Identifier{"autopay_method"}, columns, pgx.CopyFromSlice(len(added), func(i int) ([]any, error) {
+		m := added[i]
+		var sealed []byte
+		number := m.number.Reveal()
+		if number != "" {
+			var err error
+			if sealed, err = in.Keys.Seal([]byte(number), fmt.Sprintf("autopay_method/%d", m.account)); err != nil {
+				return nil, err
+			}
+		}
+		return []any{m.account, m.method, m.routing, m.accountType, sealed, m.hash, strings.TrimPrefix(secret.Mask(number), "****"), m.cardToken, m.authorizedOn, m.authorizedBy, m.endedOn}, nil
+	}))
+	return err
+}

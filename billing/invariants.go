@@ -1,0 +1,74 @@
+package billing
+
+import "github.com/billcycle/billcycle/ledger"
+
+// Invariants of the accounts: SQL that selects what breaks them.
+var Invariants = []ledger.Invariant{
+	{Name: "items_agree_with_ledger", Says: "open items less unapplied credit are what the journal says the member owes",
+		SQL: `select a.id, o.cents as open, c.cents as credit, j.cents as ledger from account a
+			left join lateral (select coalesce(sum(cents - paid), 0) cents from item where account_id = a.id) o on true
+			left join lateral (select coalesce(sum(unapplied), 0) cents from receipt where account_id = a.id and state = 'posted') c on true
+			left join lateral (select coalesce(sum(case when debit = 'receivable' then cents else -cents end), 0) cents from journal where account_id = a.id and 'receivable' in (debit, credit)) j on true
+			where a.id > 0 and o.cents - c.cents <> j.cents`},
+	{Name: "items_agree_with_allocations", Says: "what is paid on an item is what was allocated to it",
+		SQL: `select i.account_id, i.no from item i left join (select account_id, item, sum(cents) cents from allocation group by 1, 2) al on al.account_id = i.account_id and al.item = i.no
+			where i.paid <> coalesce(al.cents, 0)
+			union all select al.account_id, al.item from allocation al left join item i on i.account_id = al.account_id and i.no = al.item where i.no is null`},
+	{Name: "receipts_agree_with_allocations", Says: "a posted receipt is allocated, credit or refunded to the last cent, any other has nothing allocated",
+		SQL: `select r.account_id, r.no from receipt r left join (select account_id, receipt, sum(cents) cents from allocation group by 1, 2) al on al.account_id = r.account_id and al.receipt = r.no
+			where case r.state when 'posted' then r.cents - r.unapplied - r.refunded <> coalesce(al.cents, 0) else coalesce(al.cents, 0) <> 0 end
+			union all select al.account_id, al.receipt from allocation al left join receipt r on r.account_id = al.account_id and r.no = al.receipt where r.no is null`},
+	{Name: "statements_chain", Says: "a statement's previous balance is the balance of the one before, and its parts add up",
+		SQL: `select account_id, cycle from (select b.*, lag(balance) over (partition by account_id order by cycle) as last from bill b) b
+			where previous + payments + adjustments + charges + fees <> balance or last is not null and previous <> last
+			union all select a.id, a.last_cycle from account a join lateral (select max(cycle) top from bill where account_id = a.id) b on true where a.last_cycle <> coalesce(b.top, a.last_cycle)`},
+	{Name: "statement_balance", Says: "an account's ledger is its newest statement's balance and what was booked since",
+		SQL: `select b.account_id, b.cycle from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+			left join lateral (select coalesce(sum(case when debit = 'receivable' then cents else -cents end), 0) cents from journal where account_id = a.id and no <= b.entries and 'receivable' in (debit, credit)) j on true
+			where b.balance <> j.cents`},
+	{Name: "statement_sealed", Says: "every bill has its sealed statement",
+		SQL: `select b.account_id, b.cycle from bill b left join statement s on s.account_id = b.account_id and s.cycle = b.cycle where s.cycle is null`},
+	{Name: "items_billed_once", Says: "a billed item names its bill, an unbilled one none",
+		SQL: `select i.account_id, i.no from item i left join bill b on b.account_id = i.account_id and b.cycle = i.cycle where i.state = 'billed' and b.cycle is null`},
+	{Name: "charges_have_their_entry", Says: "every charge has exactly its journal entry",
+		SQL: `select j.account_id, j.no from journal j left join item i on i.account_id = j.account_id and i.no = j.doc and i.entry = j.no where j.what = 'charge' and i.no is null
+			union all select i.account_id, i.no from item i left join journal j on j.account_id = i.account_id and j.no = i.entry where i.origin = 'charge' and i.entry <> 0 and i.parent = 0 and (j.what is distinct from 'charge' or j.doc <> i.no)
+			union all select i.account_id, i.no from item i where i.origin = 'charge' and i.entry = 0 and i.parent = 0 and i.cents <> 0`},
+	{Name: "fees_have_their_entry", Says: "every fee has exactly its journal entry, and one that was reversed its reversal",
+		SQL: `select j.account_id, j.no from journal j left join item i on i.account_id = j.account_id and i.no = j.doc and i.entry = j.no and i.origin = j.what where j.what in ('late_fee', 'returned_fee') and i.no is null
+			union all select i.account_id, i.no from item i left join journal j on j.account_id = i.account_id and j.no = i.entry and j.what = i.origin and j.doc = i.no where i.origin in ('late_fee', 'returned_fee') and i.parent = 0 and j.no is null
+			union all select i.account_id, i.no from item i left join journal j on j.account_id = i.account_id and j.reverses = i.entry and j.what = 'fee_reversal' where i.ended = 'reversed' and j.no is null`},
+	{Name: "one_late_fee_per_bill", Says: "a bill has at most one standing late fee, and it exists",
+		SQL: `select i.account_id, i.for_cycle from item i left join bill b on b.account_id = i.account_id and b.cycle = i.for_cycle where i.origin = 'late_fee' and i.ended = ''
+			group by i.account_id, i.for_cycle having count(*) > 1 or count(b.cycle) = 0`},
+	{Name: "receipts_have_their_entry", Says: "every posted receipt has exactly its journal entry, of its amount; one taken back has its reversal",
+		SQL: `select r.account_id, r.no from receipt r left join journal j on j.account_id = r.account_id and j.no = r.posted_entry and j.doc = r.no and j.what in ('payment', 'opening') and j.cents = r.cents
+			where (r.state = 'posted' or r.posted_entry <> 0) and j.no is null
+			union all select j.account_id, j.no from journal j left join receipt r on r.account_id = j.account_id and r.posted_entry = j.no where j.what in ('payment', 'opening') and r.no is null
+			union all select r.account_id, r.no from receipt r left join journal j on j.account_id = r.account_id and j.reverses = r.posted_entry and j.what = 'return' and j.cents = r.cents
+			where r.state = 'returned' and r.posted_entry <> 0 and j.no is null
+			union all select j.account_id, j.no from journal j left join receipt r on r.account_id = j.account_id and r.no = j.doc and r.state = 'returned' where j.what = 'return' and r.no is null`},
+	{Name: "pending_money_on_the_books", Says: "the lockbox money that the books call pending is that of the pending receipts",
+		SQL: `select x.account_id, x.cents from (
+				select account_id, sum(cents) cents from (
+					select account_id, case when credit = 'lockbox_pending' then cents else -cents end cents from journal where 'lockbox_pending' in (debit, credit)
+					union all select account_id, -cents from receipt where channel = 'lockbox' and state = 'pending') m group by account_id) x where x.cents <> 0`},
+	{Name: "nothing_pending_past_its_date", Says: "no receipt is pending after its posting date was worked on",
+		SQL: `select account_id, no from receipt where state = 'pending' and posts_on <= (select max(day) from run where job = 'post' and state = 'done')
+			and arrived_on <= (select max(day) from run where job = 'post' and state = 'done')`},
+	{Name: "debits_have_a_receipt", Says: "every debit is one receipt of its amount, and every ACH receipt one debit",
+		SQL: `select d.account_id, d.receipt from debit d left join receipt r on r.account_id = d.account_id and r.no = d.receipt and r.cents = d.cents and r.channel = 'ach'
+				and case d.state when 'built' then r.state in ('pending', 'posted') else r.state = d.state end where r.no is null
+			union all select r.account_id, r.no from receipt r left join debit d on d.account_id = r.account_id and d.receipt = r.no where r.channel = 'ach' and d.receipt is null`},
+	{Name: "no_debit_without_authorization", Says: "every debit was authorized by its own account when it was built",
+		SQL: `select d.account_id, d.receipt from debit d left join autopay_method m on m.id = d.method_id
+			where m.id is null or m.account_id <> d.account_id or m.method <> 'ach' or m.authorized_on > d.built_on or m.ended_on < d.built_on`},
+	{Name: "no_debit_above_due", Says: "no debit is more than what was due when it was built",
+		SQL: `select account_id, receipt from debit where cents > due_then`},
+	{Name: "one_debit_per_attempt", Says: "a bill is debited once, and again only as a retry of a returned debit",
+		SQL: `select account_id, cycle from debit where state <> 'withdrawn' group by account_id, cycle, attempt having count(*) > 1
+			union all select d.account_id, d.cycle from debit d where d.attempt > 0 and not exists (select from debit x where x.account_id = d.account_id and x.cycle = d.cycle and x.attempt = d.attempt - 1 and x.state = 'returned')`},
+	{Name: "no_debit_posted_unreleased", Says: "no debit posted whose file was not released before its effective date",
+		SQL: `select d.account_id, d.receipt from debit d join receipt r on r.account_id = d.account_id and r.no = d.receipt left join ach_file f on f.id = d.file_id
+			where r.posted_entry <> 0 and (f.id is null or f.released_on is null or f.released_on >= d.effective_on)`},
+}

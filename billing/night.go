@@ -1,0 +1,222 @@
+package billing
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// The nightly work of this room, each over a key range of accounts in the
+// caller's transaction. Everything is chosen by how it stands, so that a
+// second look finds nothing left to do.
+
+// Tally is what a piece of work came to. Selected = Done + all Skipped +
+// Parked.
+type Tally struct {
+	Selected int64
+	Done     int64
+	Skipped  map[string]int64 // by coded reason
+	Parked   int64
+	Cents    ledger.Cents
+}
+
+// Skip counts work not done, with its reason.
+func (t *Tally) Skip(reason string, n int64) {
+	if n == 0 {
+		return
+	}
+	if t.Skipped == nil {
+		t.Skipped = map[string]int64{}
+	}
+	t.Skipped[reason] += n
+	t.Selected += n
+}
+
+// Did counts work done.
+func (t *Tally) Did(n int64, cents ledger.Cents) {
+	t.Selected += n
+	t.Done += n
+	t.Cents += cents
+}
+
+// Add adds another tally.
+func (t *Tally) Add(o Tally) {
+	t.Selected, t.Done, t.Parked, t.Cents = t.Selected+o.Selected, t.Done+o.Done, t.Parked+o.Parked, t.Cents+o.Cents
+	for reason, n := range o.Skipped {
+		if t.Skipped == nil {
+			t.Skipped = map[string]int64{}
+		}
+		t.Skipped[reason] += n
+	}
+}
+
+// Range is a key range of accounts: From <= id < To.
+type Range struct{ From, To int64 }
+
+// PostDue posts every pending receipt of the range whose posting date has
+// come.
+func PostDue(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, error) {
+	var t Tally
+	ids, err := ids(ctx, tx, `select distinct account_id from receipt where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3`, day, r.From, r.To)
+	if err != nil || len(ids) == 0 {
+		return t, err
+	}
+	b, err := Load(ctx, tx, OpenOnly, ids...)
+	if err != nil {
+		return t, err
+	}
+	for _, a := range b.Accounts {
+		n, cents := a.PostDue(p, day)
+		t.Did(int64(n), cents)
+	}
+	return t, b.Save(ctx)
+}
+
+// BillRef names a bill.
+type BillRef struct {
+	AccountID int64
+	Cycle     calendar.Cycle
+}
+
+// CutStatements closes the cycles of the range that a run dated day has to,
+// and returns the bills made, by account.
+func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, []BillRef, error) {
+	var t Tally
+	last := calendar.CycleOf(day)
+	if last.CutOn(p.Statement.CutDay) > day {
+		last--
+	}
+	var charged, none int64
+	err := tx.QueryRow(ctx, `select count(*) filter (where first_cycle <> 0), count(*) filter (where first_cycle = 0) from account where id >= $1 and id < $2 and id > 0`, r.From, r.To).Scan(&charged, &none)
+	if err != nil {
+		return t, nil, err
+	}
+	t.Skip(NothingCharged, none)
+	open, err := ids(ctx, tx, `select id from account where id >= $1 and id < $2 and id > 0 and first_cycle <> 0 and greatest(first_cycle, last_cycle + 1) <= $3`, r.From, r.To, last)
+	if err != nil {
+		return t, nil, err
+	}
+	t.Skip(AlreadyCut, charged-int64(len(open)))
+	missed, err := ids(ctx, tx, `select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+		where a.id = any($1) and a.autopay = 'on' and b.debit_on <= $2 and not b.debit_none
+		and not exists (select from debit d where d.account_id = a.id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')`, open, day)
+	if err != nil {
+		return t, nil, err
+	}
+	b, err := load(ctx, tx, ToCut, missed, open)
+	if err != nil {
+		return t, nil, err
+	}
+	var made []BillRef
+	for _, a := range b.Accounts {
+		bills, reason := a.Cut(p, day)
+		if reason != "" {
+			t.Skip(reason, 1)
+			continue
+		}
+		t.Did(1, bills[len(bills)-1].AmountDue)
+		for _, x := range bills {
+			made = append(made, BillRef{a.ID, x.Cycle})
+		}
+	}
+	return t, made, b.Save(ctx)
+}
+
+// load loads accounts, some of them whole. It locks all of them first, in the
+// order of their ids, so that no two transactions wait for each other.
+func load(ctx context.Context, tx pgx.Tx, need Need, whole, all []int64) (*Book, error) {
+	b, err := Load(ctx, tx, need, all...)
+	if err != nil || len(whole) == 0 {
+		return b, err
+	}
+	w, err := Load(ctx, tx, Whole, whole...)
+	if err != nil {
+		return nil, err
+	}
+	for n, a := range b.Accounts {
+		if full := w.byID[a.ID]; full != nil {
+			b.Accounts[n], b.byID[a.ID] = full, full
+		}
+	}
+	return b, nil
+}
+
+// AssessLateFees looks at the bills of the range whose deadline passed since
+// the last finished run (since; 0 for none), and at those of accounts where
+// something happened that may change an earlier answer.
+func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.Date, r Range) (Tally, error) {
+	var t Tally
+	var fresh int64
+	if err := tx.QueryRow(ctx, `select count(*) from bill where deadline_on >= $1 and deadline_on < $2 and account_id >= $3 and account_id < $4`, floor(since), day, r.From, r.To).Scan(&fresh); err != nil {
+		return t, err
+	}
+	// A bill can be left alone if all that was billed by its deadline is paid,
+	// by money received in time: then nothing of it was open.
+	ids, err := ids(ctx, tx, `
+		select id from account a where id >= $3 and id < $4 and relook and exists (select from bill b where b.account_id = a.id and b.deadline_on < $2)
+		union
+		select account_id from bill b where deadline_on >= $1 and deadline_on < $2 and account_id >= $3 and account_id < $4
+		and (exists (select from item i where i.account_id = b.account_id and i.state = 'billed' and i.paid < i.cents and i.made_on <= b.deadline_on)
+		  or exists (select from receipt r where r.account_id = b.account_id and (r.received_on > b.deadline_on or r.state = 'returned')))
+		order by 1`, floor(since), day, r.From, r.To)
+	if err != nil {
+		return t, err
+	}
+	looked := int64(0)
+	if len(ids) > 0 {
+		b, err := Load(ctx, tx, Whole, ids...)
+		if err != nil {
+			return t, err
+		}
+		for _, a := range b.Accounts {
+			looked += a.countFresh(since, day)
+			t.assess(a, p, day, since)
+		}
+		if err := b.Save(ctx); err != nil {
+			return t, err
+		}
+	}
+	t.Skip(NotLate, fresh-looked)
+	return t, nil
+}
+
+// floor makes "no date" the first one, which SQL can compare with.
+func floor(d calendar.Date) calendar.Date { return max(d, 1) }
+
+func (a *Account) countFresh(since, day calendar.Date) (n int64) {
+	for _, b := range a.Bills {
+		if b.DeadlineOn >= since && b.DeadlineOn < day {
+			n++
+		}
+	}
+	return n
+}
+
+func (t *Tally) assess(a *Account, p *Policy, day, since calendar.Date) {
+	assessed, held := a.AssessLate(p, day)
+	if held != "" {
+		t.Skip(held, a.countFresh(since, day))
+		a.lookAgain() // when the hold is over
+		return
+	}
+	for n, x := range assessed {
+		switch {
+		case x.Reason == "":
+			t.Did(1, x.Cents)
+		case a.Bills[n].DeadlineOn >= since: // older ones were counted by an earlier run
+			t.Skip(x.Reason, 1)
+		}
+	}
+}
+
+// ids collects account ids.
+func ids(ctx context.Context, q Querier, sql string, args ...any) ([]int64, error) {
+	rows, err := q.Query(ctx, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[int64])
+}

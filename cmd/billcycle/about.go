@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// What is about the program itself, not about the biller's books.
+
+func (p *program) programCommands() []*cobra.Command {
+	return []*cobra.Command{p.statementsCommand(), p.migrateCommand(), p.versionCommand()}
+}
+
+func (p *program) migrateCommand() *cobra.Command {
+	return p.command(command{
+		use:     "migrate",
+		short:   "Bring the database's schema up to this program's",
+		example: "  billcycle migrate --database postgres://localhost/billcycle",
+		long: `Bring the schema up to date, and make the database, the data directory and the
+keys if they are not there. Every command that opens the database does the same
+first, so this is for those who want it done beforehand.`,
+		run: func(ctx context.Context, _ []string) error {
+			house, err := p.open(ctx, p.person())
+			if err != nil {
+				return err
+			}
+			var database, version string
+			if err := house.DB.QueryRow(ctx, `select current_database(), (select max(version_id)::text from goose_db_version)`).Scan(&database, &version); err != nil {
+				return err
+			}
+			return p.answer(struct {
+				Database string `json:"database"`
+				Schema   string `json:"schema"`
+			}{database, version}, func(w *page) { w.line("database %s is at schema version %s", database, version) })
+		},
+	})
+}
+
+func (p *program) versionCommand() *cobra.Command {
+	return p.command(command{
+		use:     "version",
+		short:   "Say which version of billcycle this is",
+		example: "  billcycle version",
+		run: func(context.Context, []string) error {
+			v := struct {
+				Version  string `json:"version"`
+				Revision string `json:"revision"`
+				Modified bool   `json:"modified"` // built from more than that revision
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+			}{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				v.Version = info.Main.Version
+				for _, s := range info.Settings {
+					switch s.Key {
+					case "vcs.revision":
+						v.Revision = s.Value
+					case "vcs.modified":
+						v.Modified = s.Value == "true"
+					}
+				}
+			}
+			return p.answer(v, func(w *page) {
+				w.line("billcycle %s %s", v.Version, v.Revision)
+				w.line("%s %s", v.Go, v.Platform)
+			})
+		},
+	})
+}

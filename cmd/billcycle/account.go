@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/statements"
+)
+
+// One account: how it stands, and its statements.
+
+func (p *program) accountCommand() *cobra.Command {
+	months := 18
+	c := p.command(command{
+		use:     "account MRN",
+		short:   "Show one account: figures, open items, and a timeline that explains every cent",
+		example: "  billcycle account 1000000017 --history 6",
+		long: `Show the account that a member is billed to. Any member's MRN will do, the
+guarantor's or a dependent's. The timeline holds every journal entry that moved
+what is owed, with the balance after it.`,
+		args: cobra.ExactArgs(1),
+		run: func(ctx context.Context, args []string) error {
+			if _, err := billing.ParseMRN(args[0]); err != nil {
+				return refuse(err)
+			}
+			if months < 0 || months > 1200 {
+				return wrongUsage("--history %d: give 0 to 1200 months", months)
+			}
+			today, err := p.day(0)
+			if err != nil {
+				return err
+			}
+			house, err := p.open(ctx, p.person())
+			if err != nil {
+				return err
+			}
+			shown, err := billing.Show(ctx, house.DB, args[0], monthsBefore(today, months), today)
+			if err != nil {
+				return err
+			}
+			return p.answer(shown, func(w *page) { writeAccount(w, shown) })
+		},
+	})
+	c.Flags().IntVar(&months, "history", months, "`months` of the timeline")
+	return c
+}
+
+// monthsBefore is the same day some months ago, or the month's last if it has
+// no such day.
+func monthsBefore(day calendar.Date, months int) calendar.Date {
+	this := calendar.CycleOf(day)
+	then := this - calendar.Cycle(months)
+	return min(then.First()+(day-this.First()), then.Last())
+}
+
+func writeAccount(w *page, a billing.Shown) {
+	w.line("%s\t%s", a.MRN, a.Name)
+	w.line("")
+	w.line("ledger\t%s", amount(a.Ledger))
+	w.line("pending\t%s", amount(a.Pending))
+	w.line("due\t%s", amount(a.Due))
+	w.line("credit\t%s", amount(a.Unapplied))
+	w.line("autopay\t%14s", a.Autopay)
+	for _, h := range a.Holds {
+		w.line("")
+		w.line("On hold since %s: %s (%s) %s", h.PlacedOn, h.Reason, h.PlacedBy, h.Note)
+	}
+	if len(a.Open) > 0 {
+		w.line("")
+		w.line("open items\tstate\tbilled\tdue\t%14s", "open")
+		for _, i := range a.Open {
+			w.line("%s\t%s\t%s\t%s\t%s", shorten(i.What, 60), i.State, i.BilledOn, i.DueOn, amount(i.Open))
+		}
+	}
+	if len(a.Money) > 0 {
+		w.line("")
+		w.line("money\tstate\tposts\t%14s\t%14s", "amount", "unused")
+		for _, r := range a.Money {
+			w.line("%s\t%s\t%s\t%s\t%s", shorten(r.What, 60), r.State, r.PostsOn, amount(r.Cents), amount(r.Unapplied))
+		}
+	}
+	w.line("")
+	w.line("since %s\twhat\t%14s\t%14s", a.From, "amount", "balance")
+	w.line("\tbalance before\t\t%s", amount(a.Before))
+	for _, e := range a.Timeline {
+		w.line("%s\t%s\t%s\t%s", e.Date, shorten(e.What, 70), amount(e.Cents), amount(e.Balance))
+	}
+}
+
+func (p *program) statementsCommand() *cobra.Command {
+	return group("statements", "Give back statements as they were made",
+		"  billcycle statements get 1000000017 --out statement.pdf",
+		p.statementsGetCommand())
+}
+
+func (p *program) statementsGetCommand() *cobra.Command {
+	var cut dateFlag
+	var out string
+	c := p.command(command{
+		use:     "get MRN --out FILE",
+		short:   "Write a stored statement's PDF, byte for byte the one that was made",
+		example: "  billcycle statements get 1000000017 --cut 2026-03-01 --out march.pdf",
+		args:    cobra.ExactArgs(1),
+		run: func(ctx context.Context, args []string) error {
+			if out == "" {
+				return wrongUsage("--out FILE says where the PDF goes")
+			}
+			house, err := p.open(ctx, p.person())
+			if err != nil {
+				return err
+			}
+			account, err := billing.Find(ctx, house.DB, args[0])
+			if err != nil {
+				return err
+			}
+			got, err := statements.Get(ctx, house.DB, account, cut.Date)
+			if errors.Is(err, statements.ErrNone) {
+				return refuse(fmt.Errorf("MRN %s: %w (its statements are listed by billcycle account %s)", args[0], err, args[0]))
+			}
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(out, got.PDF, 0o600); err != nil {
+				return noFile(err)
+			}
+			id := fmt.Sprintf("%010d", got.Number)
+			return p.answer(struct {
+				StatementID string `json:"statement_id"`
+				SHA256      string `json:"sha256"`
+				Bytes       int    `json:"bytes"`
+				Out         string `json:"out"`
+			}{id, hex.EncodeToString(got.SHA256[:]), len(got.PDF), out}, func(w *page) {
+				w.line("statement %s: %d bytes in %s", id, len(got.PDF), out)
+				w.line("sha256 %x", got.SHA256)
+			})
+		},
+	})
+	c.Flags().Var(&cut, "cut", "cut day of the statement (default the newest)")
+	c.Flags().StringVar(&out, "out", "", "`file` to write")
+	return c
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/lockbox"
+)
+
+// The desk: what people decide about checks.
+
+// desk opens the house for acts about checks, done on a business date.
+func (p *program) desk(ctx context.Context, date dateFlag) (lockbox.Desk, error) {
+	day, err := p.day(date.Date)
+	if err != nil {
+		return lockbox.Desk{}, err
+	}
+	house, err := p.open(ctx, p.person())
+	return lockbox.Desk{DB: house.DB, Policy: house.Policy, Keys: house.Keys, Day: day, Operator: house.Operator}, err
+}
+
+func (p *program) deskCommands() []*cobra.Command {
+	return []*cobra.Command{
+		p.heldCommand(),
+		p.deskCommand(deskAct{
+			verb: "match", more: "MRN", short: "Give the money of a check to a member",
+			example: `billcycle lockbox match 12 3 1000000017 --reason "name on the check"`,
+			long: `Give the money of a check in suspense, or of a held one, to a member, with the
+received date it came with. It posts at once if its posting date has come.`,
+			check: func(mrn string) error {
+				_, err := billing.ParseMRN(mrn)
+				return refuse(err)
+			},
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, mrn, why string) error {
+				return d.Match(ctx, file, item, mrn, why)
+			},
+		}),
+		p.deskCommand(deskAct{
+			verb: "release", short: "Let a held check go where its references say",
+			example: `billcycle lockbox release 12 3 --reason "two checks of the same amount, asked the bank"`,
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _, why string) error {
+				return d.Release(ctx, file, item, why)
+			},
+		}),
+		p.deskCommand(deskAct{
+			verb: "void", short: "Say that a check is no money of ours",
+			example: `billcycle lockbox void 12 3 --reason "the same check twice"`,
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _, why string) error {
+				return d.Void(ctx, file, item, why)
+			},
+		}),
+		p.deskCommand(deskAct{
+			verb: "return", more: "CODE", short: "Take in that the bank sent a check back: NSF, STOP or CLOSED",
+			example: `billcycle lockbox return 12 3 NSF --reason "advice of March 27"`,
+			long: `Take in that the bank sent a check back, posted or not. All that it paid is open
+again. NSF bears the fee for returned payments, once for the check.`,
+			check: func(code string) error {
+				if codes := []string{lockbox.NSF, lockbox.Stop, lockbox.Closed}; !slices.Contains(codes, code) {
+					return wrongUsage("CODE %q: give one of %q", code, codes)
+				}
+				return nil
+			},
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, code, why string) error {
+				return d.Return(ctx, file, item, code, why)
+			},
+		}),
+		p.deskCommand(deskAct{
+			verb: "redate", more: "YYYY-MM-DD", short: "Correct the received date of a held check",
+			example: `billcycle lockbox redate 12 3 2026-03-24 --reason "envelope image"`,
+			check: func(day string) error {
+				_, err := calendar.Parse(day)
+				if err != nil {
+					return wrongUsage("%w", err)
+				}
+				return nil
+			},
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, day, why string) error {
+				received := calendar.MustParse(day)
+				if received > d.Day {
+					return refuse(fmt.Errorf("%s can't be a received date: it has not come", received))
+				}
+				return d.Redate(ctx, file, item, received, why)
+			},
+		}),
+		p.takeHeldCommand(), p.refuseHeldCommand(),
+	}
+}
+
+func (p *program) heldCommand() *cobra.Command {
+	return p.command(command{
+		use:     "held",
+		short:   "List the checks that wait for a person, oldest first",
+		example: "  billcycle lockbox held",
+		run: func(ctx context.Context, _ []string) error {
+			desk, err := p.desk(ctx, dateFlag{})
+			if err != nil {
+				return err
+			}
+			held, err := desk.Held(ctx)
+			if err != nil {
+				return err
+			}
+			var cents ledger.Cents
+			for _, w := range held {
+				cents += w.Cents
+			}
+			return p.answer(struct {
+				Held  []lockbox.WorkItem `json:"held"`
+				Cents ledger.Cents       `json:"cents"`
+			}{notNull(held), cents}, func(w *page) {
+				w.line("file\titem\tstate\treason\treceived\tage\tcheck\t%14s\tfile name", "amount")
+				for _, x := range held {
+					w.line("%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s", x.FileID, x.Item, x.State, x.Reason, x.Received, x.AgeDays, x.Check, amount(x.Cents), x.File)
+				}
+				w.line("%s, %s", counted(len(held), "item"), cents)
+			})
+		},
+	})
+}
+
+// deskAct is an act on one check.
+type deskAct struct {
+	verb, more           string // more: what it takes besides the check, "" for nothing
+	short, long, example string
+	check                func(more string) error
+	do                   func(ctx context.Context, d lockbox.Desk, file int64, item int, more, why string) error
+}
+
+// deskDone is the answer to an act of the desk.
+type deskDone struct {
+	Act      string        `json:"act"`
+	FileID   int64         `json:"file_id"`
+	Item     int           `json:"item"` // 0 for a whole file
+	Date     calendar.Date `json:"date"`
+	Operator string        `json:"operator"`
+}
+
+func (p *program) deskCommand(a deskAct) *cobra.Command {
+	var date dateFlag
+	var reason string
+	use, args := a.verb+" FILE_ID ITEM", 2
+	if a.more != "" {
+		use, args = use+" "+a.more, 3
+	}
+	return p.withReason(&reason, &date, command{
+		use: use + " --reason WHY", short: a.short, example: "  " + a.example, args: cobra.ExactArgs(args),
+		long: cmp.Or(a.long, a.short+".") + `
+
+FILE_ID and ITEM are those that "billcycle lockbox held" lists: ITEM is the
+check's ordinal in its file, from 1.`,
+		run: func(ctx context.Context, args []string) error {
+			file, err := number("FILE_ID", args[0])
+			if err != nil {
+				return err
+			}
+			item, err := number("ITEM", args[1])
+			if err != nil {
+				return err
+			}
+			more := ""
+			if a.more != "" {
+				more = args[2]
+				if err := a.check(more); err != nil {
+					return err
+				}
+			}
+			desk, err := p.desk(ctx, date)
+			if err != nil {
+				return err
+			}
+			if err := a.do(ctx, desk, file, int(item), more, reason); err != nil {
+				return err
+			}
+			return p.deskAnswer(deskDone{a.verb, file, int(item), desk.Day, desk.Operator})
+		},
+	})
+}
+
+func (p *program) deskAnswer(d deskDone) error {
+	return p.answer(d, func(w *page) {
+		if d.Item == 0 {
+			w.line("%s: file %d, by %s on %s", d.Act, d.FileID, d.Operator, d.Date)
+		} else {
+			w.line("%s: file %d, item %d, by %s on %s", d.Act, d.FileID, d.Item, d.Operator, d.Date)
+		}
+	})
+}
+
+// withReason makes a command that asks for --reason.
+func (p *program) withReason(reason *string, date *dateFlag, c command) *cobra.Command {
+	run := c.run
+	c.run = func(ctx context.Context, args []string) error {
+		if *reason == "" {
+			return wrongUsage("it needs --reason: why, in a few words")
+		}
+		return run(ctx, args)
+	}
+	cmd := addDate(p.command(c), date)
+	cmd.Flags().StringVar(reason, "reason", "", "`why`, kept with the act; required")
+	return cmd
+}
+
+func (p *program) takeHeldCommand() *cobra.Command {
+	var date dateFlag
+	var reason string
+	return p.withReason(&reason, &date, command{
+		use:     "take FILE_ID FILE --reason WHY",
+		short:   "Take a held file in after all: its batches are new ones",
+		example: `  billcycle lockbox take 12 deposits.bai --reason "the bank began its batch numbers again"`,
+		args:    cobra.ExactArgs(2),
+		run: func(ctx context.Context, args []string) error {
+			id, err := number("FILE_ID", args[0])
+			if err != nil {
+				return err
+			}
+			file, err := os.Open(args[1])
+			if err != nil {
+				return noFile(err)
+			}
+			defer file.Close()
+			desk, err := p.desk(ctx, date)
+			if err != nil {
+				return err
+			}
+			got, refused := desk.TakeHeld(ctx, id, file, reason)
+			if refused != nil && !errors.Is(refused, lockbox.ErrRefused) {
+				return refused
+			}
+			got.Problems = notNull(got.Problems)
+			p.leaves(got.Waiting() > 0)
+			err = p.answer(got, func(w *page) { writeIngested(w, got) })
+			return firstOf(refused, err)
+		},
+	})
+}
+
+func (p *program) refuseHeldCommand() *cobra.Command {
+	var date dateFlag
+	var reason string
+	return p.withReason(&reason, &date, command{
+		use:     "refuse FILE_ID --reason WHY",
+		short:   "Refuse a held file: it is a mistake of the bank",
+		example: `  billcycle lockbox refuse 12 --reason "the bank sent yesterday's batches again, changed"`,
+		args:    cobra.ExactArgs(1),
+		run: func(ctx context.Context, args []string) error {
+			id, err := number("FILE_ID", args[0])
+			if err != nil {
+				return err
+			}
+			desk, err := p.desk(ctx, date)
+			if err != nil {
+				return err
+			}
+			if err := desk.RefuseHeld(ctx, id, reason); err != nil {
+				return err
+			}
+			return p.deskAnswer(deskDone{"refuse", id, 0, desk.Day, desk.Operator})
+		},
+	})
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"github.com/billcycle/billcycle/ach"
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/lockbox"
+	"github.com/billcycle/billcycle/postgres"
+)
+
+// The exit codes: what a cron line or a script may rely on.
+const (
+	exitFailed      = 1  // an expectation missed, an invariant broken, a job that stopped
+	exitUsage       = 2  // the command line is wrong
+	exitLeft        = 3  // done, and this call left something for a person
+	exitRefused     = 4  // the input was refused whole, nothing changed
+	exitEnvironment = 75 // safe to run again as it is
+	exitConfig      = 78 // bad policy or configuration
+)
+
+// configError is a setting that can't be used.
+type configError struct{ err error }
+
+func (e *configError) Error() string { return e.err.Error() }
+func (e *configError) Unwrap() error { return e.err }
+
+// usageError is a command line that makes no sense.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func wrongUsage(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// refusal is input that was understood and not taken: nothing has changed.
+type refusal struct{ err error }
+
+func (e *refusal) Error() string { return e.err.Error() }
+func (e *refusal) Unwrap() error { return e.err }
+
+func refuse(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &refusal{err}
+}
+
+// refusals are the errors by which rooms refuse input whole.
+var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile}
+
+// exitOf sorts an error into an exit code, and says what to do about it.
+func (p *program) exitOf(ctx context.Context, err error) (code int, advice string) {
+	var usage *usageError
+	var policy *billing.PolicyError
+	var config *configError
+	var refused *refusal
+	switch {
+	case !p.began, errors.As(err, &usage):
+		return exitUsage, "billcycle help lists the commands, and --help after a command shows an example of it"
+	case ctx.Err() != nil:
+		return exitEnvironment, "it was stopped by a signal; what was committed stays, and the same command goes on from there"
+	case errors.As(err, &policy):
+		return exitConfig, "mend that key of the policy file, then run it again"
+	case errors.As(err, &config):
+		return exitConfig, "mend the configuration, then run it again"
+	case errors.Is(err, jobs.ErrBusy):
+		return exitEnvironment, ""
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return exitEnvironment, "make room on the disk, then run the same command again"
+	case postgres.IsUnavailable(err):
+		return exitEnvironment, "see that PostgreSQL can be reached, then run the same command again; nothing is half done"
+	case errors.As(err, &refused):
+		return exitRefused, ""
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r) {
+			return exitRefused, ""
+		}
+	}
+	return exitFailed, ""
+}
+
+// fail says in a person's words what went wrong, and returns the exit code.
+func (p *program) fail(ctx context.Context, err error) int {
+	code, advice := p.exitOf(ctx, err)
+	fmt.Fprintln(p.err, "billcycle:", err)
+	if advice != "" {
+		fmt.Fprintln(p.err, "  "+advice)
+	}
+	if p.json && !p.answered {
+		b, _ := json.MarshalIndent(struct {
+			Error  string `json:"error"`
+			Advice string `json:"advice"`
+			Exit   int    `json:"exit"`
+		}{err.Error(), advice, code}, "", "  ")
+		fmt.Fprintf(p.out, "%s\n", b)
+	}
+	return code
+}
+
+// noFile turns the error of opening a file that the command line names into
+// words: a file that is not there is wrong usage.
+func noFile(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return &usageError{err}
+	}
+	return err
+}

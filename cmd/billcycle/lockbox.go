@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/lockbox"
+)
+
+func (p *program) lockboxCommand() *cobra.Command {
+	return group("lockbox", "Read the bank's lockbox files and decide about checks",
+		`  billcycle lockbox inspect deposits.bai
+  billcycle lockbox ingest deposits.bai
+  billcycle lockbox held`,
+		append(p.deskCommands(), p.lockboxInspectCommand(), p.lockboxIngestCommand(), p.lockboxReconcileCommand(), p.lockboxProfilesCommand())...)
+}
+
+func (p *program) lockboxInspectCommand() *cobra.Command {
+	var profile string
+	c := p.command(command{
+		use:     "inspect FILE",
+		short:   "Read and foot a lockbox file; store nothing",
+		example: "  billcycle lockbox inspect deposits.bai",
+		long: `Read a lockbox file and hold every total against its checks. Nothing is stored,
+no database is opened. Exit code 0 when the file foots, 4 when it does not or is
+not whole. The layout is recognized by the content; --profile names one that
+can't be told from it.`,
+		args: cobra.ExactArgs(1),
+		run: func(_ context.Context, args []string) error {
+			file, err := os.Open(args[0])
+			if err != nil {
+				return noFile(err)
+			}
+			defer file.Close()
+			layouts := lockbox.Profiles()
+			if profile != "" {
+				layout, err := lockboxProfile(profile)
+				if err != nil {
+					return err
+				}
+				layouts = []lockbox.Profile{layout}
+			}
+			sum, err := lockbox.Inspect(file, layouts)
+			if err != nil {
+				return noFile(err)
+			}
+			if !sum.Foots() {
+				p.code = exitRefused
+			}
+			return p.answer(sum, func(w *page) { writeSummary(w, args[0], sum) })
+		},
+	})
+	addProfile(c, &profile)
+	return c
+}
+
+func addProfile(c *cobra.Command, to *string) {
+	c.Flags().StringVar(to, "profile", "", "layout of the file: a built-in `profile` or a file that describes one")
+}
+
+// lockboxProfile finds a profile: a built-in one, else a file.
+func lockboxProfile(name string) (lockbox.Profile, error) {
+	profile, unknown := lockbox.ProfileNamed(lockbox.Profiles(), name)
+	if unknown == nil {
+		return profile, nil
+	}
+	text, err := os.ReadFile(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return profile, wrongUsage("%w; nor is there a file of that name", unknown)
+	}
+	if err != nil {
+		return profile, noFile(err)
+	}
+	if profile, err = lockbox.ParseProfile(text); err != nil {
+		return profile, &configError{err}
+	}
+	return profile, nil
+}
+
+func writeSummary(w *page, file string, sum lockbox.Summary) {
+	if sum.Profile == "" {
+		w.line("%s: no lockbox file that can be read", file)
+	} else {
+		w.line("%s\t%s, profile %s", file, sum.Format, sum.Profile)
+		w.line("%s\t%s, %s, %s", sum.Cents, counted(sum.Items, "check"), plural(sum.Batches, "batch", "batches"), plural(sum.Lockboxes, "lockbox", "lockboxes"))
+	}
+	for _, problem := range sum.Problems {
+		w.line("%s", problem)
+	}
+	switch {
+	case !sum.Foots():
+		w.line("It does not foot: nothing of it would be taken as it is.")
+	case sum.Empty:
+		w.line("It is empty and says so: there was no mail.")
+	default:
+		w.line("It foots.")
+	}
+}
+
+// plural is counted for nouns that don't just take an s.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return counted(1, one)
+	}
+	return strings.TrimSuffix(counted(n, many), "s")
+}
+
+// profileLine is a profile as `lockbox profiles` lists it.
+type profileLine struct {
+	Name string `json:"name"`
+	Doc  string `json:"doc"`
+}
+
+func (p *program) lockboxProfilesCommand() *cobra.Command {
+	return p.command(command{
+		use:     "profiles",
+		short:   "List the built-in layouts of lockbox files",
+		example: "  billcycle lockbox profiles",
+		long: `List the built-in layouts. A bank whose layout differs gets a profile of its own:
+a JSON file such as {"name": "ours", "like": "bai-b", "payer": ["4.invoice"]},
+named with --profile.`,
+		run: func(context.Context, []string) error {
+			lines := []profileLine{}
+			for _, profile := range lockbox.Profiles() {
+				lines = append(lines, profileLine{profile.Name, profile.Doc})
+			}
+			return p.answer(struct {
+				Profiles []profileLine `json:"profiles"`
+			}{lines}, func(w *page) {
+				for _, l := range lines {
+					w.line("%s\t%s", l.Name, l.Doc)
+				}
+			})
+		},
+	})
+}
+
+func (p *program) lockboxIngestCommand() *cobra.Command {
+	var date dateFlag
+	var profile string
+	c := addDate(p.command(command{
+		use:     "ingest FILE",
+		short:   "Take a lockbox file in: each check pending, in suspense or held",
+		example: "  billcycle lockbox ingest deposits.bai --date 2026-03-25",
+		long: `Read and foot a lockbox file, then store it: each check becomes a pending receipt
+of the member that it names, goes into suspense if it names nobody known, or is
+held for a person. A file that was taken before changes nothing. Exit code 3 when
+something waits for a person, 4 when the file was refused.`,
+		args: cobra.ExactArgs(1),
+		run: func(ctx context.Context, args []string) error {
+			file, err := os.Open(args[0])
+			if err != nil {
+				return noFile(err)
+			}
+			defer file.Close()
+			var layout lockbox.Profile
+			if profile != "" {
+				if layout, err = lockboxProfile(profile); err != nil {
+					return err
+				}
+			}
+			desk, err := p.desk(ctx, date)
+			if err != nil {
+				return err
+			}
+			got, refused := desk.Ingest(ctx, filepath.Base(args[0]), file, layout)
+			if refused != nil && !errors.Is(refused, lockbox.ErrRefused) {
+				return refused
+			}
+			got.Problems = notNull(got.Problems)
+			p.leaves(!got.Duplicate && got.Waiting() > 0)
+			err = p.answer(got, func(w *page) { writeIngested(w, got) })
+			return firstOf(refused, err)
+		},
+	}), &date)
+	addProfile(c, &profile)
+	return c
+}
+
+func writeIngested(w *page, got lockbox.Ingested) {
+	if got.Duplicate {
+		w.line("It was taken in before, as file %d; nothing was changed.", got.FileID)
+		return
+	}
+	w.line("file %d\t%s\t%s", got.FileID, counted(got.Items, "check"), got.Cents)
+	w.line("posted %d\tpending %d\tsuspense %d\theld %d\trefused %d", got.Posted, got.Pending, got.Suspense, got.Held, got.Refused)
+	if got.SkippedBatches > 0 {
+		w.line("%s taken before and skipped, with %s", plural(got.SkippedBatches, "batch", "batches"), counted(got.Skipped, "check"))
+	}
+	for _, problem := range got.Problems {
+		w.line("%s", problem)
+	}
+}
+
+func (p *program) lockboxReconcileCommand() *cobra.Command {
+	var from, to dateFlag
+	c := p.command(command{
+		use:     "reconcile",
+		short:   "Account for the money of each lockbox and deposit date",
+		example: "  billcycle lockbox reconcile --from 2026-03-01 --to 2026-03-31",
+		long: `Say for each lockbox and deposit date what became of its money: the checks' total
+is posted, pending, returned, in suspense, held, refused or void, to the cent.
+Exit code 1 if a difference is left.`,
+		run: func(ctx context.Context, _ []string) error {
+			desk, err := p.desk(ctx, to)
+			if err != nil {
+				return err
+			}
+			if from.IsZero() {
+				from.Date = desk.Day - 30
+			}
+			days, err := desk.Reconcile(ctx, from.Date, desk.Day)
+			if err != nil {
+				return err
+			}
+			difference := ledger.Cents(0)
+			for _, x := range days {
+				if x.Difference() != 0 {
+					p.code = exitFailed
+				}
+				difference += x.Difference()
+			}
+			return p.answer(struct {
+				From       calendar.Date        `json:"from"`
+				To         calendar.Date        `json:"to"`
+				Days       []lockbox.DepositDay `json:"days"`
+				Difference ledger.Cents         `json:"difference"`
+			}{from.Date, desk.Day, notNull(days), difference}, func(w *page) {
+				w.line("deposit\tlockbox\tchecks\t%14s\t%14s\t%14s\t%14s\t%14s\t%14s", "total", "posted", "pending", "waiting", "gone", "difference")
+				for _, x := range days {
+					w.line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", x.Deposit, x.Lockbox, x.Items, amount(x.Cents), amount(x.Posted), amount(x.Pending),
+						amount(x.Suspense+x.Held+x.Refused), amount(x.Returned+x.Void), amount(x.Difference()))
+				}
+			})
+		},
+	})
+	c.Flags().Var(&from, "from", "first deposit date (default 30 days before the last)")
+	c.Flags().Var(&to, "to", "last deposit date (default today)")
+	return c
+}

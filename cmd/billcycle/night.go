@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/spf13/cobra"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// The night: nightly, run, jobs, runs.
+
+func (p *program) nightCommands() []*cobra.Command {
+	return []*cobra.Command{p.nightlyCommand(), p.runCommand(), p.jobsCommand(), p.runsCommand()}
+}
+
+func (p *program) nightlyCommand() *cobra.Command {
+	var date dateFlag
+	return addDate(p.command(command{
+		use:     "nightly",
+		short:   "Run all jobs of one business date in order",
+		example: "  billcycle nightly --date 2026-03-25",
+		long: `Run all jobs of one business date, in the order of a night. A date that is
+finished is looked at again and only what has arrived since is done; what was
+done stays. It stops at the first job that fails, since later ones build on it.`,
+		run: func(ctx context.Context, _ []string) error {
+			day, err := p.day(date.Date)
+			if err != nil {
+				return err
+			}
+			house, err := p.open(ctx, p.clock())
+			if err != nil {
+				return err
+			}
+			reports, failed := jobs.Runner{House: house}.Night(ctx, day)
+			if len(reports) == 0 && failed != nil {
+				return failed
+			}
+			for _, r := range reports {
+				p.leaves(r.Parked > 0 || r.Waiting > 0)
+			}
+			err = p.answer(struct {
+				Date calendar.Date `json:"date"`
+				Runs []jobs.Report `json:"runs"`
+			}{day, notNull(reports)}, func(w *page) {
+				w.line("Night of %s", day)
+				writeReports(w, reports)
+			})
+			return firstOf(failed, err)
+		},
+	}), &date)
+}
+
+func (p *program) runCommand() *cobra.Command {
+	var date dateFlag
+	c := addDate(p.command(command{
+		use:     "run JOB",
+		short:   "Run one job for a business date",
+		example: "  billcycle run statements --date 2026-03-01",
+		long:    "Run one job for a business date. The jobs: " + strings.Join(jobNames(), ", ") + ".",
+		args:    cobra.ExactArgs(1),
+		run: func(ctx context.Context, args []string) error {
+			if !slices.Contains(jobNames(), args[0]) {
+				return wrongUsage("there is no job %q; the jobs are %s", args[0], strings.Join(jobNames(), ", "))
+			}
+			day, err := p.day(date.Date)
+			if err != nil {
+				return err
+			}
+			house, err := p.open(ctx, p.clock())
+			if err != nil {
+				return err
+			}
+			report, failed := jobs.Runner{House: house}.Run(ctx, args[0], day)
+			if failed != nil && report.Skipped == nil {
+				return failed // it did not even begin
+			}
+			p.leaves(report.Parked > 0 || report.Waiting > 0)
+			err = p.answer(report, func(w *page) { writeReports(w, []jobs.Report{report}) })
+			return firstOf(failed, err)
+		},
+	}), &date)
+	c.ValidArgs = jobNames()
+	return c
+}
+
+func jobNames() (names []string) {
+	for _, j := range jobs.Jobs() {
+		names = append(names, j.Name)
+	}
+	return names
+}
+
+// firstOf returns the first error that is one.
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writeReports(w *page, reports []jobs.Report) {
+	w.line("job\tstate\tselected\tdone\tskipped\tparked\t%14s", "amount")
+	for _, r := range reports {
+		var skipped int64
+		for n := range maps.Values(r.Skipped) {
+			skipped += n
+		}
+		w.line("%s\t%s\t%d\t%d\t%d\t%d\t%s", r.Job, r.State, r.Selected, r.Done, skipped, r.Parked, amount(r.Cents))
+	}
+	for _, r := range reports {
+		for _, reason := range slices.Sorted(maps.Keys(r.Skipped)) {
+			w.line("%s skipped %d: %s", r.Job, r.Skipped[reason], reason)
+		}
+		for _, note := range r.Notes {
+			w.line("%s: %s", r.Job, note)
+		}
+		if r.Waiting > 0 {
+			w.line("%s left %s for a person", r.Job, counted(int(r.Waiting), "thing"))
+		}
+	}
+}
+
+// jobLine is a job as `jobs` lists it.
+type jobLine struct {
+	Name     string        `json:"name"`
+	Doc      string        `json:"doc"`
+	Schedule string        `json:"schedule"`
+	Last     *lastRun      `json:"last"` // null before the first
+	Next     calendar.Date `json:"next"` // the business date it has not finished yet
+}
+
+type lastRun struct {
+	Day   calendar.Date `json:"day"`
+	State string        `json:"state"`
+}
+
+func (p *program) jobsCommand() *cobra.Command {
+	return p.command(command{
+		use:     "jobs",
+		short:   "List the jobs of a night: schedule, last and next run",
+		example: "  billcycle jobs",
+		run: func(ctx context.Context, _ []string) error {
+			today, err := p.day(0)
+			if err != nil {
+				return err
+			}
+			house, err := p.open(ctx, p.clock())
+			if err != nil {
+				return err
+			}
+			last := map[string]lastRun{}
+			rows, err := house.DB.Query(ctx, `select distinct on (job) job, day, state from run order by job, day desc`)
+			if err != nil {
+				return err
+			}
+			var job string
+			var l lastRun
+			if _, err := pgx.ForEachRow(rows, []any{&job, &l.Day, &l.State}, func() error { last[job] = l; return nil }); err != nil {
+				return err
+			}
+			lines := []jobLine{}
+			for _, j := range jobs.Jobs() {
+				line := jobLine{j.Name, j.Doc, j.Schedule, nil, today}
+				if l, ran := last[j.Name]; ran {
+					line.Last = &l
+					if line.Next = l.Day; l.State == "done" {
+						line.Next++
+					}
+				}
+				lines = append(lines, line)
+			}
+			return p.answer(struct {
+				Jobs []jobLine `json:"jobs"`
+			}{lines}, func(w *page) {
+				w.line("job\tschedule\tlast run\tnext\twhat it does")
+				for _, l := range lines {
+					ran := "never"
+					if l.Last != nil {
+						ran = l.Last.Day.String() + " " + l.Last.State
+					}
+					w.line("%s\t%s\t%s\t%s\t%s", l.Name, l.Schedule, ran, l.Next, l.Doc)
+				}
+			})
+		},
+	})
+}
+
+// pastRun is a run as `runs` lists it.
+type pastRun struct {
+	Job      string           `json:"job"`
+	Date     calendar.Date    `json:"date"`
+	State    string           `json:"state"`
+	Passes   int              `json:"passes"` // how often it was looked at
+	Selected int64            `json:"selected"`
+	Done     int64            `json:"done"`
+	Skipped  map[string]int64 `json:"skipped"`
+	Parked   int64            `json:"parked"`
+	Cents    ledger.Cents     `json:"cents"`
+	Error    string           `json:"error"`
+}
+
+func (p *program) runsCommand() *cobra.Command {
+	var date dateFlag
+	c := p.command(command{
+		use:     "runs",
+		short:   "List runs with their totals, the newest date first",
+		example: "  billcycle runs --date 2026-03-25",
+		run: func(ctx context.Context, _ []string) error {
+			house, err := p.open(ctx, p.clock())
+			if err != nil {
+				return err
+			}
+			rows, err := house.DB.Query(ctx, `select job, day, state, pass, selected, done, skipped, parked, cents, error from run
+				where $1::date is null or day = $1 order by day desc, array_position($2, job) limit 1000`, date.Date, jobNames())
+			if err != nil {
+				return err
+			}
+			runs, err := pgx.CollectRows(rows, pgx.RowToStructByPos[pastRun])
+			if err != nil {
+				return err
+			}
+			return p.answer(struct {
+				Runs []pastRun `json:"runs"`
+			}{notNull(runs)}, func(w *page) {
+				w.line("date\tjob\tstate\tselected\tdone\tparked\t%14s", "amount")
+				for _, r := range runs {
+					w.line("%s\t%s\t%s\t%d\t%d\t%d\t%s", r.Date, r.Job, r.State, r.Selected, r.Done, r.Parked, amount(r.Cents))
+				}
+				for _, r := range runs {
+					if r.Error != "" {
+						w.line("%s %s: %s", r.Date, r.Job, r.Error)
+					}
+				}
+				if len(runs) == 0 {
+					w.line("(no runs%s)", map[bool]string{true: "", false: fmt.Sprintf(" on %s", date.Date)}[date.IsZero()])
+				}
+			})
+		},
+	})
+	c.Flags().Var(&date, "date", "only the runs of this business date")
+	return c
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/spf13/cobra"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/postgres"
+	"github.com/billcycle/billcycle/secret"
+)
+
+// program is one call of billcycle: what it is given by the world, what its
+// flags say, and what it has opened so far.
+type program struct {
+	in       io.Reader
+	out, err io.Writer           // the result, and the story
+	env      func(string) string // the environment
+	user     func() string       // who is logged in
+	now      func() time.Time    // the only clock of the house
+
+	database, data, policyFile, keysFile, operator string
+	json, quiet                                    bool
+
+	began    bool // the command line was understood, the command has begun
+	answered bool // the result is on stdout
+	code     int  // how a command that did not fail ends
+
+	policy *billing.Policy
+	keys   *secret.Keys
+	server *postgres.Server
+	db     *pgxpool.Pool
+}
+
+// run carries out one command line and returns its exit code.
+func (p *program) run(ctx context.Context, args []string) int {
+	defer p.close()
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(p.in)
+	root.SetOut(p.out)
+	root.SetErr(p.err)
+	if err := root.ExecuteContext(ctx); err != nil {
+		return p.fail(ctx, err)
+	}
+	return p.code
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "billcycle",
+		Short: "Batch billing and lockbox processing for a health plan",
+		Example: `  billcycle rehearse scenarios/            play stories with the real jobs
+  billcycle import charges charges.csv     take in a feed
+  billcycle nightly                        all jobs of today's business date
+  billcycle account 1000000017             one account, every cent explained`,
+		Long: `Billcycle bills the members of a health plan and takes in what they pay.
+
+Without --database it starts a PostgreSQL of its own under the data directory,
+from the PostgreSQL installed on the machine. Every flag that has an environment
+variable takes its value from there when it is not given.
+
+Exit codes: 0 done, or done already; 1 failed; 2 wrong usage; 3 done, and
+something waits for a person; 4 input refused whole, nothing changed; 75 the
+environment is out of order, run it again as it is; 78 bad configuration.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: func(*cobra.Command, []string) error { return p.readEnvironment() },
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&p.database, "database", "", "`URL` of a PostgreSQL 15 or newer to work on (BILLCYCLE_DATABASE); none: our own")
+	flags.StringVar(&p.data, "data", "", "`directory` of the biller (BILLCYCLE_DATA, else ./billcycle-data)")
+	flags.StringVar(&p.policyFile, "policy", "", "`file` of policy overrides (BILLCYCLE_POLICY)")
+	flags.StringVar(&p.keysFile, "keys", "", "`file` of the encryption keys (BILLCYCLE_KEYS, else keys in the data directory)")
+	flags.StringVar(&p.operator, "operator", "", "`name` of who acts (BILLCYCLE_OPERATOR, else who is logged in; system for the night)")
+	flags.BoolVar(&p.json, "json", false, "answer with one JSON document on stdout")
+	flags.BoolVar(&p.quiet, "quiet", false, "tell no story on stderr, only errors")
+	root.AddCommand(p.nightCommands()...)
+	root.AddCommand(p.importCommand(), p.lockboxCommand(), p.achCommand(), p.accountCommand())
+	root.AddCommand(p.actCommands()...)
+	root.AddCommand(p.proofCommands()...)
+	root.AddCommand(p.programCommands()...)
+	return root
+}
+
+// readEnvironment fills in the flags that were not given.
+func (p *program) readEnvironment() error {
+	p.database = cmp.Or(p.database, p.env("BILLCYCLE_DATABASE"))
+	p.data = cmp.Or(p.data, p.env("BILLCYCLE_DATA"), "billcycle-data")
+	p.policyFile = cmp.Or(p.policyFile, p.env("BILLCYCLE_POLICY"))
+	p.keysFile = cmp.Or(p.keysFile, p.env("BILLCYCLE_KEYS"), filepath.Join(p.data, "keys"))
+	p.operator = cmp.Or(p.operator, p.env("BILLCYCLE_OPERATOR"))
+	return nil
+}
+
+// person is who acts, where people do.
+func (p *program) person() string { return cmp.Or(p.operator, p.user(), "unknown") }
+
+// clock is who acts, where the clock does unless a person says so.
+func (p *program) clock() string { return cmp.Or(p.operator, "system") }
+
+// command is one command with something to do. It leads with an example.
+type command struct {
+	use, short, long, example string
+	args                      cobra.PositionalArgs // nil for none
+	run                       func(ctx context.Context, args []string) error
+}
+
+func (p *program) command(c command) *cobra.Command {
+	if c.args == nil {
+		c.args = cobra.NoArgs
+	}
+	return &cobra.Command{
+		Use: c.use, Short: c.short, Long: c.long, Example: c.example, Args: c.args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p.began = true
+			return c.run(cmd.Context(), args)
+		},
+	}
+}
+
+// group is a command that only holds others.
+func group(use, short, example string, inside ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{
+		Use: use, Short: short, Example: example,
+		Args: cobra.ArbitraryArgs, // so that RunE can say what is wrong with them
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return fmt.Errorf("%s needs one of its commands: %s", cmd.CommandPath(), strings.Join(names(cmd), ", "))
+			}
+			meant := ""
+			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+				meant = "; did you mean " + strings.Join(near, " or ") + "?"
+			}
+			return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), meant)
+		},
+	}
+	g.AddCommand(inside...)
+	return g
+}
+
+func names(g *cobra.Command) (out []string) {
+	for _, c := range g.Commands() {
+		if c.IsAvailableCommand() {
+			out = append(out, c.Name())
+		}
+	}
+	return out
+}
+
+// loadPolicy reads the policy, once.
+func (p *program) loadPolicy() (*billing.Policy, error) {
+	if p.policy == nil {
+		policy, err := billing.LoadPolicy(p.policyFile)
+		if err != nil {
+			return nil, err
+		}
+		p.policy = &policy
+	}
+	return p.policy, nil
+}
+
+// day returns the business date that a command is for: the one given, else
+// today in the biller's time zone.
+func (p *program) day(given calendar.Date) (calendar.Date, error) {
+	if !given.IsZero() {
+		return given, nil
+	}
+	policy, err := p.loadPolicy()
+	if err != nil {
+		return 0, err
+	}
+	return calendar.On(p.now(), policy.Location()), nil
+}
+
+// open opens the house: policy, keys, database. Commands that need none of it
+// never call it.
+func (p *program) open(ctx context.Context, operator string) (jobs.House, error) {
+	policy, err := p.loadPolicy()
+	if err != nil {
+		return jobs.House{}, err
+	}
+	if p.keys == nil {
+		if p.keys, err = secret.Load(p.keysFile); err != nil {
+			return jobs.House{}, &configError{err}
+		}
+	}
+	if err := p.openDatabase(ctx); err != nil {
+		return jobs.House{}, err
+	}
+	return jobs.House{DB: p.db, Policy: policy, Keys: p.keys, Dir: p.data, Operator: operator, Log: p.story()}, nil
+}
+
+func (p *program) openDatabase(ctx context.Context) (err error) {
+	if p.db != nil {
+		return nil
+	}
+	if err := p.openServer(ctx, postgres.Config{URL: p.database, Data: p.data, Log: p.story()}); err != nil {
+		return err
+	}
+	p.db, err = p.server.Main(ctx)
+	return err
+}
+
+// openScratchServer opens a server to make scratch databases on: the one that
+// was named, else one in memory that is gone afterwards.
+func (p *program) openScratchServer(ctx context.Context) error {
+	return p.openServer(ctx, postgres.Config{URL: p.database, Throwaway: p.database == "", Log: p.story()})
+}
+
+func (p *program) openServer(ctx context.Context, c postgres.Config) (err error) {
+	p.server, err = postgres.Open(ctx, c)
+	if err != nil && !postgres.IsUnavailable(err) && ctx.Err() == nil {
+		return &configError{err} // a URL that can't be read
+	}
+	return err
+}
+
+func (p *program) close() {
+	if p.db != nil {
+		p.db.Close()
+	}
+	if p.server != nil {
+		if err := p.server.Close(); err != nil {
+			fmt.Fprintln(p.err, "billcycle: closing PostgreSQL:", err)
+		}
+	}
+}
+
+// dateFlag is a business date on the command line.
+type dateFlag struct{ calendar.Date }
+
+func (d *dateFlag) Set(s string) (err error) { d.Date, err = calendar.Parse(s); return err }
+
+// Type names the flag's kind in help texts.
+func (d *dateFlag) Type() string { return "YYYY-MM-DD" }
+
+// addDate gives a command the flag --date.
+func addDate(c *cobra.Command, to *dateFlag) *cobra.Command {
+	c.Flags().Var(to, "date", "business date (default today in the biller's time zone)")
+	return c
+}

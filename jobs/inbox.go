@@ -1,0 +1,233 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/billcycle/billcycle/ach"
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/lockbox"
+)
+
+// The inbox: folders in which others put files for the night. A file is taken
+// when it is whole: its sender writes it under another name and renames it.
+// Taken files go to archive/, refused ones to refused/ with their reason.
+
+// arrival is a file in an inbox.
+type arrival struct {
+	feed, name string
+	file       *os.File
+}
+
+// verdict is what came of an arrival.
+type verdict struct {
+	tally   billing.Tally
+	refused error // why, nil if it was taken
+	waits   int64 // left for a person
+	note    string
+}
+
+// take takes every whole file of an inbox folder, in order of name.
+func (r *Run) take(ctx context.Context, feed string, do func(ctx context.Context, a arrival) (verdict, error)) error {
+	dir := filepath.Join(r.Dir, "inbox", feed)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() || strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{".part", ".tmp", ".filepart"}, filepath.Ext(e.Name())) {
+			continue
+		}
+		if err := r.takeFile(ctx, feed, filepath.Join(dir, e.Name()), do); err != nil {
+			return fmt.Errorf("inbox/%s/%s: %w", feed, e.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx context.Context, a arrival) (verdict, error)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	before, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	v, err := do(ctx, arrival{feed, filepath.Base(path), f})
+	if err != nil {
+		return err
+	}
+	after, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if after.Size() != before.Size() && v.refused != nil {
+		r.note("inbox/%s/%s is still growing: left for the next run", feed, filepath.Base(path))
+		return nil
+	}
+	r.tally.Add(v.tally)
+	r.waits += v.waits
+	if v.note != "" {
+		r.note("%s", v.note)
+	}
+	if v.refused != nil {
+		r.waits++
+		r.note("inbox/%s/%s was refused: %v", feed, filepath.Base(path), v.refused)
+		to, err := r.file(path, filepath.Join("refused", feed))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to+".reason", []byte(v.refused.Error()+"\n"), 0o600)
+	}
+	return r.archive(feed, path)
+}
+
+// sealedFeeds hold account numbers: their archived copies are encrypted.
+var sealedFeeds = []string{"autopay", "lockbox", "ach"}
+
+func (r *Run) archive(feed, path string) error {
+	if !slices.Contains(sealedFeeds, feed) {
+		_, err := r.file(path, filepath.Join("archive", feed))
+		return err
+	}
+	plain, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	sealed, err := r.Keys.Seal(plain, "archive/"+feed+"/"+filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	to, err := r.place(filepath.Join("archive", feed), filepath.Base(path)+".sealed")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(to+".part", sealed, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(to+".part", to); err != nil {
+		return err
+	}
+	return os.Remove(path)
+}
+
+// file moves a file into a folder of the biller's directory.
+func (r *Run) file(path, folder string) (string, error) {
+	to, err := r.place(folder, filepath.Base(path))
+	if err != nil {
+		return "", err
+	}
+	return to, os.Rename(path, to)
+}
+
+// place finds a free name for a file of the run's day.
+func (r *Run) place(folder, name string) (string, error) {
+	dir := filepath.Join(r.Dir, folder, r.Day.String())
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, name)
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(to); errors.Is(err, os.ErrNotExist) {
+			return to, nil
+		}
+		to = filepath.Join(dir, fmt.Sprintf("%d-%s", n, name))
+	}
+}
+
+func runFeeds(ctx context.Context, r *Run) error {
+	im := billing.Import{Policy: r.Policy, Day: r.Day, Operator: r.Operator, Keys: r.Keys}
+	for _, feed := range []struct {
+		name string
+		take func(context.Context, arrival) (billing.Imported, error)
+	}{
+		{"members", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Members(ctx, r.DB, a.file) }},
+		{"charges", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Charges(ctx, r.DB, a.file) }},
+		{"payments", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Payments(ctx, r.DB, a.file) }},
+		{"autopay", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Autopay(ctx, r.DB, a.file) }},
+	} {
+		err := r.take(ctx, feed.name, func(ctx context.Context, a arrival) (v verdict, err error) {
+			got, err := feed.take(ctx, a)
+			if errors.Is(err, billing.ErrRefused) {
+				v.refused, err = problems(err, got.Problems), nil
+			}
+			v.tally.Did(int64(got.Accepted), got.Cents)
+			v.tally.Skip("unchanged", int64(got.Unchanged))
+			v.tally.Skip("refused", int64(got.Rows-got.Accepted-got.Unchanged))
+			return v, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// problems makes one error of a refusal and everything that is wrong.
+func problems[P any](err error, list []P) error {
+	var b bytes.Buffer
+	for _, p := range list {
+		b.WriteString("\n")
+		if line, err := json.Marshal(p); err == nil {
+			b.Write(line)
+		}
+	}
+	return fmt.Errorf("%w%s", err, b.String())
+}
+
+// Desk is the house's lockbox desk on a business date.
+func (h House) Desk(day calendar.Date) lockbox.Desk {
+	return lockbox.Desk{DB: h.DB, Policy: h.Policy, Keys: h.Keys, Day: day, Operator: h.Operator}
+}
+
+// Office is the house's ACH office on a business date.
+func (h House) Office(day calendar.Date) ach.Office {
+	return ach.Office{DB: h.DB, Policy: h.Policy, Keys: h.Keys, Day: day, Operator: h.Operator}
+}
+
+func runLockbox(ctx context.Context, r *Run) error {
+	return r.take(ctx, "lockbox", func(ctx context.Context, a arrival) (v verdict, err error) {
+		got, err := r.Desk(r.Day).Ingest(ctx, a.name, a.file, lockbox.Profile{})
+		if errors.Is(err, lockbox.ErrRefused) {
+			v.refused, err = problems(err, got.Problems), nil
+		}
+		if got.Duplicate {
+			v.tally.Skip("duplicate", int64(got.Items))
+			v.note = fmt.Sprintf("%s was here before", a.name)
+			return v, err
+		}
+		v.tally.Did(int64(got.Posted+got.Pending), got.Cents)
+		v.tally.Skip("suspense", int64(got.Suspense))
+		v.tally.Skip("held", int64(got.Held))
+		v.tally.Skip("refused", int64(got.Refused))
+		v.waits = int64(got.Waiting())
+		return v, err
+	})
+}
+
+func runReturns(ctx context.Context, r *Run) error {
+	return r.take(ctx, "ach", func(ctx context.Context, a arrival) (v verdict, err error) {
+		got, err := r.Office(r.Day).Ingest(ctx, a.name, io.Reader(a.file))
+		if errors.Is(err, ach.ErrRefused) {
+			v.refused, err = problems(err, got.Problems), nil
+		}
+		v.tally.Did(int64(got.Returns+got.Corrections), 0)
+		v.tally.Skip("unmatched", int64(got.Unmatched))
+		v.waits = int64(got.Unmatched)
+		return v, err
+	})
+}

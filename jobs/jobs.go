@@ -1,0 +1,85 @@
+// Package jobs runs the night: a table of jobs in the order of one night, and
+// a Runner that carries out any of them for a business date.
+//
+// A run is (job, business date). Its work is cut into key ranges of accounts;
+// each range is one transaction that commits its own done-mark, so a run that
+// was killed goes on where it stopped. A run that is finished may be run again:
+// it looks again and does only what has arrived since. The command line, the
+// clock and the console all call Runner.Run.
+package jobs
+
+import (
+	"context"
+	"io"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/secret"
+)
+
+// House is what every job works with.
+type House struct {
+	DB       *pgxpool.Pool
+	Policy   *billing.Policy
+	Keys     *secret.Keys
+	Dir      string    // the biller's directory: inbox, outbox, archive, refused, statements
+	Operator string    // who runs it; "system" is the clock
+	Log      io.Writer // the story of the run, one line each; nil for silence
+
+	Workers       int   // ranges worked on at once; 0 = 2
+	ChunkAccounts int64 // accounts in a range; 0 = 10,000
+
+	// Release, if set, releases the ACH files that a run has built, in the same
+	// run, as this second person. Only the demo and the rehearsal set it.
+	Release string
+}
+
+// Job is one of the jobs of a night.
+type Job struct {
+	Name     string
+	Doc      string
+	Schedule string // when in the month, in words
+	Run      func(ctx context.Context, r *Run) error
+}
+
+// Jobs returns the table of jobs, in the order of one night (POLICY section 1).
+func Jobs() []Job {
+	return []Job{
+		{"feeds", "takes members, charges, payments and enrolments from the inbox", "each day", runFeeds},
+		{"lockbox", "takes the bank's lockbox files from the inbox", "each day", runLockbox},
+		{"post", "posts checks and debits whose posting date has come", "each day", runPost},
+		{"returns", "takes the bank's ACH returns and corrections from the inbox", "each day", runReturns},
+		{"late-fees", "assesses late fees by received date, and undoes those that a payment received in time has undone", "each day", runLateFees},
+		{"statements", "closes billing cycles and makes their statements", "each day; cuts on the cut day", runStatements},
+		{"autopay", "builds the debits of the next banking day and seals their ACH file", "each day", runAutopay},
+	}
+}
+
+// Report is how a run came out.
+type Report struct {
+	Job      string           `json:"job"`
+	State    string           `json:"state"` // done, failed
+	Selected int64            `json:"selected"`
+	Done     int64            `json:"done"`
+	Skipped  map[string]int64 `json:"skipped"`
+	Parked   int64            `json:"parked"`
+	Cents    ledger.Cents     `json:"cents"`
+	Again    bool             `json:"again"`   // the date had been finished before
+	Waiting  int64            `json:"waiting"` // left for a person by this run
+	Notes    []string         `json:"notes,omitempty"`
+}
+
+// Run is one run under way.
+type Run struct {
+	House
+	Job   string
+	Day   calendar.Date
+	pass  int
+	tally billing.Tally
+	again bool
+	notes []string
+	waits int64
+}

@@ -1,0 +1,156 @@
+// Package ledger keeps the journal: every cent that moves, once, for good.
+//
+// An entry is one transfer from a credit account to a debit account of the
+// general ledger, so the books balance by construction. Entries are numbered
+// within the member account they concern (account 0 is the house's own, for
+// money that is nobody's yet) and never change: a correction is a new entry
+// with the sides swapped that names the one it undoes.
+package ledger
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/calendar"
+)
+
+// The accounts of the general ledger.
+const (
+	Receivable     = "receivable"      // what members owe (debit) or are owed (credit); the sum per account is its ledger figure
+	Premiums       = "premiums"        // premium revenue
+	PatientShare   = "patient_share"   // members' share of medical bills, revenue
+	Fees           = "fees"            // late and returned-payment fees, revenue
+	Adjustments    = "adjustments"     // what was adjusted away
+	Cash           = "cash"            // money at the bank
+	LockboxPending = "lockbox_pending" // checks that have not posted yet
+	Suspense       = "suspense"        // checks of nobody known
+	RefundsPaid    = "refunds_paid"    // credit paid out
+	Unclaimed      = "unclaimed"       // credit remitted to a state
+	OpeningBalance = "opening_balance" // what an account brought along
+)
+
+// GLAccounts lists every account of the general ledger that an entry may name.
+var GLAccounts = []string{Receivable, Premiums, PatientShare, Fees, Adjustments, Cash, LockboxPending, Suspense, RefundsPaid, Unclaimed, OpeningBalance}
+
+// What an entry is: the reason that money moved.
+const (
+	Charge         = "charge"
+	Adjustment     = "adjustment"
+	LateFee        = "late_fee"
+	ReturnedFee    = "returned_fee"
+	FeeReversal    = "fee_reversal"
+	Waiver         = "waiver"
+	Payment        = "payment"         // a receipt posts
+	Return         = "return"          // a posted receipt came back
+	Refund         = "refund"          // credit paid out
+	Remittance     = "remittance"      // dormant credit sent to a state
+	Opening        = "opening"         // brought along
+	LockboxIn      = "lockbox_in"      // a check came in, pending
+	LockboxOut     = "lockbox_out"     // a pending check came to nothing
+	SuspenseIn     = "suspense_in"     // a check of nobody known
+	SuspenseOut    = "suspense_out"    // it found its owner, or left
+	RefundClawback = "refund_clawback" // refunded money that came back unpaid: owed again
+)
+
+// Part is the place of an entry in the arithmetic of a statement.
+type Part int
+
+// The parts of a statement: previous + payments + adjustments + charges + fees
+// = balance.
+const (
+	NoPart Part = iota
+	PreviousPart
+	PaymentsPart
+	AdjustmentsPart
+	ChargesPart
+	FeesPart
+)
+
+// PartOf says where a statement counts entries of this kind.
+func PartOf(what string) Part {
+	switch what {
+	case Opening:
+		return PreviousPart
+	case Payment, Return, Refund, Remittance, RefundClawback:
+		return PaymentsPart
+	case Adjustment:
+		return AdjustmentsPart
+	case Charge:
+		return ChargesPart
+	case LateFee, ReturnedFee, FeeReversal, Waiver:
+		return FeesPart
+	}
+	return NoPart
+}
+
+// Entry is one journal entry.
+type Entry struct {
+	AccountID   int64
+	No          int32         // within the account, from 1, without gaps
+	PostedOn    calendar.Date // the business date that wrote it
+	EffectiveOn calendar.Date // when it counts: a payment's received date
+	What        string
+	Debit       string
+	Credit      string
+	Cents       Cents // > 0
+	Doc         int32 // the item or receipt of the account that it is about
+	Reverses    int32 // the entry of the account that it undoes, 0 for none
+}
+
+// Member returns what the entry adds to what the member owes.
+func (e Entry) Member() Cents {
+	switch Receivable {
+	case e.Debit:
+		return e.Cents
+	case e.Credit:
+		return -e.Cents
+	}
+	return 0
+}
+
+// Columns of the journal, in the order of Row.
+var Columns = []string{"account_id", "no", "posted_on", "effective_on", "what", "debit", "credit", "cents", "doc", "reverses"}
+
+// Append writes entries in one go. The caller has numbered them under the lock
+// of their accounts; a number given twice fails the transaction.
+func Append(ctx context.Context, tx pgx.Tx, entries []Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"journal"}, Columns, pgx.CopyFromSlice(len(entries), func(i int) ([]any, error) {
+		e := &entries[i]
+		var reverses any
+		if e.Reverses != 0 {
+			reverses = e.Reverses
+		}
+		return []any{e.AccountID, e.No, e.PostedOn, e.EffectiveOn, e.What, e.Debit, e.Credit, int64(e.Cents), e.Doc, reverses}, nil
+	}))
+	return err
+}
+
+// Invariant is a statement about the books that must hold always: SQL that
+// selects the rows which break it, with a sentence for people.
+type Invariant struct {
+	Name string
+	Says string
+	SQL  string
+}
+
+// Invariants of the journal itself.
+var Invariants = []Invariant{
+	{"journal_balanced", "every journal entry moves a positive amount between two known accounts of the general ledger",
+		`select account_id, no from journal where cents <= 0 or debit = credit
+		 or debit <> all (array['receivable','premiums','patient_share','fees','adjustments','cash','lockbox_pending','suspense','refunds_paid','unclaimed','opening_balance'])
+		 or credit <> all (array['receivable','premiums','patient_share','fees','adjustments','cash','lockbox_pending','suspense','refunds_paid','unclaimed','opening_balance'])`},
+	{"journal_append_only", "the journal's entries are numbered within each account without a gap, and the triggers that refuse changes stand",
+		`select a.id, a.entries from account a left join (select account_id, count(*) n, max(no) top from journal group by account_id) j on j.account_id = a.id
+		 where a.entries <> coalesce(j.n, 0) or a.entries <> coalesce(j.top, 0)
+		 union all select j.account_id, j.no from journal j left join account a on a.id = j.account_id where a.id is null
+		 union all select 0, 0 where (select count(*) from pg_trigger where tgname in ('journal_append_only', 'journal_no_truncate', 'allocation_append_only') and tgenabled in ('O', 'A')) <> 3`},
+	{"journal_reversals", "a reversal undoes one earlier entry of its account, with the sides swapped and never more than the entry's amount",
+		`select r.account_id, r.no from journal r left join journal o on o.account_id = r.account_id and o.no = r.reverses
+		 where r.reverses is not null and (o.no is null or o.no >= r.no or o.debit <> r.credit or o.credit <> r.debit or r.cents > o.cents)
+		 union all select account_id, reverses from journal where reverses is not null
+		   group by account_id, reverses having sum(cents) > (select cents from journal o where o.account_id = journal.account_id and o.no = journal.reverses)`},
+}

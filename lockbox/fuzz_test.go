@@ -1,0 +1,214 @@
+package lockbox
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"io"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/billcycle/billcycle/ledger"
+)
+
+func seeds(f *testing.F) {
+	for _, name := range []string{"bai-a", "bai-b", "bai-c"} {
+		text := sample(f, name)
+		f.Add([]byte(text))
+		f.Add([]byte(strings.ReplaceAll(text, "\n", "\r\n") + "\x1a"))
+		f.Add([]byte(strings.ReplaceAll(text, "MARIA", "MAR\xcdA")))
+		f.Add([]byte(replaced(text, 9, "0000087500", "0000087501")))
+		f.Add([]byte(text + text))
+	}
+}
+
+// Whatever the bytes: no panic; the figures are those of the batches handed
+// out; a batch that is not refused comes to what its total says; reading
+// without batches says the same; and the canonical form reads the same.
+func FuzzRead(f *testing.F) {
+	seeds(f)
+	ps := Profiles()
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, p := range ps {
+			var cents, good ledger.Cents
+			items, refused := 0, 0
+			s, err := Read(bytes.NewReader(text), p, func(b Batch) error {
+				var sum ledger.Cents
+				for _, i := range b.Items {
+					items++
+					sum += i.Cents
+					if i.Ordinal != items || i.Raw == "" || !strings.HasPrefix(i.Raw, "6") {
+						t.Fatalf("item %d: %v %q", items, i, i.Raw)
+					}
+				}
+				if sum != b.Cents {
+					t.Fatalf("batch %d comes to %d, its items to %d", b.Ordinal, b.Cents, sum)
+				}
+				if b.Refused {
+					refused++
+				} else if b.Said != nil && b.Said.Cents == b.Cents {
+					good += sum
+				}
+				cents += sum
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Cents != cents || s.Items != items || s.RefusedBatches != refused {
+				t.Fatalf("%s: the file comes to %d in %d items, its batches to %d in %d", p.Name, s.Cents, s.Items, cents, items)
+			}
+			if s.Foots() && (!s.Balanced || !s.Whole || good != cents) {
+				t.Fatalf("%s: foots with %d of %d proved: %+v", p.Name, good, cents, s)
+			}
+			if s.SHA256 != sha256.Sum256(text) {
+				t.Fatalf("%s: the hash is not that of the bytes", p.Name)
+			}
+			inspected, _ := Read(bytes.NewReader(text), p, nil)
+			inspected.CanonicalSHA256 = s.CanonicalSHA256
+			if !reflect.DeepEqual(inspected, s) {
+				t.Fatalf("%s: without batches\n%+v\nwith batches\n%+v", p.Name, inspected, s)
+			}
+			if bytes.IndexByte(text, '\n') < 0 || bytes.HasPrefix(text, []byte("\ufeff")) {
+				continue
+			}
+			var canonical bytes.Buffer
+			for line := range bytes.Lines(text) {
+				canonical.Write(trim(line))
+				canonical.WriteByte('\n')
+			}
+			if !isASCII(text) {
+				continue // the length of a line with its blanks tells how its characters were counted
+			}
+			again, _ := Read(&canonical, p, func(Batch) error { return nil })
+			if again.SHA256 = s.SHA256; !reflect.DeepEqual(again, s) {
+				t.Fatalf("%s: the canonical form reads\n%+v\nthe file\n%+v", p.Name, again, s)
+			}
+		}
+	})
+}
+
+// Recognizing ends with a profile or with a FormatError, changes nothing, is
+// the same every time, and never prefers a profile by which the file does not
+// foot to one by which it does.
+func FuzzRecognize(f *testing.F) {
+	seeds(f)
+	f.Add([]byte("ISA*00*"))
+	f.Add([]byte("\x00\x00\x00\x5001"))
+	ps := Profiles()
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r := bytes.NewReader(text)
+		p, err := Recognize(r, ps)
+		if at, _ := r.Seek(0, io.SeekCurrent); at != 0 {
+			t.Fatalf("left at %d", at)
+		}
+		if err != nil {
+			if _, ok := err.(*FormatError); !ok {
+				t.Fatalf("%T: %v", err, err)
+			}
+			return
+		}
+		if same, _ := Recognize(r, ps); same.Name != p.Name {
+			t.Fatalf("%s, then %s", p.Name, same.Name)
+		}
+		if s, err := Read(bytes.NewReader(text), p, nil); err != nil || s.Balanced {
+			return
+		}
+		for _, other := range ps {
+			if s, _ := Read(bytes.NewReader(text), other, nil); s.Foots() && len(s.Problems) == 0 && s.Items > 0 {
+				t.Fatalf("recognized as %s, which does not foot, though %s does", p.Name, other.Name)
+			}
+		}
+	})
+}
+
+// A profile that is accepted can be read with and is written as it is read.
+func FuzzParseProfile(f *testing.F) {
+	for _, p := range Profiles() {
+		text, err := json.Marshal(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte(`{"name": "x", "like": "bai-c", "records": {"6": {"postmark_date": null, "received_date": "154-159 MMDDYY"}}}`))
+	text := []byte(sample(f, "bai-c"))
+	f.Fuzz(func(t *testing.T, given []byte) {
+		p, err := ParseProfile(given)
+		if err != nil {
+			return
+		}
+		if _, err := Read(bytes.NewReader(text), p, func(Batch) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		written, err := json.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := ParseProfile(written)
+		if err != nil {
+			t.Fatalf("%s: %v", written, err)
+		}
+		if again, _ := json.Marshal(back); !bytes.Equal(again, written) {
+			t.Fatalf("%s is read back as %s", written, again)
+		}
+	})
+}
+
+// manyItems is a file of n checks with a scanline each, in batches of 200.
+func manyItems(b *testing.B, n int) []byte {
+	b.Helper()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	f := File{Destination: "EXAMPLEHLT", Origin: "0900000012", Date: date("2026-03-20")}
+	for n > 0 {
+		batch := Batch{Lockbox: "0004711", DepositDate: date("2026-03-19"), Items: make([]Item, min(n, 200))}
+		for i := range batch.Items {
+			batch.Items[i] = Item{Cents: ledger.Cents(1000 + rnd.IntN(90000)), Routing: "011100002", Account: "0098765432", Check: "1001", CheckDate: date("2026-03-12"),
+				Remitter: "MARIA LOPEZ", Overflows: []Overflow{{Text: "000000001800000420010005750065"}}}
+		}
+		f.Batches = append(f.Batches, batch)
+		n -= len(batch.Items)
+	}
+	var out bytes.Buffer
+	if err := Write(&out, Profiles()[0], f); err != nil {
+		b.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// Footing stands beside its floor: reading the same bytes and hashing them.
+func BenchmarkRead(b *testing.B) {
+	text := manyItems(b, 100_000)
+	p := Profiles()[0]
+	b.Run("foot", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if s, err := Read(bytes.NewReader(text), p, nil); err != nil || !s.Foots() {
+				b.Fatal(s, err)
+			}
+		}
+	})
+	b.Run("batches", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if s, err := Read(bytes.NewReader(text), p, func(Batch) error { return nil }); err != nil || !s.Foots() {
+				b.Fatal(s, err)
+			}
+		}
+	})
+	b.Run("floor", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		buf := make([]byte, 256<<10)
+		for b.Loop() {
+			h := sha256.New()
+			if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{bytes.NewReader(text)}, buf); err != nil {
+				b.Fatal(err)
+			}
+			h.Sum(nil)
+		}
+	})
+}

@@ -1,0 +1,190 @@
+package lockbox
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// part is a check whose batch is still open: where its lines stand in the
+// batch's text. It becomes an Item when the batch closes, so that all texts of
+// a batch share one string.
+type part struct {
+	ordinal int
+	cents   ledger.Cents
+	first   int // of its lines among those of the batch
+}
+
+type place struct {
+	from, to int
+	number   int
+	plain    bool // one byte per column
+}
+
+// keep adds the current line to the last part.
+func (r *reader) keep(line []byte, wide []rune) {
+	b := &r.batch
+	at := place{from: len(b.text), number: r.lines.number, plain: wide == nil}
+	if wide == nil {
+		for _, c := range line {
+			if c < 0x20 || c == 0x7f {
+				c = ' '
+			}
+			b.text = append(b.text, c)
+		}
+	} else {
+		for _, c := range wide {
+			if c < 0x20 || c >= 0x7f && c < 0xa0 {
+				c = ' '
+			}
+			b.text = utf8.AppendRune(b.text, c)
+		}
+	}
+	at.to = len(b.text)
+	b.text = append(b.text, '\n')
+	b.places = append(b.places, at)
+}
+
+// items makes the checks of the batch that closes.
+func (r *reader) items() []Item {
+	b := &r.batch
+	text := string(b.text)
+	items := make([]Item, 0, len(b.parts))
+	for n, p := range b.parts {
+		end := len(b.places)
+		if n+1 < len(b.parts) {
+			end = b.parts[n+1].first
+		}
+		items = append(items, r.makeItem(text, p, b.places[p.first:end]))
+	}
+	return items
+}
+
+func (r *reader) makeItem(text string, p part, lines []place) Item {
+	first, last := lines[0], lines[len(lines)-1]
+	get := r.row(text, first, 6)
+	i := Item{
+		Ordinal: p.ordinal, Line: first.number, Cents: p.cents,
+		Lockbox: r.box.number, Batch: r.batch.found.Number, Number: get.text(fItem),
+		Routing: notZero(get.text(fRouting)), Account: notZero(get.text(fAccount)), Check: strings.TrimLeft(get.text(fCheck), "0"),
+		CheckDate: r.dateOf(get, fCheckDate), PostmarkDate: r.dateOf(get, fPostmarkDate),
+		Destination: get.text(fDestination), Origin: get.text(fOrigin),
+		Remitter: get.text(fRemitter), Payee: get.text(fPayee), Payer: r.reference(get.text(fPayer)), Invoice: r.reference(get.text(fInvoice)),
+		Text: get.text(fText), Envelope: get.text(fEnvelope), BankItem: get.text(fBankItem), ZIP: get.text(fZIP),
+		DepositDate: r.box.date, Raw: text[first.from : last.to+1],
+	}
+	if get.spans[fDepositDate].to > 0 {
+		i.DepositDate = r.dateOf(get, fDepositDate)
+	}
+	i.ReceivedDate = i.DepositDate
+	if get.spans[fReceivedDate].to > 0 {
+		i.ReceivedDate = r.dateOf(get, fReceivedDate)
+	}
+	i.References = r.references(nil, get, r.plan.payer6)
+	if len(lines) > 1 {
+		i.Overflows = make([]Overflow, 0, len(lines)-1)
+	}
+	for _, at := range lines[1:] {
+		get := r.row(text, at, 4)
+		o := Overflow{Line: at.number, Sequence: get.text(fSequence), Text: get.text(fText),
+			Invoice: r.reference(get.text(fInvoice)), Payer: r.reference(get.text(fPayer)), Envelope: get.text(fEnvelope)}
+		c, got := get.spans[fAmount].cents(get.narrow)
+		o.Cents, o.HasCents = c, got == good
+		o.References = r.references(nil, get, r.plan.payer4)
+		for _, s := range o.References {
+			if !slices.Contains(i.References, s) {
+				i.References = append(i.References, s)
+			}
+		}
+		i.Overflows = append(i.Overflows, o)
+	}
+	return i
+}
+
+func (r *reader) dateOf(get row, f field) calendar.Date {
+	s := &get.spans[f]
+	if s.to == 0 {
+		return 0
+	}
+	d, _ := s.date(get.narrow, r.plan.pivot)
+	return d
+}
+
+func (r *reader) references(list []string, get row, fields []field) []string {
+	for _, f := range fields {
+		if s := r.reference(get.text(f)); s != "" {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// reference takes the fill off a reference. Zeros before letters are fill,
+// zeros before digits are part of the number: a member's number may begin with
+// them. Zeros alone, and the bank's words for it, are no reference.
+func (r *reader) reference(s string) string {
+	s = notZero(s)
+	if bare := strings.TrimLeft(s, "0"); bare != "" && (bare[0] < '0' || bare[0] > '9') {
+		s = bare
+	}
+	if slices.ContainsFunc(r.p.NoPayer, func(no string) bool { return strings.EqualFold(no, s) }) {
+		return ""
+	}
+	return s
+}
+
+func notZero(s string) string {
+	if strings.Trim(s, "0") == "" {
+		return ""
+	}
+	return s
+}
+
+// row is a kept line and the layout of its record.
+type row struct {
+	line   string
+	narrow []byte // one byte per column, for numbers and dates
+	plain  bool
+	spans  *[fields]span
+}
+
+func (r *reader) row(text string, at place, record int) row {
+	w := row{line: text[at.from:at.to], narrow: r.batch.text[at.from:at.to], plain: at.plain, spans: &r.plan.spans[record]}
+	if !at.plain {
+		w.narrow = nil
+		for _, c := range w.line {
+			w.narrow = append(w.narrow, byte(min(c, '\x7f')))
+		}
+	}
+	return w
+}
+
+// text returns a field without the blanks around it; "" if the layout has none.
+func (w row) text(f field) string {
+	s := &w.spans[f]
+	if s.to == 0 {
+		return ""
+	}
+	from, to := s.from, s.to
+	if !w.plain {
+		from, to = w.offset(from), w.offset(to)
+	}
+	if from >= len(w.line) {
+		return ""
+	}
+	return readable(w.line[from:min(to, len(w.line))])
+}
+
+// offset finds the byte at which a column begins.
+func (w row) offset(column int) int {
+	for at := range w.line {
+		if column == 0 {
+			return at
+		}
+		column--
+	}
+	return len(w.line)
+}

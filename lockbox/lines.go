@@ -1,0 +1,225 @@
+package lockbox
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// The limits of a file. They are far above what a bank sends; their purpose is
+// that a file which is none cannot exhaust the machine.
+const (
+	maxFileBytes  = 4 << 30
+	maxLineBytes  = 4096
+	maxBatchItems = 100_000
+	maxOverflows  = 10_000 // of one check
+	maxBoxes      = 10_000
+	maxProblems   = 10_000
+)
+
+// lines cuts a stream into lines without copying them, hashing what it reads.
+type lines struct {
+	r        io.Reader
+	hash     hash.Hash // of all bytes; may be nil
+	buf      []byte
+	at, end  int
+	number   int   // of the line that next returned, from 1
+	length   int   // of that line with its trailing blanks
+	bytes    int64 // read so far
+	max      int64
+	eol      byte // '\n', or '\r' for a file that has only those; 0 until known
+	eof      bool
+	tooLarge bool
+}
+
+func newLines(r io.Reader, h hash.Hash) *lines {
+	return &lines{r: r, hash: h, buf: make([]byte, 256<<10), max: maxFileBytes}
+}
+
+// next returns the next line without its end, its trailing blanks and the
+// padding that files pick up on their way: NULs, a Ctrl-Z at the end, a byte
+// order mark at the start. The line is valid until the next call. long says
+// that it was over the limit and only its beginning is there.
+func (l *lines) next() (line []byte, long bool, err error) {
+	for {
+		if l.settled() {
+			if i := bytes.IndexByte(l.buf[l.at:l.end], l.eol); i >= 0 {
+				line, l.at = l.buf[l.at:l.at+i], l.at+i+1
+				break
+			}
+		}
+		if l.eof {
+			if l.at == l.end {
+				return nil, false, io.EOF
+			}
+			line, l.at = l.buf[l.at:l.end], l.end
+			break
+		}
+		if l.end-l.at > maxLineBytes {
+			return l.skip()
+		}
+		if err := l.fill(); err != nil {
+			return nil, false, err
+		}
+	}
+	l.number++
+	if l.number == 1 {
+		line = bytes.TrimPrefix(line, []byte("\ufeff"))
+	}
+	if len(line) > maxLineBytes {
+		return line[:16], true, nil
+	}
+	for len(line) > 0 && line[len(line)-1] == '\r' {
+		line = line[:len(line)-1]
+	}
+	l.length = len(line)
+	return trim(line), false, nil
+}
+
+// settled decides once, as soon as the first bytes tell, whether lines end in a
+// line feed or in a carriage return alone.
+func (l *lines) settled() bool {
+	if l.eol == 0 {
+		head := l.buf[l.at:l.end]
+		switch {
+		case bytes.IndexByte(head, '\n') >= 0:
+			l.eol = '\n'
+		case !l.eof && len(head) <= maxLineBytes: // too early
+		case bytes.IndexByte(head, '\r') >= 0:
+			l.eol = '\r'
+		default:
+			l.eol = '\n'
+		}
+	}
+	return l.eol != 0
+}
+
+func (l *lines) fill() error {
+	if l.at > 0 {
+		l.end = copy(l.buf, l.buf[l.at:l.end])
+		l.at = 0
+	}
+	n, err := l.r.Read(l.buf[l.end:])
+	if l.hash != nil {
+		l.hash.Write(l.buf[l.end : l.end+n])
+	}
+	l.end += n
+	l.bytes += int64(n)
+	switch {
+	case errors.Is(err, io.EOF):
+		l.eof = true
+	case err != nil:
+		return err
+	case l.bytes > l.max:
+		l.tooLarge, l.eof = true, true
+	}
+	return nil
+}
+
+// skip passes over a line that is longer than the buffer's patience.
+func (l *lines) skip() (line []byte, long bool, err error) {
+	l.number++
+	start := bytes.Clone(l.buf[l.at : l.at+16])
+	for {
+		if i := bytes.IndexByte(l.buf[l.at:l.end], l.eol); i >= 0 {
+			l.at += i + 1
+			return start, true, nil
+		}
+		l.at = l.end
+		if l.eof {
+			return start, true, nil
+		}
+		if err := l.fill(); err != nil {
+			return nil, true, err
+		}
+	}
+}
+
+func trim(line []byte) []byte {
+	const blanks = 0x2020202020202020
+	n := len(line)
+	for n > 0 {
+		switch line[n-1] {
+		case ' ', '\r', 0, '\t', 0x1a, '\n':
+			n--
+			for n >= 8 && binary.LittleEndian.Uint64(line[n-8:]) == blanks {
+				n -= 8
+			}
+			continue
+		}
+		break
+	}
+	return line[:n]
+}
+
+func isASCII(b []byte) bool {
+	for len(b) >= 8 {
+		if binary.LittleEndian.Uint64(b)&0x8080808080808080 != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// columns makes a line with bytes above ASCII countable: one byte per column in
+// narrow, and the same columns as text in wide. A line that is UTF-8 was laid
+// out in characters, unless its bytes with the trailing blanks come to just the
+// nominal length; any other is taken for Latin-1, in which a byte is a column.
+func columns(line []byte, asBytes bool) (narrow []byte, wide []rune) {
+	switch {
+	case !utf8.Valid(line):
+		for _, c := range line {
+			wide = append(wide, rune(c))
+		}
+	case asBytes:
+		for _, r := range string(line) {
+			wide = append(wide, r)
+			for range utf8.RuneLen(r) - 1 {
+				wide = append(wide, filler) // the rest of a character's bytes are columns too
+			}
+		}
+	default:
+		wide = []rune(string(line))
+	}
+	narrow = make([]byte, len(wide))
+	for i, r := range wide {
+		narrow[i] = '?'
+		if r < 0x80 {
+			narrow[i] = byte(r)
+		}
+	}
+	return narrow, wide
+}
+
+// filler keeps a column that shows nothing.
+const filler = '\ufeff'
+
+// readable makes text fit to be shown and stored: no control characters and no
+// blanks around it.
+func readable(s string) string {
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x20 || s[i] >= 0x7f {
+			s = strings.Map(func(r rune) rune {
+				switch {
+				case r == 0 || r == filler:
+					return -1
+				case r < 0x20 || r >= 0x7f && r < 0xa0 || r == utf8.RuneError:
+					return ' '
+				}
+				return r
+			}, s)
+			break
+		}
+	}
+	return strings.Trim(s, " ")
+}

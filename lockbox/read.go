@@ -1,0 +1,428 @@
+package lockbox
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"strconv"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// Read reads a lockbox file by the profile p, foots it, and hands out its
+// batches in the order of the file as they close; each may be nil, which is
+// faster. A batch and its items belong to the receiver.
+//
+// Whatever is wrong with the file is in the summary's problems, and a batch is
+// handed out also when it is refused or the file will be: nothing may be kept
+// for good before Read has returned and the summary says that the file is not
+// Refused. The error is for reading itself, for a profile that cannot be used,
+// and for what each returns.
+func Read(r io.Reader, p Profile, each func(Batch) error) (Summary, error) {
+	if problems := p.Check(); len(problems) > 0 {
+		return Summary{}, errors.New(problems[0].String())
+	}
+	rd := newReader(r, p, each)
+	return rd.run()
+}
+
+// reader is the state of one reading: where in the file it stands, and what the
+// open lockbox and the open batch come to so far.
+type reader struct {
+	p     Profile
+	plan  *plan
+	each  func(Batch) error
+	lines *lines
+	hash  hash.Hash
+	canon hash.Hash // of the records; nil if no batches are handed out
+
+	sum      Summary
+	listed   int // problems found, listed or not
+	records  int
+	header   bool
+	trailer  bool
+	after    bool // something follows the trailer
+	missing  bool // something that was opened was never closed
+	zero     bool // every total so far is zero
+	overflow bool // a sum left the range of cents; told once
+	boxes    map[string]bool
+	seen     map[string]*single // batch numbers by lockbox and deposit date
+	service  bool
+
+	box   openBox
+	batch openBatch
+	item  openItem
+}
+
+type openBox struct {
+	open    bool
+	line    int
+	number  string
+	date    calendar.Date
+	fresh   bool // a record 5 stands without a batch under it
+	five    int  // the batch number on that record 5, 0 if none
+	first   calendar.Date
+	batches int
+	items   int
+	cents   ledger.Cents
+	said    ledger.Cents // the sum of what its records 7 say
+	unequal bool         // a batch of it does not agree with its record 7
+}
+
+type openBatch struct {
+	open   bool
+	line   int
+	number int
+	items  int
+	cents  ledger.Cents
+	seen   single
+	hash   hash.Hash
+	text   []byte // the lines of its items, readable
+	parts  []part
+	places []place
+	found  Batch // what is handed out
+}
+
+type openItem struct {
+	open      bool // a record 4 may follow
+	number    int
+	overflows int
+	seen      single
+}
+
+func newReader(r io.Reader, p Profile, each func(Batch) error) *reader {
+	rd := &reader{p: p, plan: p.plan(), each: each, hash: sha256.New(), boxes: map[string]bool{}, seen: map[string]*single{}, zero: true}
+	rd.lines = newLines(r, rd.hash)
+	rd.sum = Summary{Format: "bai", Profile: p.Name, Problems: []Problem{}, Balanced: true}
+	rd.batch.seen.max = highest(rd.plan.spans[6][fItem])
+	rd.item.seen.max = highest(rd.plan.spans[4][fSequence])
+	if each != nil {
+		rd.canon, rd.batch.hash = sha256.New(), sha256.New()
+	}
+	return rd
+}
+
+func (r *reader) run() (Summary, error) {
+	for {
+		line, long, err := r.lines.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return r.sum, fmt.Errorf("lockbox file, after line %d: %w", r.lines.number, err)
+		}
+		if len(line) == 0 {
+			continue
+		}
+		r.records++
+		if long {
+			r.problem(RefusesFile, shape, "", "", "", "", "the line is longer than %d columns; this is no lockbox record", maxLineBytes)
+			continue
+		}
+		if err := r.record(line); err != nil {
+			return r.sum, err
+		}
+	}
+	return r.finish()
+}
+
+// record dispatches one line by its type.
+func (r *reader) record(line []byte) error {
+	raw := line
+	var wide []rune
+	if !isASCII(line) {
+		line, wide = columns(line, r.lines.length == r.p.Length)
+	}
+	kind := line[0] - '0'
+	if kind > 9 || kind == 0 || kind == 3 || !r.plan.has[kind] {
+		r.problem(RefusesFile, shape, "", "", show(line[:1]), "", "there is no record of this type in the layout; a line was damaged, or the layout is another one")
+		return nil
+	}
+	switch {
+	case r.trailer && !r.after && kind == 1:
+		r.problem(RefusesFile, structure, "1", "", "", "", "a second header follows the trailer: these are two transmissions in one file; send them one by one")
+	case r.trailer && !r.after:
+		r.problem(RefusesFile, structure, string(line[:1]), "", "", "", "a record follows the file's trailer (record 9)")
+	case r.records == 1 && kind != 1 && r.plan.has[1]:
+		r.missing = true
+		r.problem(RefusesFile, structure, string(line[:1]), "", "", "", "the file does not begin with its header (record 1): its beginning is missing")
+	}
+	if r.trailer {
+		r.after, r.missing = true, true
+	}
+	var err error
+	if kind != 4 && kind != 6 {
+		r.item.open = false
+	}
+	if len(line) < r.plan.atLeast[kind] {
+		r.problem(RefusesFile, shape, string(line[:1]), r.lacking(kind, len(line)), strconv.Itoa(len(line))+" columns", strconv.Itoa(r.plan.atLeast[kind])+" columns", "the line is too short for a field that cannot be left out: the file was cut or damaged, or the layout is another one")
+	}
+	switch kind {
+	case 1:
+		r.headerRecord(line)
+	case 2:
+		if r.service || r.box.open {
+			r.problem(RefusesFile, structure, "2", "", "", "", "the service record (2) belongs once, right after the header")
+		}
+		r.service = true
+	case 5:
+		err = r.boxRecord(line)
+	case 6:
+		err = r.itemRecord(line, wide)
+	case 4:
+		r.overflowRecord(line, wide)
+	case 7:
+		return r.batchRecord(line, raw)
+	case 8:
+		err = r.totalRecord(line)
+	case 9:
+		err = r.trailerRecord(line)
+	}
+	r.hashLine(raw)
+	return err
+}
+
+// hashLine feeds the canonical hashes: the batch's own for its records, the
+// file's for the others.
+func (r *reader) hashLine(raw []byte) {
+	if r.canon == nil {
+		return
+	}
+	h := r.canon
+	if (raw[0] == '6' || raw[0] == '4' || raw[0] == '7') && r.batch.open {
+		h = r.batch.hash
+	}
+	h.Write(raw)
+	h.Write([]byte{'\n'})
+}
+
+// lacking names the first mandatory field that a line of n columns cuts off.
+func (r *reader) lacking(kind byte, n int) string {
+	name, to := "", math.MaxInt
+	for _, must := range r.plan.must[kind] {
+		if f := r.p.Records[string('0'+kind)][must]; f.To > n && f.To < to {
+			name, to = must, f.To
+		}
+	}
+	return name
+}
+
+func (r *reader) headerRecord(line []byte) {
+	if r.header {
+		if !r.after {
+			r.missing = true
+			r.problem(RefusesFile, structure, "1", "", "", "", "a second header stands inside the file: the first transmission was cut off")
+		}
+		return
+	}
+	r.header = true
+	s := &r.plan.spans[1]
+	r.sum.Destination, r.sum.Origin = show(s[fDestination].cut(line)), show(s[fOrigin].cut(line))
+	r.sum.FileDate = r.date(line, 1, fDate, "date", Note)
+}
+
+func (r *reader) boxRecord(line []byte) error {
+	if err := r.closeBatch(nil, "record 5"); err != nil {
+		return err
+	}
+	s := &r.plan.spans[5]
+	number := show(s[fLockbox].cut(line))
+	switch {
+	case r.box.open && r.box.number != number:
+		r.closeBox(nil, "record 5")
+	case r.box.open && r.box.fresh:
+		r.missing = true
+		r.problem(RefusesFile, structure, "5", "", "", "", "the record 5 on line %d opened a batch or lockbox that nothing closed", r.box.line)
+	}
+	if !r.box.open {
+		r.box = openBox{open: true, number: number}
+	}
+	if number == "" && len(line) >= s[fLockbox].to {
+		r.problem(RefusesFile, shape, "5", "lockbox", "", "", "the lockbox number is blank")
+	}
+	r.box.line, r.box.fresh = r.lines.number, true
+	r.box.date = r.date(line, 5, fDepositDate, "deposit_date", RefusesFile)
+	if r.box.first == 0 {
+		r.box.first = r.box.date
+	}
+	n, _ := r.number(line, 5, fBatch, "batch")
+	r.box.five = int(n)
+	return nil
+}
+
+func (r *reader) itemRecord(line []byte, wide []rune) error {
+	s := &r.plan.spans[6]
+	n, got := r.number(line, 6, fBatch, "batch")
+	if got != good && r.batch.open {
+		n = int64(r.batch.number) // told already; it is no reason to close the batch
+	}
+	if !r.box.open {
+		r.missing = true
+		r.problem(RefusesFile, structure, "6", "", "", "", "a check stands outside any lockbox: its record 5 is missing")
+		r.box = openBox{open: true, line: r.lines.number}
+	}
+	if r.batch.open && r.batch.number != int(n) {
+		if err := r.closeBatch(nil, "record 6 of batch "+strconv.Itoa(int(n))); err != nil {
+			return err
+		}
+	}
+	if !r.batch.open {
+		r.openBatch(int(n), s[fBatch].cut(line))
+	}
+	item, got := r.number(line, 6, fItem, "item")
+	if got == good && r.batch.seen.again(int(item)) {
+		r.problem(RefusesFile, structure, "6", "item", show(s[fItem].cut(line)), "", "this item number stands twice in batch %s", r.batch.found.Number)
+	}
+	cents, got := s[fAmount].cents(line)
+	if got != good && len(line) >= s[fAmount].to {
+		r.problem(RefusesFile, shape, "6", "amount", show(s[fAmount].cut(line)), "", "the amount of the check cannot be read: %s", amountForm(s[fAmount]))
+	}
+	if box := show(s[fLockbox].cut(line)); box != "" && box != r.box.number {
+		r.problem(RefusesFile, structure, "6", "lockbox", box, r.box.number, "the check names another lockbox than the record 5 above it")
+	}
+	r.sum.Items++
+	r.sum.Cents = r.add(r.sum.Cents, cents)
+	r.batch.cents = r.add(r.batch.cents, cents)
+	r.batch.items++
+	r.item.open, r.item.number, r.item.overflows = true, int(item), 0
+	r.item.seen.reset()
+	if digits := s[fRouting].cut(line); !allDigits(digits) {
+		r.problem(Note, shape, "6", "routing", lastFour(show(digits)), "", "the routing number is not digits; the check is read without it")
+	}
+	r.checkDate(line, fReceivedDate, "received_date", RefusesBatch)
+	r.checkDate(line, fDepositDate, "deposit_date", RefusesBatch)
+	r.checkDate(line, fCheckDate, "check_date", Note)
+	r.checkDate(line, fPostmarkDate, "postmark_date", Note)
+	if r.each != nil {
+		if r.batch.items == maxBatchItems+1 {
+			r.problem(RefusesFile, structure, "6", "", "", "", "batch %s has more than %d checks; the bank should close it by a record 7 sooner", r.batch.found.Number, maxBatchItems)
+		}
+		if r.batch.items <= maxBatchItems {
+			r.batch.parts = append(r.batch.parts, part{ordinal: r.sum.Items, cents: cents, first: len(r.batch.places)})
+			r.keep(line, wide)
+		}
+	}
+	return nil
+}
+
+func (r *reader) overflowRecord(line []byte, wide []rune) {
+	s := &r.plan.spans[4]
+	if !r.item.open {
+		r.problem(RefusesFile, structure, "4", "", "", "", "an overflow record stands without the check (record 6) it belongs to")
+		return
+	}
+	batch, got1 := r.number(line, 4, fBatch, "batch")
+	item, got2 := r.number(line, 4, fItem, "item")
+	if got1 == good && got2 == good && (int(batch) != r.batch.number || int(item) != r.item.number) {
+		r.problem(RefusesFile, structure, "4", "item", fmt.Sprintf("%d/%d", batch, item), fmt.Sprintf("%d/%d", r.batch.number, r.item.number),
+			"the overflow names another batch and item than the check above it")
+	}
+	if n, got := r.number(line, 4, fSequence, "sequence"); got == good && r.item.seen.again(int(n)) {
+		r.problem(RefusesFile, structure, "4", "sequence", show(s[fSequence].cut(line)), "", "this overflow sequence stands twice on item %d of batch %s", r.item.number, r.batch.found.Number)
+	}
+	if _, got := s[fAmount].cents(line); got == bad {
+		r.problem(RefusesFile, shape, "4", "amount", show(s[fAmount].cut(line)), "", "the amount of the coupon cannot be read: %s", amountForm(s[fAmount]))
+	}
+	if r.item.overflows++; r.item.overflows == maxOverflows {
+		r.problem(RefusesFile, structure, "4", "", "", "", "item %d of batch %s has more than %d overflow records", r.item.number, r.batch.found.Number, maxOverflows)
+	}
+	if r.each != nil && r.item.overflows < maxOverflows && r.batch.items <= maxBatchItems {
+		r.keep(line, wide)
+	}
+}
+
+func (r *reader) batchRecord(line, raw []byte) error {
+	s := &r.plan.spans[7]
+	n, got := r.number(line, 7, fBatch, "batch")
+	if !r.box.open {
+		r.missing = true
+		r.problem(RefusesFile, structure, "7", "", "", "", "a batch is closed outside any lockbox: its record 5 is missing")
+		r.box = openBox{open: true, line: r.lines.number}
+	}
+	if !r.batch.open {
+		r.openBatch(int(n), s[fBatch].cut(line))
+	}
+	if got == good && int(n) != r.batch.number {
+		r.problem(RefusesFile, structure, "7", "batch", strconv.Itoa(int(n)), strconv.Itoa(r.batch.number), "the record closes another batch than the one above it")
+	}
+	if box := show(s[fLockbox].cut(line)); box != "" && box != r.box.number {
+		r.problem(RefusesFile, structure, "7", "lockbox", box, r.box.number, "the record closes a batch of another lockbox than the record 5 above it")
+	}
+	if d := r.date(line, 7, fDepositDate, "deposit_date", RefusesBatch); d != 0 && r.box.date != 0 && d != r.box.date {
+		r.problem(RefusesBatch, structure, "7", "deposit_date", d.String(), r.box.date.String(), "the batch's total has another deposit date than its record 5")
+	}
+	said := r.total(line, 7)
+	if said != nil {
+		r.checkCount(line, 7, fCount, "count", r.batch.items, "checks in the batch")
+	}
+	r.hashLine(raw)
+	return r.closeBatch(said, "")
+}
+
+func (r *reader) totalRecord(line []byte) error {
+	s := &r.plan.spans[8]
+	if err := r.closeBatch(nil, "record 8"); err != nil {
+		return err
+	}
+	if !r.box.open {
+		r.missing = true
+		r.problem(RefusesFile, structure, "8", "", "", "", "a lockbox is closed that was never opened: its record 5 is missing")
+		r.box = openBox{open: true, line: r.lines.number}
+	}
+	if box := show(s[fLockbox].cut(line)); box != "" && box != r.box.number {
+		r.problem(RefusesFile, structure, "8", "lockbox", box, r.box.number, "the record closes another lockbox than the one that is open")
+	}
+	r.date(line, 8, fDepositDate, "deposit_date", Note)
+	said := r.total(line, 8)
+	if said != nil {
+		r.checkCount(line, 8, fCount, "count", r.box.items, "checks in the lockbox")
+		r.checkCount(line, 8, fBatches, "batches", r.box.batches, "batches in the lockbox")
+	}
+	r.closeBox(said, "")
+	return nil
+}
+
+func (r *reader) trailerRecord(line []byte) error {
+	if err := r.closeBatch(nil, "record 9"); err != nil {
+		return err
+	}
+	r.closeBox(nil, "record 9")
+	r.checkCount(line, 9, fCount, "count", r.records, "records in the file")
+	r.trailer = true
+	return nil
+}
+
+// finish closes what the file left open and completes the summary.
+func (r *reader) finish() (Summary, error) {
+	last := strconv.Itoa(r.lines.number)
+	if err := r.closeBatch(nil, "the end of the file on line "+last); err != nil {
+		return r.sum, err
+	}
+	r.closeBox(nil, "the end of the file on line "+last)
+	switch {
+	case r.records == 0:
+		r.sum.Balanced = false
+		r.problem(RefusesFile, structure, "", "", "", "", "the file has no records at all")
+	case r.plan.has[9] && !r.trailer:
+		r.problem(RefusesFile, structure, "9", "", "", "", "the file does not end with its trailer (record 9): it was cut off, or is still being written; ask for it again")
+	}
+	if r.lines.tooLarge {
+		r.missing = true
+		r.problem(RefusesFile, structure, "", "", "", "", "the file is larger than %d bytes", r.lines.max)
+	}
+	if unlisted := r.listed - len(r.sum.Problems); unlisted > 0 {
+		r.sum.Problems = append(r.sum.Problems, Problem{Line: r.lines.number, Refuses: RefusesFile, Problem: fmt.Sprintf("%d more problems are not listed", unlisted)})
+	}
+	r.sum.Lockboxes = len(r.boxes)
+	r.sum.Whole = !r.missing && r.records > 0 && (r.header || !r.plan.has[1]) && (r.trailer || !r.plan.has[9])
+	r.sum.Empty = r.sum.Items == 0 && r.zero
+	r.hash.Sum(r.sum.SHA256[:0])
+	if r.canon != nil {
+		r.canon.Sum(r.sum.CanonicalSHA256[:0])
+	}
+	return r.sum, nil
+}

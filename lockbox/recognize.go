@@ -1,0 +1,255 @@
+package lockbox
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// The part of a file by which it is recognized.
+const (
+	headBytes = 256 << 10
+	tailBytes = 16 << 10
+)
+
+// FormatError says that a file is no BAI lockbox file, and what it is instead
+// if that can be told.
+type FormatError struct {
+	// Format is "bai2-cash", "x12", "x937", "csv", "nacha", or "" for a file that
+	// nothing is known about.
+	Format string
+	Said   string // how its first line begins
+	Text   string
+}
+
+func (e *FormatError) Error() string { return "lockbox file: " + e.Text }
+
+// Problem returns the error as a problem of the file.
+func (e *FormatError) Problem() Problem {
+	return Problem{Line: 1, Said: e.Said, Problem: e.Text, Refuses: RefusesFile}
+}
+
+// Recognize finds the profile among ps whose layout a file has, by its
+// beginning and its end, and puts r back at its start. Each layout is tried: one
+// that finds a line of the wrong shape loses to one that does not; then the one
+// whose sums agree wins, then the one that explains more of the columns, then
+// the one that comes first in ps. So put a biller's own profiles first. A
+// profile with origins is taken only for a file that names one of them, and
+// then before the others.
+//
+// A file that foots by no profile is still given the likeliest one, whose
+// reading then tells what is wrong. The error is a *FormatError for a file of
+// another format.
+func Recognize(r io.ReadSeeker, ps []Profile) (Profile, error) {
+	head, tail, whole, err := ends(r)
+	if err != nil {
+		return Profile{}, fmt.Errorf("lockbox file: %w", err)
+	}
+	return recognize(head, tail, whole, ps)
+}
+
+// Inspect recognizes a file among ps and foots it. A file of another format is
+// no error: its summary has the problem, the format, and nothing else.
+func Inspect(r io.ReadSeeker, ps []Profile) (Summary, error) {
+	p, err := Recognize(r, ps)
+	if unknown := (*FormatError)(nil); errors.As(err, &unknown) {
+		h := sha256.New()
+		if _, err := io.Copy(h, r); err != nil {
+			return Summary{}, fmt.Errorf("lockbox file: %w", err)
+		}
+		s := Summary{Format: unknown.Format, Problems: []Problem{unknown.Problem()}}
+		h.Sum(s.SHA256[:0])
+		return s, nil
+	}
+	if err != nil {
+		return Summary{}, err
+	}
+	return Read(r, p, nil)
+}
+
+// ends reads the beginning and the end of r. whole says that the beginning is
+// everything.
+func ends(r io.ReadSeeker) (head, tail []byte, whole bool, err error) {
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return nil, nil, false, err
+	}
+	head, err = io.ReadAll(io.LimitReader(r, headBytes+1))
+	if err != nil {
+		return nil, nil, false, err
+	}
+	if len(head) <= headBytes {
+		whole = true
+	} else {
+		head = head[:bytes.LastIndexByte(head, '\n')+1]
+		size, err := r.Seek(0, io.SeekEnd)
+		if err != nil {
+			return nil, nil, false, err
+		}
+		if _, err := r.Seek(max(headBytes, size-tailBytes), io.SeekStart); err != nil {
+			return nil, nil, false, err
+		}
+		if tail, err = io.ReadAll(io.LimitReader(r, tailBytes)); err != nil {
+			return nil, nil, false, err
+		}
+		tail = tail[bytes.IndexByte(tail, '\n')+1:]
+	}
+	_, err = r.Seek(0, io.SeekStart)
+	return head, tail, whole, err
+}
+
+func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
+	if err := otherFormat(head); err != nil {
+		return Profile{}, err
+	}
+	best, found := fit{}, -1
+	for i, p := range ps {
+		f, ok := tryProfile(p, head, tail, whole)
+		if ok && (found < 0 || f.compare(best) < 0) {
+			best, found = f, i
+		}
+	}
+	if found < 0 {
+		return Profile{}, &FormatError{Format: "bai", Said: opening(head), Text: "this is a BAI lockbox file, but no profile is for the bank it names as its origin"}
+	}
+	return ps[found], nil
+}
+
+// fit is how well a profile suits a file; less is better.
+type fit struct {
+	misshapen int // lines of the wrong shape
+	ours      int // 0 if the profile names the file's origin, else 1
+	unequal   int // sums that do not agree
+	strange   int // columns that the layout cannot explain, less those that it explains as dates
+}
+
+func (a fit) compare(b fit) int {
+	return cmp.Or(cmp.Compare(min(a.misshapen, 1), min(b.misshapen, 1)), cmp.Compare(a.ours, b.ours),
+		cmp.Compare(a.misshapen, b.misshapen), cmp.Compare(a.unequal, b.unequal), cmp.Compare(a.strange, b.strange))
+}
+
+func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
+	if len(p.Check()) > 0 {
+		return fit{}, false
+	}
+	rd := newReader(bytes.NewReader(head), p, nil)
+	sum, err := rd.run()
+	if err != nil {
+		return fit{}, false
+	}
+	f := fit{ours: 1}
+	if len(p.Origins) > 0 {
+		for _, origin := range p.Origins {
+			if origin == sum.Origin {
+				f.ours = 0
+			}
+		}
+		if f.ours == 1 {
+			return fit{}, false
+		}
+	}
+	count := func(problems []Problem) {
+		for _, problem := range problems {
+			switch problem.sort {
+			case shape:
+				f.misshapen++
+			case sums:
+				f.unequal++
+			}
+		}
+	}
+	count(sum.Problems)
+	f.strange = rd.plan.strange(head)
+	if !whole {
+		// Of the end, the shape of the totals can be judged, not their sums.
+		var totals []byte
+		for line := range bytes.Lines(tail) {
+			if line[0] == '8' || line[0] == '7' {
+				totals = append(totals, line...)
+			}
+		}
+		end := newReader(bytes.NewReader(totals), p, nil)
+		sum, err := end.run()
+		if err != nil {
+			return fit{}, false
+		}
+		for _, problem := range sum.Problems {
+			if problem.sort == shape {
+				f.misshapen++
+			}
+		}
+		f.strange += end.plan.strange(totals)
+	}
+	return f, true
+}
+
+// strange counts the columns of checks and totals that no field of the layout
+// covers though something is written there, and takes off the dates that can be
+// read: what a wrong layout leaves over, a right one explains.
+func (pl *plan) strange(text []byte) int {
+	n := 0
+	for line := range bytes.Lines(text) {
+		line = trim(line)
+		if len(line) == 0 || (line[0] != '6' && line[0] != '7' && line[0] != '8') {
+			continue
+		}
+		covered := pl.covered[line[0]-'0']
+		for i, c := range line {
+			if c != ' ' && (i >= len(covered) || !covered[i]) {
+				n++
+			}
+		}
+		for _, f := range []field{fDepositDate, fReceivedDate, fCheckDate, fPostmarkDate} {
+			if s := pl.spans[line[0]-'0'][f]; s.to > 0 {
+				if _, _, _, got := s.ymd(line, pl.pivot); got == good {
+					n -= s.width()
+				}
+			}
+		}
+	}
+	return n
+}
+
+// otherFormat names what else a bank may have sent; nil for what looks like a
+// BAI lockbox file, damaged or not.
+func otherFormat(head []byte) error {
+	unsupported := func(format, text string) error {
+		return &FormatError{Format: format, Said: opening(head), Text: text}
+	}
+	if len(head) >= 6 {
+		length, kind := binary.BigEndian.Uint32(head), string(head[4:6])
+		if length >= 80 && length < 1000 && (kind == "01" || kind == "\xf0\xf1") {
+			return unsupported("x937", "this is an X9.37 file of check images, not supported yet: ask the bank for its lockbox (BAI) file")
+		}
+	}
+	text := bytes.TrimPrefix(head, []byte("\ufeff"))
+	text = bytes.TrimLeft(text, "\r\n \x00\x1a")
+	first, _, _ := bytes.Cut(text, []byte("\n"))
+	first = trim(first)
+	switch {
+	case len(first) == 0:
+		return unsupported("", "the file has nothing in it")
+	case bytes.HasPrefix(first, []byte("01,")):
+		return unsupported("bai2-cash", "this is a BAI2 cash management report (balances), not a lockbox file")
+	case bytes.HasPrefix(first, []byte("ISA")), bytes.HasPrefix(first, []byte("ST*823")):
+		return unsupported("x12", "this is an X12 file (a lockbox would be an 823), not supported yet")
+	case len(first) > 39 && bytes.HasPrefix(first, []byte("101")) && string(first[34:39]) == "09410":
+		return unsupported("nacha", "this is a Nacha ACH file; take it in with ach, not with lockbox")
+	case bytes.HasPrefix(first, []byte(`"`)), bytes.Count(first, []byte(",")) >= 3:
+		return unsupported("csv", "this is a CSV file, not supported yet as a lockbox file")
+	case first[0] < '1' || first[0] > '9' || len(first) < 6 || !allDigits(first[1:3]):
+		return unsupported("", "this is no lockbox file: a BAI file begins with a record 1, a digit 1 and two more digits")
+	}
+	return nil
+}
+
+// opening returns the first few characters of a file, enough to know it by and
+// too few to give anything away.
+func opening(head []byte) string {
+	s := show(head[:min(len(head), 6)])
+	return strings.TrimSpace(s)
+}

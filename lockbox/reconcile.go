@@ -1,0 +1,108 @@
+package lockbox
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// DepositDay is what became of the money that one lockbox took in on one
+// deposit date. Cents is the sum of all the rest but Said.
+type DepositDay struct {
+	Deposit  calendar.Date `json:"deposit"`
+	Lockbox  string        `json:"lockbox"`
+	Items    int           `json:"items"`
+	Cents    ledger.Cents  `json:"cents"` // of its checks, batches that came again counted once
+	Said     ledger.Cents  `json:"said"`  // what the bank says its batches come to
+	Posted   ledger.Cents  `json:"posted"`
+	Pending  ledger.Cents  `json:"pending"`
+	Returned ledger.Cents  `json:"returned"` // by the bank, after it had been taken
+	Suspense ledger.Cents  `json:"suspense"`
+	Held     ledger.Cents  `json:"held"`
+	Refused  ledger.Cents  `json:"refused"`
+	Void     ledger.Cents  `json:"void"` // voided, or sent back
+}
+
+// Difference is what is not accounted for: 0, or something is broken.
+func (x DepositDay) Difference() ledger.Cents {
+	return x.Cents - x.Posted - x.Pending - x.Returned - x.Suspense - x.Held - x.Refused - x.Void
+}
+
+// Reconcile accounts for every lockbox and deposit date from one day to
+// another, both included.
+func (d Desk) Reconcile(ctx context.Context, from, to calendar.Date) ([]DepositDay, error) {
+	rows, err := d.DB.Query(ctx, `
+		with b as (select * from lockbox_batch where deposit_on between $1 and $2 and state in ('accepted', 'refused', 'held'))
+		select * from (
+		select deposit_on, lockbox, 'total' as state, sum(items)::bigint, sum(cents)::bigint, sum(said_cents)::bigint from b group by 1, 2
+		union all
+		select deposit_on, lockbox, 'held', 0, sum(cents)::bigint, 0 from b where state = 'held' group by 1, 2
+		union all
+		select deposit_on, lockbox, coalesce(r.state, i.state), 0, sum(coalesce(c.cents, i.cents))::bigint, 0
+		from b join lockbox_item i on i.file_id = b.file_id and i.batch = b.ordinal
+		left join lockbox_receipt c on i.state = 'taken' and c.file_id = i.file_id and c.ordinal = i.ordinal
+		left join receipt r on r.account_id = c.account_id and r.no = c.receipt
+		group by 1, 2, 3
+		) x order by deposit_on, lockbox, state <> 'total'`, from, to)
+	if err != nil {
+		return nil, err
+	}
+	days := []DepositDay{}
+	var head DepositDay
+	var state string
+	_, err = pgx.ForEachRow(rows, []any{&head.Deposit, &head.Lockbox, &state, &head.Items, &head.Cents, &head.Said}, func() error {
+		if state == "total" {
+			days = append(days, head)
+			return nil
+		}
+		x := &days[len(days)-1]
+		if place := x.place(state); place != nil {
+			*place += head.Cents
+		}
+		return nil
+	})
+	return days, err
+}
+
+// place returns where money in a state is counted; nil for a state that no
+// check should be in, so that Difference shows it.
+func (x *DepositDay) place(state string) *ledger.Cents {
+	return map[string]*ledger.Cents{
+		"posted": &x.Posted, "pending": &x.Pending, "returned": &x.Returned,
+		itemSuspense: &x.Suspense, itemHeld: &x.Held, itemRefused: &x.Refused, itemVoid: &x.Void, "sent_back": &x.Void,
+	}[state]
+}
+
+// Invariants of the lockbox.
+var Invariants = []ledger.Invariant{
+	{Name: "lockbox_files", Says: "every check of an accepted file is here, or in a batch that was taken before",
+		SQL: `select f.id, 0 from lockbox_file f
+			left join (select file_id, count(*) n, sum(cents) cents from lockbox_item group by 1) i on i.file_id = f.id
+			left join (select file_id, sum(items) n, sum(cents) cents from lockbox_batch where state = 'skipped' group by 1) s on s.file_id = f.id
+			where f.state = 'accepted' and (f.items <> coalesce(i.n, 0) + coalesce(s.n, 0) or f.cents <> coalesce(i.cents, 0) + coalesce(s.cents, 0))
+			or f.state <> 'accepted' and i.n > 0`},
+	{Name: "lockbox_batches", Says: "every batch that was taken is the sum of its checks, and none was taken from two files",
+		SQL: `select b.file_id, b.ordinal from lockbox_batch b
+			left join (select file_id, batch, count(*) n, sum(cents) cents from lockbox_item group by 1, 2) i on i.file_id = b.file_id and i.batch = b.ordinal
+			where b.state in ('accepted', 'refused', 'replaced') and (b.items <> coalesce(i.n, 0) or b.cents <> coalesce(i.cents, 0))
+			union all
+			select max(file_id), count(*) from lockbox_batch where state = 'accepted' and items > 0 group by lockbox, deposit_on, number, canonical having count(distinct file_id) > 1`},
+	{Name: "lockbox_receipts", Says: "a check that was taken is the sum of its receipts, and no other check has any",
+		SQL: `select i.file_id, i.ordinal from lockbox_item i
+			left join (select c.file_id, c.ordinal, sum(r.cents) cents, bool_and(r.cents = c.cents and r.channel = 'lockbox' and r.state <> 'withdrawn') fine
+				from lockbox_receipt c left join receipt r on r.account_id = c.account_id and r.no = c.receipt group by 1, 2) c on c.file_id = i.file_id and c.ordinal = i.ordinal
+			where i.state = 'taken' and (c.cents is distinct from i.cents or c.fine is not true) or i.state <> 'taken' and c.file_id is not null
+			union all
+			select r.account_id, r.no from receipt r left join lockbox_receipt c on c.account_id = r.account_id and c.receipt = r.no where r.channel = 'lockbox' and c.file_id is null`},
+	{Name: "lockbox_suspense", Says: "every check in suspense has its money on the house's account, and nothing else is there",
+		SQL: `select i.file_id, i.ordinal from lockbox_item i
+			left join journal j on j.account_id = 0 and j.no = i.entry and j.what = 'suspense_in' and j.cents = i.cents
+			where i.state = 'suspense' and (j.no is null or exists (select from journal o where o.account_id = 0 and o.reverses = j.no))
+			or i.state <> 'suspense' and i.entry <> 0
+			union all
+			select 0, 0 where (select coalesce(sum(case credit when 'suspense' then cents else -cents end), 0) from journal where 'suspense' in (debit, credit))
+			<> (select coalesce(sum(cents), 0) from lockbox_item where state = 'suspense')`},
+}

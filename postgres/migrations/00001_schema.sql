@@ -1,0 +1,442 @@
+-- +goose Up
+
+-- An account is a small ledger of its own: its items, receipts, allocations and
+-- journal entries are numbered within it (docs and entries are the last numbers
+-- given). So numbers depend on the account's story only, never on which worker
+-- came first, and everything of one account lies together.
+create table account (
+    id               bigint generated always as identity primary key,
+    mrn              text        not null unique,          -- the guarantor's MRN
+    opened_on        date        not null,
+    docs             integer     not null default 0,
+    entries          integer     not null default 0,
+    first_cycle      integer     not null default 0,       -- year*12+month-1 of the first statement, 0 before the first charge
+    last_cycle       integer     not null default 0,       -- of the newest bill
+    autopay          text        not null default 'off',   -- on, off, suspended, ended
+    autopay_since    date,                                 -- the day autopay last went on
+    last_debit_cents bigint,                               -- null: never debited
+    relook           boolean     not null default false,   -- the late fees of its bills must be looked at again
+    looked           integer     not null default 0,       -- the last journal entry that the late-fee job has seen
+    check (id = 0 or id < 100000000)                       -- eight digits of a statement number
+) with (fillfactor = 45);
+create index account_relook on account (id) where relook;
+
+-- Account 0 is the house's own: money that is nobody's yet.
+insert into account (id, mrn, opened_on) overriding system value values (0, 'house', '0001-01-01');
+
+create table member (
+    mrn         text   primary key,
+    account_id  bigint not null references account,        -- the guarantor's account
+    first_name  text   not null,
+    last_name   text   not null,
+    birth_date  date,
+    address1    text   not null,
+    address2    text   not null,
+    city        text   not null,
+    state       text   not null,
+    zip         text   not null,
+    email       text   not null,
+    phone       text   not null,
+    language    text   not null,
+    delivery    text   not null check (delivery in ('paper', 'paperless')),
+    deceased_on date
+);
+create index member_account on member (account_id);
+
+create table hold (
+    account_id  bigint  not null references account,
+    no          integer not null,
+    reason      text    not null,
+    placed_on   date    not null,
+    released_on date,
+    automatic   boolean not null,                          -- placed and released by the state of the member's data
+    placed_by   text    not null,
+    released_by text    not null default '',
+    note        text    not null default '',
+    primary key (account_id, no)
+);
+
+-- A billable thing: what a member owes for one charge, fee or installment.
+-- Open = cents - paid. The journal holds its history, this row how it stands.
+create table item (
+    account_id    bigint  not null,
+    no            integer not null,
+    kind          text    not null check (kind in ('premium', 'medical', 'fee')),
+    origin        text    not null,                        -- charge, coverage, late_fee, returned_fee, installment, refund_owed
+    state         text    not null check (state in ('unbilled', 'billed', 'disputed', 'deferred')),
+    cents         bigint  not null check (cents >= 0),
+    paid          bigint  not null default 0 check (paid >= 0 and paid <= cents),
+    cycle         integer not null default 0,              -- of the bill that first billed it
+    billed_on     date,                                    -- that bill's cut day: its age counts from here
+    made_on       date,                                    -- the day that bill was made: it takes money from here
+    arrived_on    date    not null,
+    for_cycle     integer not null default 0,              -- late fee: the bill it is for
+    for_receipt   integer not null default 0,              -- returned-payment fee: the payment it is for
+    ended         text    not null default '',             -- a fee that no longer stands: reversed, waived
+    parent        integer not null default 0,              -- the item it was split from
+    entry         integer not null default 0,              -- the journal entry that made it
+    charge_id     text,
+    mrn           text    not null default '',
+    service_date  date,
+    description   text    not null default '',
+    gross_cents   bigint  not null default 0,
+    insurer_cents bigint  not null default 0,
+    primary key (account_id, no)
+) with (fillfactor = 45);
+create unique index item_charge on item (charge_id) where charge_id is not null;
+create unique index item_one_late_fee on item (account_id, for_cycle) where origin = 'late_fee' and ended = '';
+
+create table bill (
+    account_id        bigint  not null,
+    cycle             integer not null,
+    cut_on            date    not null,
+    made_on           date    not null,
+    due_on            date    not null,
+    deadline_on       date    not null,
+    previous          bigint  not null,
+    payments          bigint  not null,
+    adjustments       bigint  not null,
+    charges           bigint  not null,
+    fees              bigint  not null,
+    balance           bigint  not null,
+    amount_due        bigint  not null check (amount_due >= 0),
+    pending           bigint  not null,
+    disputed          bigint  not null,
+    deferred          bigint  not null,
+    aging_current     bigint  not null,
+    aging_30          bigint  not null,
+    aging_60          bigint  not null,
+    aging_90          bigint  not null,
+    entries           integer not null,                    -- the last journal entry that it has taken up
+    debit_on          date    not null,                    -- the day autopay debits it
+    debit_moved       boolean not null default false,      -- by the biller, for the notice of a varying amount
+    debit_missed      boolean not null default false,      -- by the biller
+    debit_none        boolean not null default false,      -- nothing was due on its build day
+    fee_barred        boolean not null default false,      -- its debit came back as unauthorized
+    primary key (account_id, cycle),
+    check (previous + payments + adjustments + charges + fees = balance),
+    check (made_on >= cut_on)
+) with (fillfactor = 90);
+create index bill_deadline on bill (deadline_on, account_id);
+
+-- Money in the house, whatever its channel.
+create table receipt (
+    account_id    bigint  not null,
+    no            integer not null,
+    channel       text    not null,                        -- lockbox, ach, card, counter, online, phone, check, guest, opening
+    state         text    not null check (state in ('pending', 'posted', 'returned', 'withdrawn', 'void')),
+    cents         bigint  not null check (cents > 0),
+    unapplied     bigint  not null check (unapplied >= 0), -- what of it is credit (all of it while pending)
+    refunded      bigint  not null default 0 check (refunded >= 0),
+    received_on   date    not null,                        -- decides lateness
+    arrived_on    date    not null,                        -- when we first had it
+    posts_on      date    not null,
+    posted_on     date,
+    in_entry      integer not null default 0,              -- the journal entry that took it in, if pending money is on the books
+    posted_entry  integer not null default 0,              -- the journal entry that posted it
+    ended_on      date,
+    end_code      text    not null default '',
+    guest         boolean not null default false,          -- the excess is the payer's
+    payer         text    not null default '',
+    directed      text    not null default '',             -- the coupon's bill kind
+    reference     text    not null default '',             -- check number, payment id
+    primary key (account_id, no),
+    check (unapplied + refunded <= cents)
+) with (fillfactor = 50);
+create index receipt_pending on receipt (posts_on, account_id) where state = 'pending';
+
+-- Which item a receipt's money went to. Append-only: taking back is a negative row.
+create table allocation (
+    account_id bigint  not null,
+    no         integer not null,
+    receipt    integer not null,
+    item       integer not null,
+    cents      bigint  not null check (cents <> 0),
+    on_date    date    not null,
+    primary key (account_id, no)
+);
+
+-- The journal. One row is one transfer, debit to credit: balanced by construction.
+create table journal (
+    account_id   bigint  not null,
+    no           integer not null,
+    posted_on    date    not null,                         -- business date of the run that wrote it
+    effective_on date    not null,                         -- when it counts
+    what         text    not null,
+    debit        text    not null,
+    credit       text    not null,
+    cents        bigint  not null check (cents > 0),
+    doc          integer not null default 0,               -- the item or receipt it is about
+    reverses     integer,                                  -- the entry that it undoes
+    primary key (account_id, no),
+    check (debit <> credit)
+);
+
+-- +goose StatementBegin
+create function refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception '% is append-only: correct it by a new entry that names what it reverses', tg_table_name
+        using errcode = 'restrict_violation';
+end $$;
+-- +goose StatementEnd
+create trigger journal_append_only before update or delete on journal for each row execute function refuse_change();
+create trigger journal_no_truncate before truncate on journal for each statement execute function refuse_change();
+create trigger allocation_append_only before update or delete on allocation for each row execute function refuse_change();
+
+-- The payments feed: what was taken elsewhere.
+create table payment (
+    payment_id  text    primary key,
+    account_id  bigint  not null,
+    receipt     integer not null,
+    content     bytea   not null                           -- hash of the row, to tell unchanged from different
+);
+
+-- Feed corrections (rows with adjusts), by their own charge_id.
+create table adjustment (
+    charge_id  text   primary key,
+    account_id bigint not null,
+    kind       text   not null,
+    cents      bigint not null,
+    adjusts    text   not null default '',
+    content    bytea  not null,
+    on_date    date   not null
+);
+
+-- How an account pays by itself, and by what right.
+create table autopay_method (
+    id            bigint generated always as identity primary key,
+    account_id    bigint  not null references account,
+    method        text    not null check (method in ('ach', 'card')),
+    routing       text    not null default '',
+    account_type  text    not null default 'checking',
+    number_sealed bytea,                                   -- AEAD, context autopay_method/<account_id>
+    number_hash   bytea,                                   -- keyed, to find it
+    number_last4  text    not null default '',
+    card_token    text    not null default '',
+    authorized_on date    not null,
+    authorized_by text    not null check (authorized_by in ('written', 'web', 'phone')),
+    ended_on      date,
+    individual    text    not null default '',
+    corrected_by  text    not null default ''              -- the notification of change it follows
+);
+create index autopay_method_account on autopay_method (account_id);
+
+-- A bundle of debits on its way to the bank.
+create table ach_file (
+    id           bigint generated always as identity primary key,
+    built_on     date    not null,
+    effective_on date    not null,
+    modifier     text    not null,                         -- Nacha file ID modifier
+    name         text    not null unique,
+    entries      integer not null,
+    cents        bigint  not null,
+    sha256       bytea   not null,
+    sealed       bytea   not null,                         -- the bytes, encrypted, context ach_file/<name>
+    maker        text    not null,
+    released_by  text,
+    released_on  date,
+    written_on   date,                                     -- put into the outbox; once, as the bank's carrier empties it
+    state        text    not null default 'sealed' check (state in ('sealed', 'released', 'withdrawn')),
+    check (released_by is null or (released_by <> maker and released_by <> 'system')),
+    check ((state = 'released') = (released_by is not null)),
+    check (released_on is null or released_on < effective_on),
+    unique (built_on, modifier)
+);
+
+create table ach_trace (
+    odfi text   primary key,                               -- 8 digits
+    next bigint not null
+);
+
+-- A debit: (account, bill, attempt). 0 is the first, 1 and 2 are its retries.
+create table debit (
+    account_id   bigint  not null,
+    cycle        integer not null,
+    attempt      integer not null,
+    receipt      integer not null,
+    cents        bigint  not null check (cents > 0),
+    built_on     date    not null,
+    effective_on date    not null,
+    due_then     bigint  not null,                         -- what was due when it was built
+    last_before  bigint,                                   -- the debit before it: what it differs from
+    trace        bigint  not null,
+    sec          text    not null,
+    method_id    bigint  not null references autopay_method,
+    file_id      bigint  references ach_file,              -- null until its file is sealed
+    state        text    not null check (state in ('built', 'returned', 'withdrawn')),
+    missed       boolean not null default false,           -- built after its own day, by the biller's fault
+    code         text    not null default '',
+    returned_on  date,
+    retry_on     date,                                     -- when a retry takes effect, null for none (any more)
+    primary key (account_id, cycle, attempt, receipt),
+    check (cents <= due_then)
+);
+create unique index debit_once on debit (account_id, cycle, attempt) where state <> 'withdrawn';
+create index debit_trace on debit (trace);
+create index debit_file on debit (file_id);
+create index debit_retry on debit (retry_on) where retry_on is not null;
+
+-- What the bank sent about our debits.
+create table ach_answer (
+    sha256     bytea   not null,
+    ordinal    integer not null,
+    on_date    date    not null,
+    kind       text    not null check (kind in ('return', 'correction')),
+    trace      text    not null,
+    code       text    not null,
+    cents      bigint  not null,
+    outcome    text    not null,                           -- applied, unmatched, duplicate
+    account_id bigint,
+    detail     text    not null default '',
+    primary key (sha256, ordinal)
+);
+
+-- Lockbox: file, batch, check.
+create table lockbox_file (
+    id          bigint generated always as identity primary key,
+    sha256      bytea   not null unique,
+    canonical   bytea   not null,                          -- of the records without line ends and padding
+    name        text    not null,
+    profile     text    not null,
+    ingested_on date    not null,
+    items       integer not null,
+    cents       bigint  not null,
+    state       text    not null check (state in ('accepted', 'refused', 'held')),
+    problems    jsonb   not null default '[]'
+);
+create unique index lockbox_file_canonical on lockbox_file (canonical) where state = 'accepted';
+create table lockbox_batch (
+    file_id    bigint  not null references lockbox_file,
+    ordinal    integer not null,
+    lockbox    text    not null,
+    number     text    not null,
+    deposit_on date,
+    items      integer not null,
+    cents      bigint  not null,
+    said_cents bigint  not null,
+    canonical  bytea   not null,
+    state      text    not null check (state in ('accepted', 'refused', 'skipped', 'held', 'replaced')),
+    primary key (file_id, ordinal)
+);
+create index lockbox_batch_key on lockbox_batch (lockbox, deposit_on, number);
+create table lockbox_item (
+    file_id     bigint  not null references lockbox_file,
+    ordinal     integer not null,                          -- of the check in its file, from 1
+    batch       integer not null,
+    cents       bigint  not null,
+    received_on date,
+    check_no    text    not null default '',
+    micr_hash   bytea,                                     -- keyed hash of routing, account, check number and amount; null unless all are there
+    payer_hash  bytea,                                     -- keyed hash of routing and account
+    raw_sealed  bytea   not null,                          -- the records as they came, encrypted, context lockbox_item
+    coupons     jsonb   not null default '[]',             -- [{payer, statement, kind, cents}] as read, the check's own record first; nothing secret; [] once taken
+    state       text    not null check (state in ('taken', 'suspense', 'held', 'refused', 'void', 'sent_back')), -- taken: its receipts tell the rest
+    reason      text    not null default '',
+    entry       integer not null default 0,                -- while in suspense: account 0's journal entry that holds its money
+    primary key (file_id, ordinal)
+);
+create index lockbox_item_micr on lockbox_item (micr_hash) where micr_hash is not null;
+create index lockbox_item_waiting on lockbox_item (state) where state in ('suspense', 'held');
+
+-- Which receipts a check became: one for each coupon's account.
+create table lockbox_receipt (
+    file_id    bigint  not null,
+    ordinal    integer not null,
+    coupon     integer not null,
+    account_id bigint  not null,
+    receipt    integer not null,
+    cents      bigint  not null,
+    primary key (file_id, ordinal, coupon)
+);
+create index lockbox_receipt_account on lockbox_receipt (account_id, receipt);
+
+-- What operators did, and why.
+create table act (
+    id         bigint generated always as identity primary key,
+    on_date    date   not null,
+    operator   text   not null,
+    verb       text   not null,
+    account_id bigint,
+    reason     text   not null default '',
+    detail     jsonb  not null default '{}'
+);
+
+-- Work left undone that an operator must see.
+create table exception (
+    account_id bigint  not null,
+    on_date    date    not null,
+    job        text    not null,
+    code       text    not null,
+    subject    text    not null default '',                -- what it is about: a cycle, a trace, a file
+    detail     text    not null default '',
+    cleared_on date,
+    primary key (account_id, job, code, subject, on_date)
+);
+
+-- The sealed statement: the page's data, of which the PDF is a pure function.
+create table statement (
+    account_id bigint  not null,
+    cycle      integer not null,
+    renderer   integer not null,
+    sealed     bytea   not null,                           -- compressed JSON
+    delivery   text    not null,
+    sha256     bytea,                                      -- of the PDF, once it was made
+    primary key (account_id, cycle)
+);
+create index statement_unmade on statement (account_id, cycle) where sha256 is null;
+
+create table policy_seen (
+    sha256  bytea primary key,
+    policy  jsonb not null,
+    seen_on date  not null
+);
+
+-- Input files taken, by content.
+create table feed_file (
+    sha256   bytea   primary key,
+    feed     text    not null,
+    name     text    not null,
+    taken_on date    not null,
+    rows     integer not null,
+    accepted integer not null,
+    cents    bigint  not null
+);
+
+-- A run is (job, business date); pass counts how often it was looked at again.
+create table run (
+    job      text    not null,
+    day      date    not null,
+    pass     integer not null default 1,
+    state    text    not null check (state in ('running', 'done', 'failed')),
+    selected bigint  not null default 0,
+    done     bigint  not null default 0,
+    skipped  jsonb   not null default '{}',
+    parked   bigint  not null default 0,
+    cents    bigint  not null default 0,
+    error    text    not null default '',
+    primary key (job, day)
+);
+create table run_chunk (
+    job       text    not null,
+    day       date    not null,
+    pass      integer not null,
+    step      text    not null,
+    from_id   bigint  not null,
+    to_id     bigint  not null,
+    selected  bigint  not null,
+    done      bigint  not null,
+    skipped   jsonb   not null default '{}',
+    parked    bigint  not null,
+    cents     bigint  not null,
+    primary key (job, day, pass, step, from_id)
+);
+create table parked (
+    account_id bigint not null,
+    job        text   not null,
+    day        date   not null,
+    error      text   not null,
+    primary key (account_id, job, day)
+);
+
+-- +goose Down
+select 1/0; -- there is no way back: restore a backup

@@ -1,0 +1,289 @@
+package statements
+
+import (
+	"bytes"
+	"cmp"
+	"compress/zlib"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// RendererVersion is sealed with each statement: the same data drawn by the
+// same version is the same PDF, byte for byte.
+const RendererVersion = 1
+
+// Seal writes the page of each bill that was just cut, in the transaction of
+// its cut. From here on the statement is what it is.
+func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.BillRef) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	s := &sealing{policy: p, biller: billerOf(p), notices: notices(p), pages: map[billing.BillRef]*Statement{}, bills: map[int64][]*cut{}}
+	for _, ref := range refs {
+		s.accounts = append(s.accounts, ref.AccountID)
+		s.cycles = append(s.cycles, int32(ref.Cycle))
+	}
+	for _, read := range []func(context.Context, pgx.Tx) error{s.readBills, s.readLines} {
+		if err := read(ctx, tx); err != nil {
+			return err
+		}
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"statement"}, []string{"account_id", "cycle", "renderer", "sealed", "delivery"}, pgx.CopyFromSlice(len(refs), func(i int) ([]any, error) {
+		page := s.pages[refs[i]]
+		if page == nil {
+			return nil, fmt.Errorf("account %d has no bill of cycle %s to seal", refs[i].AccountID, refs[i].Cycle)
+		}
+		slices.SortFunc(page.Groups, func(a, b Group) int {
+			return cmp.Compare(slices.Index(groupOrder, a.Kind), slices.Index(groupOrder, b.Kind))
+		})
+		if err := page.Check(); err != nil {
+			return nil, err
+		}
+		sealed, err := pack(page)
+		return []any{refs[i].AccountID, int32(refs[i].Cycle), RendererVersion, sealed, page.Delivery}, err
+	}))
+	return err
+}
+
+var groupOrder = []Kind{Premium, Medical, Payments, Adjustments, Fees}
+
+// sealing gathers the pages of many bills.
+type sealing struct {
+	policy   *billing.Policy
+	biller   Biller
+	notices  []Notice
+	accounts []int64
+	cycles   []int32
+	pages    map[billing.BillRef]*Statement
+	bills    map[int64][]*cut // by account, oldest first
+}
+
+// cut is what of a bill decides which journal entries are its own.
+type cut struct {
+	ref   billing.BillRef
+	cutOn calendar.Date
+	after int32 // the last entry of the bill before
+}
+
+func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
+	rows, err := tx.Query(ctx, `select b.account_id, b.cycle, b.cut_on, b.due_on, b.previous, b.payments, b.adjustments, b.charges, b.fees, b.balance, b.amount_due, b.pending, b.disputed, b.deferred,
+			b.aging_current, b.aging_30, b.aging_60, b.aging_90, b.debit_on, a.autopay = 'on', a.mrn, coalesce(prev.entries, 0),
+			coalesce((select sum(i.cents - i.paid) from item i where i.account_id = b.account_id and i.state = 'billed' and i.cycle < b.cycle), 0),
+			m.first_name, m.last_name, m.address1, m.address2, m.city, m.state, m.zip, m.language, m.delivery, coalesce(am.method, ''), coalesce(am.number_last4, '')
+		from unnest($1::bigint[], $2::int[]) u(account_id, cycle)
+		join bill b on b.account_id = u.account_id and b.cycle = u.cycle
+		join account a on a.id = b.account_id join member m on m.mrn = a.mrn
+		left join lateral (select entries from bill x where x.account_id = b.account_id and x.cycle < b.cycle order by x.cycle desc limit 1) prev on true
+		left join lateral (select method, number_last4 from autopay_method x where x.account_id = b.account_id and x.ended_on is null order by id desc limit 1) am on true
+		order by b.account_id, b.cycle`, s.accounts, s.cycles)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c cut
+		var page Statement
+		var autopay bool
+		var first, last, street, second, city, state, zip, method, last4 string
+		var debitOn calendar.Date
+		aging := [4]ledger.Cents{}
+		f := &page.Figures
+		if err := rows.Scan(&c.ref.AccountID, &c.ref.Cycle, &c.cutOn, &page.Due, &f.Previous, &f.Payments, &f.Adjustments, &f.Charges, &f.Fees, &f.Balance, &f.AmountDue, &f.Pending, &f.Disputed, &f.Deferred,
+			&aging[0], &aging[1], &aging[2], &aging[3], &debitOn, &autopay, &page.MRN, &c.after, &f.PastDue,
+			&first, &last, &street, &second, &city, &state, &zip, &page.Language, &page.Delivery, &method, &last4); err != nil {
+			return err
+		}
+		page.Number, page.Date, page.Cycle = billing.StatementNumber(c.ref.AccountID, c.ref.Cycle), c.cutOn, c.ref.Cycle
+		page.To = Recipient{Name: strings.TrimSpace(first + " " + last), Lines: nonEmpty(street, second, strings.TrimSpace(city+" "+state+" "+zip))}
+		page.Biller, page.Notices, page.LateFee = s.biller, s.notices, lateFeeWords(s.policy)
+		f.Credit = f.AmountDue + f.Disputed + f.Deferred - f.Balance
+		f.PastDue = min(f.PastDue, f.AmountDue)
+		for n, from := range append([]int{0}, s.policy.Statement.AgingDays[:]...) {
+			page.Aging = append(page.Aging, Bucket{from, aging[n]})
+		}
+		if autopay && method != "" && last4 != "" {
+			page.Autopay = Autopay{On: true, Card: method == "card", Cents: max(0, f.AmountDue-f.Pending), Date: debitOn, Last4: last4}
+		}
+		s.pages[c.ref] = &page
+		if earlier := s.bills[c.ref.AccountID]; len(earlier) > 0 {
+			c.after = earlier[0].after // of several cut at once, all begin where the first does
+		}
+		s.bills[c.ref.AccountID] = append(s.bills[c.ref.AccountID], &c)
+	}
+	return rows.Err()
+}
+
+// readLines puts each journal entry since the last bill on its statement, by
+// the rule of the cut: the first whose cut day it was booked by, else the
+// newest.
+func (s *sealing) readLines(ctx context.Context, tx pgx.Tx) error {
+	var ids []int64
+	var after []int32
+	for id, cuts := range s.bills {
+		ids, after = append(ids, id), append(after, cuts[0].after)
+	}
+	rows, err := tx.Query(ctx, `select j.account_id, j.posted_on, j.effective_on, j.what, case when j.debit = 'receivable' then j.cents else -j.cents end,
+			coalesce(i.kind, ''), coalesce(i.service_date, j.effective_on), coalesce(i.description, ''), coalesce(i.charge_id, ''), coalesce(i.gross_cents, 0), coalesce(i.insurer_cents, 0),
+			coalesce(m.first_name || ' ' || m.last_name, ''), coalesce(r.channel, ''), coalesce(r.reference, '')
+		from unnest($1::bigint[], $2::int[]) u(account_id, after)
+		join journal j on j.account_id = u.account_id and j.no > u.after and 'receivable' in (j.debit, j.credit)
+		left join item i on i.account_id = j.account_id and i.no = j.doc
+		left join receipt r on r.account_id = j.account_id and r.no = j.doc
+		left join member m on m.mrn = i.mrn
+		order by j.account_id, j.no`, ids, after)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id int64
+		var booked calendar.Date
+		var e entry
+		if err := rows.Scan(&id, &booked, &e.on, &e.what, &e.cents, &e.kind, &e.service, &e.description, &e.charge, &e.gross, &e.insurer, &e.member, &e.channel, &e.reference); err != nil {
+			return err
+		}
+		cuts := s.bills[id]
+		own := cuts[len(cuts)-1]
+		for _, c := range cuts[:len(cuts)-1] {
+			if booked <= c.cutOn {
+				own = c
+				break
+			}
+		}
+		s.pages[own.ref].add(e)
+	}
+	return rows.Err()
+}
+
+// entry is a journal entry with what it is about.
+type entry struct {
+	on, service                                                 calendar.Date
+	what, kind, description, charge, member, channel, reference string
+	cents, gross, insurer                                       ledger.Cents
+}
+
+func (s *Statement) add(e entry) {
+	line := Line{Date: e.on, Description: e.description, Member: e.member, Cents: e.cents}
+	var group Kind
+	switch ledger.PartOf(e.what) {
+	case ledger.ChargesPart:
+		group, line.Date, line.Reference = Kind(e.kind), e.service, e.charge
+		if e.insurer > 0 {
+			line.Gross, line.Plan = e.gross, e.insurer
+		}
+	case ledger.PaymentsPart:
+		group, line.Description = Payments, paymentWords(e)
+	case ledger.AdjustmentsPart:
+		group, line.Reference = Adjustments, e.charge
+		if e.description == "" || e.charge != "" {
+			line.Description = strings.TrimSuffix("Adjustment: "+e.description, ": ")
+		}
+	case ledger.FeesPart:
+		group = Fees
+		switch e.what {
+		case ledger.FeeReversal:
+			line.Description = "Taken back: " + e.description
+		case ledger.Waiver:
+			line.Description = "Waived: " + e.description
+		}
+	default:
+		return // what the account brought along is in the previous balance
+	}
+	for n := range s.Groups {
+		if s.Groups[n].Kind == group {
+			s.Groups[n].Lines = append(s.Groups[n].Lines, line)
+			s.Groups[n].Cents += line.Cents
+			return
+		}
+	}
+	s.Groups = append(s.Groups, Group{group, []Line{line}, line.Cents})
+}
+
+func paymentWords(e entry) string {
+	switch e.what {
+	case ledger.Return:
+		return "Payment returned by the bank"
+	case ledger.Refund:
+		return "Refund"
+	case ledger.Remittance:
+		return "Unclaimed credit sent to the state"
+	}
+	switch e.channel {
+	case "lockbox", "check":
+		return strings.Replace("Check "+e.reference+" received, thank you", "  ", " ", 1)
+	case "ach":
+		return "Autopay from your bank account, thank you"
+	case "card":
+		return "Card payment, thank you"
+	case "guest":
+		return "Payment by a guest, thank you"
+	}
+	return "Payment received, thank you"
+}
+
+func nonEmpty(lines ...string) []string {
+	return slices.DeleteFunc(lines, func(s string) bool { return s == "" })
+}
+
+func billerOf(p *billing.Policy) Biller {
+	b := p.Biller
+	return Biller{Name: b.Name, Sender: trimName(b.Name, b.Sender), RemitTo: trimName(b.Name, b.RemitTo), Phones: []Phone{{Number: b.Phone}},
+		Hours: b.Hours, Web: b.Web, Assistance: b.Web + "/financial-assistance", Color: b.BrandColor}
+}
+
+// trimName leaves the name out of an address that begins with it: the page
+// puts it there itself.
+func trimName(name string, lines []string) []string {
+	plain := func(s string) string { return strings.ToLower(strings.NewReplacer(",", "", ".", "").Replace(s)) }
+	if len(lines) > 0 && plain(lines[0]) == plain(name) {
+		return lines[1:]
+	}
+	return lines
+}
+
+func lateFeeWords(p *billing.Policy) string {
+	f := p.LateFee
+	switch {
+	case f.Kind == "flat" && f.Cents > 0:
+		return fmt.Sprintf("A late fee of %s may apply if %s or more of this bill's charges are still unpaid %d days after the due date. What counts is the day we receive your payment.", f.Cents, f.MinimumBaseCents, f.GraceDays)
+	case f.Kind == "percent":
+		return fmt.Sprintf("A late fee of %s percent may apply if %s or more of this bill's charges are still unpaid %d days after the due date. What counts is the day we receive your payment.", f.Percent, f.MinimumBaseCents, f.GraceDays)
+	}
+	return ""
+}
+
+// notices are what the second page says to everybody beside the texts of its
+// own.
+func notices(*billing.Policy) []Notice { return nil }
+
+func pack(s *Statement) ([]byte, error) {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	if err := json.NewEncoder(z).Encode(s); err != nil {
+		return nil, err
+	}
+	err := z.Close()
+	return b.Bytes(), err
+}
+
+func unpack(sealed []byte) (s Statement, err error) {
+	z, err := zlib.NewReader(bytes.NewReader(sealed))
+	if err != nil {
+		return s, err
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		return s, err
+	}
+	return s, json.Unmarshal(b, &s)
+}
