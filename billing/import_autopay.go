@@ -52,8 +52,8 @@ var autopayFeed = feed[enrolment]{
 // on, whatever it stood at. A row that is known changes nothing, however the
 // enrolment fared since: an authorization that was ended or revoked is not
 // revived by the same row, only by one with a new date. A row whose ended_on
-// has come ends the enrolment that it describes (or the one that stands, if it
-// names no numbers) and switches autopay off. Account numbers are sealed with
+// has come ends the enrolment that stands, unless that was authorized later,
+// and switches autopay off; it needn't repeat the numbers. Account numbers are sealed with
 // im.Keys before they are stored, and never repeated in a problem.
 func (im Import) Autopay(ctx context.Context, db *pgxpool.Pool, from io.Reader) (Imported, error) {
 	if im.Keys == nil {
@@ -222,7 +222,10 @@ func (in *intake) amend(a *Account, methods []*method, e *enrolment) (changed, k
 	if !e.isBare() && (e.endedOn == 0 || e.endedOn > in.Day) {
 		return false, false
 	}
-	if standing != nil && (e.isBare() || standing.sameNumbers(e)) && standing.authorizedOn <= e.endedOn {
+	// An end is taken for the end of what stands, whatever numbers it names: to
+	// stop debits wrongly does less harm than to go on. Only the end of an older
+	// authorization is none of a newer one.
+	if standing != nil && (e.authorizedOn >= standing.authorizedOn || standing.sameNumbers(e) && e.endedOn > standing.authorizedOn) {
 		return in.end(a, standing, e.endedOn), true
 	}
 	return false, true // what it ends doesn't stand

@@ -86,6 +86,12 @@ func TestAutopayEnds(t *testing.T) {
 	d.takes("autopay", 1, 0, autopayHeader, ann+",ach,,,,,2026-03-19,web,2026-03-20")
 	d.wants(`select autopay from account where id = 1`, "off")
 	d.takes("autopay", 0, 1, autopayHeader, ann+",ach,,,,,2026-03-19,web,2026-03-20")
+	// The end of an older enrolment that we never had is no end of this one, the
+	// end of a later one is.
+	d.takes("autopay", 1, 1, autopayHeader, ann+","+bankA+",2026-03-20,web,", ann+","+bankB+",2025-01-01,web,2026-03-20")
+	d.wants(`select autopay from account where id = 1`, "on")
+	d.takes("autopay", 1, 0, autopayHeader, ann+","+bankB+",2026-03-20,phone,2026-03-20")
+	d.wants(`select autopay from account where id = 1`, "off")
 	d.takes("autopay", 0, 1, autopayHeader, ben+","+card+",2026-01-01,web,2026-02-01") // of an enrolment we never had
 	d.wants(`select count(*) from autopay_method where account_id = 2`, "0")
 }

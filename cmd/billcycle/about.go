@@ -1,9 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -11,7 +15,7 @@ import (
 // What is about the program itself, not about the biller's books.
 
 func (p *program) programCommands() []*cobra.Command {
-	return []*cobra.Command{p.statementsCommand(), p.migrateCommand(), p.versionCommand()}
+	return []*cobra.Command{p.statementsCommand(), p.migrateCommand(), p.versionCommand(), p.manCommand()}
 }
 
 func (p *program) migrateCommand() *cobra.Command {
@@ -69,4 +73,62 @@ func (p *program) versionCommand() *cobra.Command {
 			})
 		},
 	})
+}
+
+func (p *program) manCommand() *cobra.Command {
+	c := p.command(command{
+		use:     "man",
+		short:   "Write the manual page",
+		example: "  billcycle man | man -l -",
+	})
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		p.began = true
+		_, err := io.WriteString(p.out, manual(cmd.Root()))
+		return err
+	}
+	return c
+}
+
+// manual is the manual page of all commands, in the macros of man(7).
+func manual(root *cobra.Command) string {
+	var b strings.Builder
+	text := func(s string) {
+		for line := range strings.Lines(s) {
+			if line = strings.ReplaceAll(strings.TrimRight(line, "\n"), `\`, `\e`); line == "" {
+				b.WriteString(".PP\n")
+				continue
+			}
+			b.WriteString(`\&` + strings.ReplaceAll(line, "-", `\-`) + "\n") // \& so that no line is a macro
+		}
+	}
+	block := func(s string) {
+		b.WriteString(".nf\n")
+		text(s)
+		b.WriteString(".fi\n")
+	}
+	var describe func(c *cobra.Command)
+	describe = func(c *cobra.Command) {
+		if c.HasExample() && !c.HasSubCommands() {
+			fmt.Fprintf(&b, ".SS %s\n", strings.ReplaceAll(c.UseLine(), "-", `\-`))
+			text(cmp.Or(c.Long, c.Short+"."))
+			block(c.Example)
+			if c.HasAvailableLocalFlags() {
+				block(c.LocalNonPersistentFlags().FlagUsages())
+			}
+		}
+		for _, inside := range c.Commands() {
+			describe(inside)
+		}
+	}
+	b.WriteString(".TH BILLCYCLE 1\n.SH NAME\nbillcycle \\- ")
+	text(root.Short)
+	b.WriteString(".SH DESCRIPTION\n")
+	text(root.Long)
+	b.WriteString(".SH EXAMPLES\n")
+	block(root.Example)
+	b.WriteString(".SH OPTIONS OF ALL COMMANDS\n")
+	block(root.PersistentFlags().FlagUsages())
+	b.WriteString(".SH COMMANDS\n")
+	describe(root)
+	return b.String()
 }

@@ -25,7 +25,6 @@ func (p *program) accountCommand() *cobra.Command {
 		long: `Show the account that a member is billed to. Any member's MRN will do, the
 guarantor's or a dependent's. The timeline holds every journal entry that moved
 what is owed, with the balance after it.`,
-		args: cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			if _, err := billing.ParseMRN(args[0]); err != nil {
 				return refuse(err)
@@ -74,23 +73,23 @@ func writeAccount(w *page, a billing.Shown) {
 	}
 	if len(a.Open) > 0 {
 		w.line("")
-		w.line("open items\tstate\tbilled\tdue\t%14s", "open")
+		w.line("%14s\tstate\tbilled\tdue\topen item", "open")
 		for _, i := range a.Open {
-			w.line("%s\t%s\t%s\t%s\t%s", shorten(i.What, 60), i.State, i.BilledOn, i.DueOn, amount(i.Open))
+			w.line("%s\t%s\t%s\t%s\t%s", amount(i.Open), i.State, i.BilledOn, i.DueOn, i.What)
 		}
 	}
 	if len(a.Money) > 0 {
 		w.line("")
-		w.line("money\tstate\tposts\t%14s\t%14s", "amount", "unused")
+		w.line("%14s\t%14s\tstate\tposts\tmoney", "amount", "unused")
 		for _, r := range a.Money {
-			w.line("%s\t%s\t%s\t%s\t%s", shorten(r.What, 60), r.State, r.PostsOn, amount(r.Cents), amount(r.Unapplied))
+			w.line("%s\t%s\t%s\t%s\t%s", amount(r.Cents), amount(r.Unapplied), r.State, r.PostsOn, r.What)
 		}
 	}
 	w.line("")
-	w.line("since %s\twhat\t%14s\t%14s", a.From, "amount", "balance")
-	w.line("\tbalance before\t\t%s", amount(a.Before))
+	w.line("date\t%14s\t%14s\twhat", "amount", "balance")
+	w.line("%s\t\t%s\tbalance before", a.From, amount(a.Before))
 	for _, e := range a.Timeline {
-		w.line("%s\t%s\t%s\t%s", e.Date, shorten(e.What, 70), amount(e.Cents), amount(e.Balance))
+		w.line("%s\t%s\t%s\t%s", e.Date, amount(e.Cents), amount(e.Balance), e.What)
 	}
 }
 
@@ -107,7 +106,6 @@ func (p *program) statementsGetCommand() *cobra.Command {
 		use:     "get MRN --out FILE",
 		short:   "Write a stored statement's PDF, byte for byte the one that was made",
 		example: "  billcycle statements get 1000000017 --cut 2026-03-01 --out march.pdf",
-		args:    cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			if out == "" {
 				return wrongUsage("--out FILE says where the PDF goes")

@@ -27,7 +27,6 @@ func (p *program) achInspectCommand() *cobra.Command {
 		example: "  billcycle ach inspect returns.ach",
 		long: `Read any Nacha file: originations, returns, corrections. Nothing is stored, no
 database is opened. Exit code 0 when nothing is wrong with the file, else 4.`,
-		args: cobra.ExactArgs(1),
 		run: func(_ context.Context, args []string) error {
 			file, err := os.Open(args[0])
 			if err != nil {
@@ -118,7 +117,6 @@ func (p *program) achReleaseCommand() *cobra.Command {
 		long: `Release a file that somebody else, or the night, has made, and hand it over to
 the outbox. It must be released before its effective date: a file that nobody
 released in time is withdrawn and its debits are built again.`,
-		args: cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			id, err := number("FILE_ID", args[0])
 			if err != nil {
@@ -171,7 +169,6 @@ func (p *program) achIngestCommand() *cobra.Command {
 		long: `Take in a file of returns and notifications of change. Each is matched by the
 trace number of the debit that it answers; what belongs to no debit of ours waits
 for a person. A file that was taken in before changes nothing.`,
-		args: cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			file, err := os.Open(args[0])
 			if err != nil {

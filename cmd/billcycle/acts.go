@@ -101,7 +101,6 @@ func (p *program) refundCommand() *cobra.Command {
 		example: `  billcycle refund 1000000017 --cents 2500 --reason "paid twice, asked by phone"`,
 		long: `Pay unapplied credit out, the oldest first. To the member goes the member's own
 credit; to a payer what guests paid beyond the bill.`,
-		args: cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			if to != "member" && to != "payer" {
 				return wrongUsage("--to %q: give member or payer", to)
@@ -112,7 +111,7 @@ credit; to a payer what guests paid beyond the bill.`,
 		},
 	})
 	c.Flags().Int64Var(&a.cents, "cents", 0, "`amount` in cents")
-	c.Flags().StringVar(&to, "to", "member", "member or payer")
+	c.Flags().StringVar(&to, "to", "member", "`whom`: member or payer")
 	return a.flags(c)
 }
 
@@ -126,7 +125,6 @@ func (p *program) adjustCommand() *cobra.Command {
 		long: `Lower (negative cents) or raise what is owed of a kind, or of one charge. A lower
 amount is taken off the oldest billed open charge first; what was paid already
 becomes credit. A raise is billed by the next statement.`,
-		args: cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			kind, err := kindOf(a.kind)
 			if err != nil {
@@ -146,7 +144,7 @@ becomes credit. A raise is billed by the next statement.`,
 		},
 	})
 	c.Flags().Int64Var(&a.cents, "cents", 0, "`amount` in cents, negative to lower what is owed")
-	c.Flags().StringVar(&a.kind, "kind", "", "premium or medical")
+	c.Flags().StringVar(&a.kind, "kind", "", "`kind`: premium or medical")
 	c.Flags().StringVar(&charge, "charge", "", "`id` of the charge that it corrects")
 	return a.flags(c)
 }
@@ -182,7 +180,6 @@ func (p *program) disputeVerb(verb, short string) *cobra.Command {
 		use:     verb + " MRN (--charge ID | --kind KIND) --reason WHY",
 		short:   short,
 		example: fmt.Sprintf("  billcycle dispute %s 1000000017 --charge C-1001 --reason \"letter of March 3\"", verb),
-		args:    cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			var kind billing.Kind
 			if (charge == "") == (a.kind == "") {
@@ -207,7 +204,7 @@ func (p *program) disputeVerb(verb, short string) *cobra.Command {
 			})
 		},
 	})
-	c.Flags().StringVar(&a.kind, "kind", "", "premium or medical: all of that kind")
+	c.Flags().StringVar(&a.kind, "kind", "", "`kind`: premium or medical, all of it")
 	c.Flags().StringVar(&charge, "charge", "", "`id` of the charge")
 	return a.flags(c)
 }
@@ -228,7 +225,6 @@ func (p *program) holdVerb(verb, short string) *cobra.Command {
 		use:     verb + " MRN --reason WHY",
 		short:   short,
 		example: fmt.Sprintf("  billcycle hold %s 1000000017 --reason \"letter of March 3\"", verb),
-		args:    cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			if code != "" && !holdCode.MatchString(code) {
 				return wrongUsage("--code %q: give a word of small letters, such as legal", code)
@@ -257,7 +253,6 @@ func (p *program) waiveCommand() *cobra.Command {
 		use:     "waive MRN --kind late|returned --cents N --reason WHY",
 		short:   "Waive standing fees, the newest first",
 		example: `  billcycle waive 1000000017 --kind late --cents 1000 --reason "first time in ten years"`,
-		args:    cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			origin, known := map[string]string{"late": billing.FromLateFee, "returned": billing.FromReturnedFee}[a.kind]
 			if !known {
@@ -269,7 +264,7 @@ func (p *program) waiveCommand() *cobra.Command {
 		},
 	})
 	c.Flags().Int64Var(&a.cents, "cents", 0, "`amount` in cents")
-	c.Flags().StringVar(&a.kind, "kind", "late", "late or returned")
+	c.Flags().StringVar(&a.kind, "kind", "late", "`kind`: late or returned")
 	return a.flags(c)
 }
 
@@ -280,7 +275,6 @@ func (p *program) assistCommand() *cobra.Command {
 		use:     "assist MRN --kind KIND --percent P --reason WHY",
 		short:   "Grant financial assistance on what is billed and open",
 		example: `  billcycle assist 1000000017 --kind medical --percent 50 --reason "income form of February"`,
-		args:    cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			kind, err := kindOf(a.kind)
 			if err != nil {
@@ -302,7 +296,7 @@ func (p *program) assistCommand() *cobra.Command {
 			})
 		},
 	})
-	c.Flags().StringVar(&a.kind, "kind", "medical", "premium or medical")
+	c.Flags().StringVar(&a.kind, "kind", "medical", "`kind`: premium or medical")
 	c.Flags().StringVar(&percent, "percent", "", "`share` of what is open, such as 50 or 12.5")
 	return a.flags(c)
 }

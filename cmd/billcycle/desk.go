@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -147,12 +148,8 @@ type deskDone struct {
 func (p *program) deskCommand(a deskAct) *cobra.Command {
 	var date dateFlag
 	var reason string
-	use, args := a.verb+" FILE_ID ITEM", 2
-	if a.more != "" {
-		use, args = use+" "+a.more, 3
-	}
 	return p.withReason(&reason, &date, command{
-		use: use + " --reason WHY", short: a.short, example: "  " + a.example, args: cobra.ExactArgs(args),
+		use: strings.TrimSpace(a.verb+" FILE_ID ITEM "+a.more) + " --reason WHY", short: a.short, example: "  " + a.example,
 		long: cmp.Or(a.long, a.short+".") + `
 
 FILE_ID and ITEM are those that "billcycle lockbox held" lists: ITEM is the
@@ -216,7 +213,6 @@ func (p *program) takeHeldCommand() *cobra.Command {
 		use:     "take FILE_ID FILE --reason WHY",
 		short:   "Take a held file in after all: its batches are new ones",
 		example: `  billcycle lockbox take 12 deposits.bai --reason "the bank began its batch numbers again"`,
-		args:    cobra.ExactArgs(2),
 		run: func(ctx context.Context, args []string) error {
 			id, err := number("FILE_ID", args[0])
 			if err != nil {
@@ -250,7 +246,6 @@ func (p *program) refuseHeldCommand() *cobra.Command {
 		use:     "refuse FILE_ID --reason WHY",
 		short:   "Refuse a held file: it is a mistake of the bank",
 		example: `  billcycle lockbox refuse 12 --reason "the bank sent yesterday's batches again, changed"`,
-		args:    cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			id, err := number("FILE_ID", args[0])
 			if err != nil {

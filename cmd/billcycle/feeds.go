@@ -52,7 +52,6 @@ The file is CSV in UTF-8 with a header line. Its columns, in any order:
 Amounts are whole cents. If one row is bad, nothing is taken and every bad row is
 named, unless --partial asks for the good ones. Rows that were taken before
 change nothing, so a file may be sent again.`,
-		args: cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			file, err := os.Open(args[0])
 			if err != nil {

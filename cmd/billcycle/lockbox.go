@@ -32,7 +32,6 @@ func (p *program) lockboxInspectCommand() *cobra.Command {
 no database is opened. Exit code 0 when the file foots, 4 when it does not or is
 not whole. The layout is recognized by the content; --profile names one that
 can't be told from it.`,
-		args: cobra.ExactArgs(1),
 		run: func(_ context.Context, args []string) error {
 			file, err := os.Open(args[0])
 			if err != nil {
@@ -153,7 +152,6 @@ func (p *program) lockboxIngestCommand() *cobra.Command {
 of the member that it names, goes into suspense if it names nobody known, or is
 held for a person. A file that was taken before changes nothing. Exit code 3 when
 something waits for a person, 4 when the file was refused.`,
-		args: cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			file, err := os.Open(args[0])
 			if err != nil {

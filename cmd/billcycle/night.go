@@ -65,7 +65,6 @@ func (p *program) runCommand() *cobra.Command {
 		short:   "Run one job for a business date",
 		example: "  billcycle run statements --date 2026-03-01",
 		long:    "Run one job for a business date. The jobs: " + strings.Join(jobNames(), ", ") + ".",
-		args:    cobra.ExactArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			if !slices.Contains(jobNames(), args[0]) {
 				return wrongUsage("there is no job %q; the jobs are %s", args[0], strings.Join(jobNames(), ", "))

@@ -33,7 +33,6 @@ func (p *program) rehearseCommand() *cobra.Command {
 		long: `Play stories: scenario files, in which one account's life is told day by day with
 the figures that must stand after each step. A folder stands for its *.json. The
 database that --database names is never touched, only its server is used.`,
-		args: cobra.MinimumNArgs(1),
 		run: func(ctx context.Context, args []string) error {
 			stories, err := rehearsal.Open(args...)
 			if errors.Is(err, fs.ErrNotExist) {

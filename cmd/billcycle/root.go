@@ -56,14 +56,12 @@ func (p *program) run(ctx context.Context, args []string) int {
 }
 
 func (p *program) root() *cobra.Command {
-	root := &cobra.Command{
-		Use:   "billcycle",
-		Short: "Batch billing and lockbox processing for a health plan",
-		Example: `  billcycle rehearse scenarios/            play stories with the real jobs
+	root := group("billcycle", "Batch billing and lockbox processing for a health plan",
+		`  billcycle rehearse scenarios/            play stories with the real jobs
   billcycle import charges charges.csv     take in a feed
   billcycle nightly                        all jobs of today's business date
-  billcycle account 1000000017             one account, every cent explained`,
-		Long: `Billcycle bills the members of a health plan and takes in what they pay.
+  billcycle account 1000000017             one account, every cent explained`)
+	root.Long = `Billcycle bills the members of a health plan and takes in what they pay.
 
 Without --database it starts a PostgreSQL of its own under the data directory,
 from the PostgreSQL installed on the machine. Every flag that has an environment
@@ -71,11 +69,11 @@ variable takes its value from there when it is not given.
 
 Exit codes: 0 done, or done already; 1 failed; 2 wrong usage; 3 done, and
 something waits for a person; 4 input refused whole, nothing changed; 75 the
-environment is out of order, run it again as it is; 78 bad configuration.`,
-		SilenceUsage:      true,
-		SilenceErrors:     true,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return p.readEnvironment() },
-	}
+environment is out of order, run it again as it is; 78 bad configuration.`
+	root.SilenceUsage, root.SilenceErrors = true, true // fail says it
+	root.SetHelpTemplate(helpTemplate)
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), usageExamples, "", 1))
+	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.readEnvironment() }
 	flags := root.PersistentFlags()
 	flags.StringVar(&p.database, "database", "", "`URL` of a PostgreSQL 15 or newer to work on (BILLCYCLE_DATABASE); none: our own")
 	flags.StringVar(&p.data, "data", "", "`directory` of the biller (BILLCYCLE_DATA, else ./billcycle-data)")
@@ -91,6 +89,21 @@ environment is out of order, run it again as it is; 78 bad configuration.`,
 	root.AddCommand(p.programCommands()...)
 	return root
 }
+
+// Help leads with an example; the usage that follows leaves its own out.
+const (
+	helpTemplate = `{{.Short}}.
+{{if .HasExample}}
+{{.Example}}
+{{end}}{{with .Long}}
+{{.}}
+{{end}}
+{{.UsageString}}`
+	usageExamples = `{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}`
+)
 
 // readEnvironment fills in the flags that were not given.
 func (p *program) readEnvironment() error {
@@ -108,19 +121,17 @@ func (p *program) person() string { return cmp.Or(p.operator, p.user(), "unknown
 // clock is who acts, where the clock does unless a person says so.
 func (p *program) clock() string { return cmp.Or(p.operator, "system") }
 
-// command is one command with something to do. It leads with an example.
+// command is one command with something to do. It leads with an example. The
+// words of use up to the first flag are what it must be given: FILE, and PATH...
+// for one or more.
 type command struct {
 	use, short, long, example string
-	args                      cobra.PositionalArgs // nil for none
 	run                       func(ctx context.Context, args []string) error
 }
 
 func (p *program) command(c command) *cobra.Command {
-	if c.args == nil {
-		c.args = cobra.NoArgs
-	}
 	return &cobra.Command{
-		Use: c.use, Short: c.short, Long: c.long, Example: c.example, Args: c.args,
+		Use: c.use, Short: c.short, Long: c.long, Example: c.example, Args: argumentsOf(c.use), DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p.began = true
 			return c.run(cmd.Context(), args)
@@ -128,20 +139,47 @@ func (p *program) command(c command) *cobra.Command {
 	}
 }
 
+// argumentsOf checks the arguments of a command against its line of use.
+func argumentsOf(use string) cobra.PositionalArgs {
+	var want []string
+	most := 0
+	for _, word := range strings.Fields(use)[1:] {
+		if strings.HasPrefix(word, "-") || strings.HasPrefix(word, "(") {
+			break
+		}
+		want, most = append(want, word), most+1
+		if strings.HasSuffix(word, "...") {
+			most = 1 << 30
+		}
+	}
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < len(want) {
+			return fmt.Errorf("%s is missing: %s", want[len(args)], cmd.UseLine())
+		}
+		if len(args) > most {
+			return fmt.Errorf("%q is one argument too many: %s", args[most], cmd.UseLine())
+		}
+		return nil
+	}
+}
+
 // group is a command that only holds others.
 func group(use, short, example string, inside ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{
-		Use: use, Short: short, Example: example,
+		Use: use, Short: short, Example: example, SuggestionsMinimumDistance: 2,
 		Args: cobra.ArbitraryArgs, // so that RunE can say what is wrong with them
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && !cmd.HasParent() {
+				return cmd.Help()
+			}
 			if len(args) == 0 {
-				return fmt.Errorf("%s needs one of its commands: %s", cmd.CommandPath(), strings.Join(names(cmd), ", "))
+				return fmt.Errorf("%s needs one of its commands: %s", cmd.Name(), strings.Join(names(cmd), ", "))
 			}
 			meant := ""
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 				meant = "; did you mean " + strings.Join(near, " or ") + "?"
 			}
-			return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), meant)
+			return fmt.Errorf("%s has no command %q%s", cmd.Name(), args[0], meant)
 		},
 	}
 	g.AddCommand(inside...)

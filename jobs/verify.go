@@ -1,0 +1,155 @@
+package jobs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/ach"
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/lockbox"
+	"github.com/billcycle/billcycle/statements"
+)
+
+// Proof is how an invariant stands.
+type Proof struct {
+	Name     string   `json:"name"`
+	Says     string   `json:"says"`
+	Holds    bool     `json:"holds"`
+	Rows     int      `json:"rows"`     // that break it
+	Examples []string `json:"examples"` // the first of them
+}
+
+const examples = 5
+
+func (p *Proof) broken(format string, args ...any) {
+	p.Holds = false
+	p.Rows++
+	if len(p.Examples) < examples {
+		p.Examples = append(p.Examples, fmt.Sprintf(format, args...))
+	}
+}
+
+// Invariants lists what Verify proves in the database, room by room.
+func Invariants() []ledger.Invariant {
+	var all []ledger.Invariant
+	for _, room := range [][]ledger.Invariant{ledger.Invariants, billing.Invariants, lockbox.Invariants, ach.Invariants} {
+		all = append(all, room...)
+	}
+	return all
+}
+
+// Verify proves the invariants over the whole database as it stands at one
+// moment, and that the artefacts are the ones that were made. It changes
+// nothing.
+func (h House) Verify(ctx context.Context) (proofs []Proof, broken int, err error) {
+	err = pgx.BeginTxFunc(ctx, h.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		for _, inv := range Invariants() {
+			p, err := prove(ctx, tx, inv)
+			if err != nil {
+				return fmt.Errorf("invariant %s: %w", inv.Name, err)
+			}
+			proofs = append(proofs, p)
+		}
+		for _, check := range []func(context.Context, pgx.Tx) (Proof, error){h.proveFiles, h.proveStatements} {
+			p, err := check(ctx, tx)
+			if err != nil {
+				return fmt.Errorf("invariant %s: %w", p.Name, err)
+			}
+			proofs = append(proofs, p)
+		}
+		return nil
+	})
+	for _, p := range proofs {
+		if !p.Holds {
+			broken++
+		}
+	}
+	return proofs, broken, err
+}
+
+func prove(ctx context.Context, tx pgx.Tx, inv ledger.Invariant) (Proof, error) {
+	p := Proof{Name: inv.Name, Says: inv.Says, Holds: true, Examples: []string{}}
+	rows, err := tx.Query(ctx, inv.SQL)
+	if err != nil {
+		return p, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if p.Rows >= examples {
+			p.broken("")
+			continue
+		}
+		values, err := rows.Values()
+		if err != nil {
+			return p, err
+		}
+		var words []string
+		for n, column := range rows.FieldDescriptions() {
+			value, err := json.Marshal(values[n])
+			if err != nil {
+				return p, err
+			}
+			words = append(words, fmt.Sprintf("%s=%s", column.Name, value))
+		}
+		p.broken("%s", strings.Join(words, " "))
+	}
+	return p, rows.Err()
+}
+
+// proveFiles holds the sealed ACH files against their hashes.
+func (h House) proveFiles(ctx context.Context, tx pgx.Tx) (Proof, error) {
+	p := Proof{Name: "ach_files_as_sealed", Says: "every sealed ACH file still has the hash it was released by", Holds: true, Examples: []string{}}
+	rows, err := tx.Query(ctx, `select name, sha256, sealed from ach_file order by id`)
+	if err != nil {
+		return p, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var sum, sealed []byte
+		if err := rows.Scan(&name, &sum, &sealed); err != nil {
+			return p, err
+		}
+		plain, err := h.Keys.Open(sealed, "ach_file/"+name)
+		if got := sha256.Sum256(plain); err != nil || string(got[:]) != string(sum) {
+			p.broken("%s", name)
+		}
+	}
+	return p, rows.Err()
+}
+
+// proveStatements holds the PDF files below the biller's directory against
+// their hashes. One that is not there is no fault: it can be made again.
+func (h House) proveStatements(ctx context.Context, tx pgx.Tx) (Proof, error) {
+	p := Proof{Name: "statements_as_made", Says: "every statement's PDF on disk has the hash it was made with", Holds: true, Examples: []string{}}
+	rows, err := tx.Query(ctx, `select account_id, cycle, sha256 from statement where sha256 is not null order by account_id, cycle`)
+	if err != nil {
+		return p, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var account int64
+		var cycle calendar.Cycle
+		var sum []byte
+		if err := rows.Scan(&account, &cycle, &sum); err != nil {
+			return p, err
+		}
+		pdf, err := os.ReadFile(filepath.Join(h.Dir, "statements", statements.Path(account, cycle)))
+		if os.IsNotExist(err) {
+			continue
+		}
+		if got := sha256.Sum256(pdf); err != nil || string(got[:]) != string(sum) {
+			p.broken("%s", statements.Path(account, cycle))
+		}
+	}
+	return p, rows.Err()
+}
