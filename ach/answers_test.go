@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/billcycle/billcycle/ach"
@@ -367,4 +369,31 @@ func TestTwoCorrections(t *testing.T) {
 			t.Error("a correction turned autopay off")
 		}
 	})
+}
+
+// Two programs find the same file in the inbox: one takes it in.
+func TestIngestAtOnce(t *testing.T) {
+	k := newBank(t)
+	id := k.payer(57500)
+	k.sent(buildDay, dueDay)
+	file := k.file(dueDay+1, []ach.ReturnOut{{Original: k.entry(id), Code: "R01"}}, nil)
+	var applied, duplicates atomic.Int32
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			in, err := k.office(dueDay+1, "system").Ingest(t.Context(), "answers.ach", bytes.NewReader(file))
+			if err != nil {
+				t.Error(err)
+			}
+			applied.Add(int32(in.Applied))
+			if in.Duplicate {
+				duplicates.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if applied.Load() != 1 || duplicates.Load() != 2 {
+		t.Errorf("applied %d times, %d duplicates", applied.Load(), duplicates.Load())
+	}
+	k.want("returned once", k.figures(id), "60000 0 57500 on")
 }

@@ -208,8 +208,9 @@ func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day c
 			if d.State != billing.DebitBuilt || d.EffectiveOn > day || d.FileID != nil && released[*d.FileID] || a.Receipt(d.Receipt).State != billing.Pending {
 				continue
 			}
-			a.WithdrawDebit(d, day)
-			t.Skip("not_released", 1)
+			a.WithdrawDebit(d, day, billing.Exception{On: day, Job: "post", Code: billing.NotReleased, Subject: d.Cycle.String(),
+				Detail: fmt.Sprintf("the debit of %s effective %s was withdrawn: nobody released its file", d.Cents, d.EffectiveOn)})
+			t.Skip(billing.NotReleased, 1)
 		}
 	}
 	return t, b.Save(ctx)

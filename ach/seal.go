@@ -162,33 +162,22 @@ func (o Office) setAside(ctx context.Context, tx pgx.Tx, debits []loose) ([]loos
 	}
 	for _, d := range bad {
 		a := b.Account(d.account)
-		a.WithdrawDebit(a.DebitOf(d.receipt), o.Day)
+		a.WithdrawDebit(a.DebitOf(d.receipt), o.Day, unusable(o.Day, a.DebitOf(d.receipt), d))
 	}
 	if err := b.Save(ctx); err != nil {
 		return nil, err
 	}
-	for _, d := range bad {
-		if err := o.reportUnusable(ctx, tx, b.Account(d.account).DebitOf(d.receipt), d); err != nil {
-			return nil, err
-		}
-	}
 	return good, nil
 }
 
-// reportUnusable puts a debit that was set aside before a person. Withdrawing
-// it has reported that nobody released its file, which is not what happened.
-func (o Office) reportUnusable(ctx context.Context, tx pgx.Tx, debit *billing.Debit, d loose) error {
-	_, err := tx.Exec(ctx, `delete from exception where account_id = $1 and on_date = $2 and job = 'post' and code = 'not_released' and subject = $3 and detail like '%effective ' || $4 || ' %'`,
-		d.account, o.Day, debit.Cycle.String(), d.Effective.String())
-	if err != nil {
-		return err
-	}
+// unusable puts a debit that is set aside before a person.
+func unusable(day calendar.Date, debit *billing.Debit, d loose) billing.Exception {
 	subject := debit.Cycle.String()
 	if d.code == UnusableMethod {
 		subject = strconv.FormatInt(d.methodID, 10) // Select passes the method over until this is cleared
 	}
-	return raise(ctx, tx, d.account, billing.Exception{On: o.Day, Job: "autopay", Code: d.code, Subject: subject,
-		Detail: fmt.Sprintf("the debit of %s effective %s was not sent: %s", d.Cents, d.Effective, d.problem)})
+	return billing.Exception{On: day, Job: "autopay", Code: d.code, Subject: subject,
+		Detail: fmt.Sprintf("the debit of %s effective %s was not sent: %s", d.Cents, d.Effective, d.problem)}
 }
 
 // sealDay makes the files of one effective date.

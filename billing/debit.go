@@ -182,12 +182,16 @@ func (a *Account) DebitOf(receipt int32) *Debit {
 	return nil
 }
 
-// WithdrawDebit takes back a debit whose file was not released: what was due
-// is due again, and its build day counts as missed.
-func (a *Account) WithdrawDebit(d *Debit, day calendar.Date) {
-	a.Withdraw(a.Receipt(d.Receipt), day, "not_released")
+// NotReleased is the code of a debit whose file nobody released in time.
+const NotReleased = "not_released"
+
+// WithdrawDebit takes back a debit that will not go out, for a coded reason
+// that e puts before a person: what was due is due again, and its build day
+// counts as missed.
+func (a *Account) WithdrawDebit(d *Debit, day calendar.Date, e Exception) {
+	a.Withdraw(a.Receipt(d.Receipt), day, e.Code)
 	d.State, d.dirty = DebitWithdrawn, true
-	a.LastDebit = d.LastBefore
+	a.LastDebit, a.dirty = d.LastBefore, true
 	if d.Attempt > 0 {
 		for _, prev := range a.Debits {
 			if prev.Cycle == d.Cycle && prev.Attempt == d.Attempt-1 && prev.State == DebitReturned {
@@ -195,7 +199,7 @@ func (a *Account) WithdrawDebit(d *Debit, day calendar.Date) {
 			}
 		}
 	}
-	a.except(Exception{On: day, Job: "post", Code: "not_released", Subject: d.Cycle.String(), Detail: "the debit of " + d.Cents.String() + " effective " + d.EffectiveOn.String() + " was withdrawn: nobody released its file"})
+	a.except(e)
 }
 
 // ReturnDebit takes back a debit that the member's bank returned (POLICY
@@ -316,7 +320,7 @@ func (a *Account) dueOn(day calendar.Date) ledger.Cents {
 	for _, r := range a.Receipts {
 		ended := !r.EndedOn.IsZero() && r.EndedOn <= day
 		switch {
-		case r.ArrivedOn > day || ended:
+		case r.ArrivedOn > day || ended || r.State == Withdrawn: // what we withdrew was never money
 		case r.Guest:
 			due -= given[r.No]
 		default:

@@ -125,38 +125,79 @@ func take[R any](ctx context.Context, db *pgxpool.Pool, im Import, f feed[R], fr
 	return in.Imported, nil
 }
 
-// stream reads the file to its end and applies it chunk by chunk.
+// chunk is what was read of a file in one go.
+type chunk[R any] struct {
+	rows, refused int
+	good          []R
+	problems      []Problem
+	last          bool
+	err           error // the reader's
+}
+
+// stream reads the file to its end and applies it chunk by chunk; the next
+// chunk is read while the database works on the last.
 func stream[R any](ctx context.Context, in *intake, f feed[R], file *csvFile) error {
-	chunk := make([]R, 0, chunkRows)
-	for more := true; more; {
-		r, err := file.next()
-		if err != nil {
-			return err
-		}
-		if more = r != nil; more {
-			in.Rows++
-			var got R
-			if len(r.problems) == 0 {
-				got = f.read(r)
+	reading, stop := context.WithCancel(ctx)
+	chunks := make(chan chunk[R])
+	go func() {
+		defer close(chunks)
+		for {
+			c := readChunk(f, file)
+			select {
+			case chunks <- c:
+			case <-reading.Done():
+				return
 			}
-			if len(r.problems) == 0 {
-				chunk = append(chunk, got)
-			} else {
-				in.Refused++
-				in.list(r.problems...)
+			if c.last {
+				return
 			}
 		}
-		if len(chunk) == chunkRows || !more && len(chunk) > 0 {
-			if err := f.apply(ctx, in, chunk); err != nil {
+	}()
+	defer func() { // the reader is the caller's again only when nobody reads it
+		stop()
+		for range chunks {
+		}
+	}()
+	for c := range chunks {
+		if c.err != nil {
+			return c.err
+		}
+		in.Rows += c.rows
+		in.Refused += c.refused
+		in.list(c.problems...)
+		if len(c.good) > 0 {
+			if err := f.apply(ctx, in, c.good); err != nil {
 				return err
 			}
-			chunk = chunk[:0]
 		}
 	}
 	if f.finish == nil {
-		return nil
+		return ctx.Err()
 	}
-	return f.finish(ctx, in)
+	return cmp.Or(ctx.Err(), f.finish(ctx, in))
+}
+
+func readChunk[R any](f feed[R], file *csvFile) chunk[R] {
+	c := chunk[R]{good: make([]R, 0, chunkRows)}
+	for c.rows < chunkRows {
+		r, err := file.next()
+		if err != nil || r == nil {
+			c.last, c.err = true, err
+			return c
+		}
+		c.rows++
+		var got R
+		if len(r.problems) == 0 {
+			got = f.read(r)
+		}
+		if len(r.problems) == 0 {
+			c.good = append(c.good, got)
+		} else {
+			c.refused++
+			c.problems = append(c.problems, r.problems...)
+		}
+	}
+	return c
 }
 
 func (in *intake) refusedWhole(name string) (Imported, error) {

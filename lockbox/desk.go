@@ -408,12 +408,8 @@ func (d Desk) TakeHeld(ctx context.Context, fileID int64, content io.ReadSeeker,
 	if state != stateHeld || f.sum.SHA256 != Hash(hash) {
 		return none, fmt.Errorf("file %d is %s, and the content given must be the very bytes that came: %w", fileID, state, ErrNotNow)
 	}
-	f.asNew = true
-	out, err := d.take(ctx, f, content)
-	if err != nil {
-		return out, err
-	}
-	return out, d.closeFile(ctx, fileID, "lockbox take", reason, "")
+	f.asNew, f.reason = true, reason
+	return d.take(ctx, f, content)
 }
 
 // RefuseHeld says that a held file is a mistake of the bank: nothing of it is
@@ -422,27 +418,25 @@ func (d Desk) RefuseHeld(ctx context.Context, fileID int64, reason string) error
 	if d.Operator == "" {
 		return errOperator
 	}
-	return d.closeFile(ctx, fileID, "lockbox refuse", reason, stateRefused)
-}
-
-// closeFile ends the wait of a held file and records who ended it.
-func (d Desk) closeFile(ctx context.Context, fileID int64, verb, reason, state string) error {
 	return pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
-		if state != "" {
-			tag, err := tx.Exec(ctx, `update lockbox_file set state = $2 where id = $1 and state = 'held'`, fileID, state)
-			if err != nil {
-				return err
-			}
-			if tag.RowsAffected() == 0 {
-				return fmt.Errorf("file %d is not held: %w", fileID, ErrNotNow)
-			}
-			if _, err := tx.Exec(ctx, `delete from lockbox_batch where file_id = $1`, fileID); err != nil {
-				return err
-			}
-		}
-		if _, err := tx.Exec(ctx, `update exception set cleared_on = $2 where job = 'lockbox' and code = $3 and subject = $1 and cleared_on is null`, fileSubject(fileID), d.Day, BatchDiffers); err != nil {
+		tag, err := tx.Exec(ctx, `update lockbox_file set state = 'refused' where id = $1 and state = 'held'`, fileID)
+		if err != nil {
 			return err
 		}
-		return billing.Act{Day: d.Day, Operator: d.Operator, Reason: reason, Verb: verb, Detail: map[string]any{"file_id": fileID}}.Record(ctx, tx, billing.House)
+		if tag.RowsAffected() == 0 {
+			return fmt.Errorf("lockbox refuse: file %d is not held: %w", fileID, ErrNotNow)
+		}
+		if _, err := tx.Exec(ctx, `delete from lockbox_batch where file_id = $1`, fileID); err != nil {
+			return err
+		}
+		return d.endWait(ctx, tx, fileID, "lockbox refuse", reason)
 	})
+}
+
+// endWait clears what was noted of a held file and records who ended its wait.
+func (d Desk) endWait(ctx context.Context, tx pgx.Tx, fileID int64, verb, reason string) error {
+	if _, err := tx.Exec(ctx, `update exception set cleared_on = $2 where job = 'lockbox' and code = $3 and subject = $1 and cleared_on is null`, fileSubject(fileID), d.Day, BatchDiffers); err != nil {
+		return err
+	}
+	return billing.Act{Day: d.Day, Operator: d.Operator, Reason: reason, Verb: verb, Detail: map[string]any{"file_id": fileID}}.Record(ctx, tx, billing.House)
 }

@@ -496,6 +496,26 @@ func TestSomebodyElsesLockbox(t *testing.T) {
 	}
 }
 
+// A box with a layout of its own in the policy is read by it: here the layout
+// that knows where the received date stands.
+func TestLayoutOfTheBox(t *testing.T) {
+	m := newMail(t)
+	content := m.file("0600", batch("001", check("1001", 100, "2026-03-13", "")))
+	for name, received := range map[string]string{"mail": "2026-03-13", "bai-c": "2026-03-16"} {
+		m := newMail(t)
+		m.policy.Lockboxes = []billing.LockboxAccount{{Lockbox: "47", Profile: name}}
+		got, err := m.desk("2026-03-16").Ingest(t.Context(), "F1", bytes.NewReader(content), lockbox.Profile{})
+		m.must(err)
+		if got.Profile != name || m.one(`select count(*) from lockbox_item where received_on = $1`, calendar.MustParse(received)) != 1 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	m.policy.Lockboxes = []billing.LockboxAccount{{Lockbox: "47", Profile: "nowhere"}}
+	if _, err := m.desk("2026-03-16").Ingest(t.Context(), "F2", bytes.NewReader(content), lockbox.Profile{}); err == nil || !strings.Contains(err.Error(), "nowhere") {
+		t.Errorf("a layout that is not there: %v", err)
+	}
+}
+
 func coupon(payer string, cents ledger.Cents) lockbox.Overflow {
 	return lockbox.Overflow{Payer: payer, Cents: cents, HasCents: true}
 }

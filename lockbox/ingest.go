@@ -95,7 +95,8 @@ type arrival struct {
 	profile Profile
 	sum     Summary
 	batches []*parcel
-	asNew   bool // a person says that batches which differ are new ones
+	asNew   bool   // a person says that batches which differ are new ones,
+	reason  string // for this reason
 }
 
 // parcel is a batch of an arrival: what has to be known of it to decide whether
@@ -273,7 +274,10 @@ func (d Desk) take(ctx context.Context, f *arrival, content io.ReadSeeker) (Inge
 			out.Problems = append(out.Problems, held...)
 			return errors.Join(err, d.hold(ctx, tx, f, &out))
 		}
-		return d.takeBatches(ctx, tx, f, content, &out)
+		if err := d.takeBatches(ctx, tx, f, content, &out); err != nil || !f.asNew {
+			return err
+		}
+		return d.endWait(ctx, tx, out.FileID, "lockbox take", f.reason)
 	})
 	if err != nil {
 		return Ingested{Problems: []Problem{}}, fmt.Errorf("lockbox file %s: %w", f.name, err)
@@ -312,6 +316,9 @@ func (f *arrival) store(ctx context.Context, tx pgx.Tx, day calendar.Date, state
 			items = excluded.items, cents = excluded.cents, state = excluded.state, problems = excluded.problems
 		returning id`,
 		f.sum.SHA256[:], f.sum.CanonicalSHA256[:], f.name, f.profile.Name, day, f.sum.Items, int64(f.sum.Cents), state, problems).Scan(&id)
+	if err == nil {
+		_, err = tx.Exec(ctx, `delete from lockbox_batch where file_id = $1 and state = 'held'`, id)
+	}
 	return id, err
 }
 

@@ -49,10 +49,6 @@ func (d Desk) takeBatches(ctx context.Context, tx pgx.Tx, f *arrival, content io
 	if out.FileID, err = f.store(ctx, tx, d.Day, stateAccepted); err != nil {
 		return err
 	}
-	// A held file that is taken after all has its batches here already.
-	if _, err := tx.Exec(ctx, `delete from lockbox_batch where file_id = $1 and state = 'held'`, out.FileID); err != nil {
-		return err
-	}
 	if err := f.storeBatches(ctx, tx, out.FileID); err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ func (p *program) accountCommand() *cobra.Command {
 	c := p.command(command{
 		use:     "account MRN",
 		short:   "Show one account: figures, open items, and a timeline that explains every cent",
-		example: "  billcycle account 1000000017 --history 6",
+		example: "  billcycle account 1000000016 --history 6",
 		long: `Show the account that a member is billed to. Any member's MRN will do, the
 guarantor's or a dependent's. The timeline holds every journal entry that moved
 what is owed, with the balance after it.`,
@@ -95,7 +95,7 @@ func writeAccount(w *page, a billing.Shown) {
 
 func (p *program) statementsCommand() *cobra.Command {
 	return group("statements", "Give back statements as they were made",
-		"  billcycle statements get 1000000017 --out statement.pdf",
+		"  billcycle statements get 1000000016 --out statement.pdf",
 		p.statementsGetCommand())
 }
 
@@ -105,7 +105,7 @@ func (p *program) statementsGetCommand() *cobra.Command {
 	c := p.command(command{
 		use:     "get MRN --out FILE",
 		short:   "Write a stored statement's PDF, byte for byte the one that was made",
-		example: "  billcycle statements get 1000000017 --cut 2026-03-01 --out march.pdf",
+		example: "  billcycle statements get 1000000016 --cut 2026-03-01 --out march.pdf",
 		run: func(ctx context.Context, args []string) error {
 			if out == "" {
 				return wrongUsage("--out FILE says where the PDF goes")

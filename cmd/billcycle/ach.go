@@ -79,7 +79,7 @@ func (p *program) office(ctx context.Context, date dateFlag) (ach.Office, error)
 		return ach.Office{}, err
 	}
 	house, err := p.open(ctx, p.person())
-	return ach.Office{DB: house.DB, Policy: house.Policy, Keys: house.Keys, Day: day, Operator: house.Operator}, err
+	return house.Office(day), err
 }
 
 func (p *program) achFilesCommand() *cobra.Command {

@@ -79,7 +79,11 @@ func (p *program) carryOut(ctx context.Context, a *act, verb, mrn string, detail
 		return err
 	}
 	return p.answer(answer, func(w *page) {
-		w.line("%s of %s on account %s by %s.", answer.Act, answer.Cents, mrn, answer.Operator)
+		what := answer.Act
+		if answer.Cents != 0 {
+			what += " of " + answer.Cents.String()
+		}
+		w.line("%s on account %s, by %s on %s", what, mrn, answer.Operator, day)
 		w.line("ledger %s\tpending %s\tdue %s\tcredit %s", answer.Ledger, answer.Pending, answer.Due, answer.Unapplied)
 	})
 }
@@ -98,7 +102,7 @@ func (p *program) refundCommand() *cobra.Command {
 	c := p.command(command{
 		use:     "refund MRN --cents N --reason WHY",
 		short:   "Pay credit out to the member or to the guest who paid",
-		example: `  billcycle refund 1000000017 --cents 2500 --reason "paid twice, asked by phone"`,
+		example: `  billcycle refund 1000000016 --cents 2500 --reason "paid twice, asked by phone"`,
 		long: `Pay unapplied credit out, the oldest first. To the member goes the member's own
 credit; to a payer what guests paid beyond the bill.`,
 		run: func(ctx context.Context, args []string) error {
@@ -111,7 +115,7 @@ credit; to a payer what guests paid beyond the bill.`,
 		},
 	})
 	c.Flags().Int64Var(&a.cents, "cents", 0, "`amount` in cents")
-	c.Flags().StringVar(&to, "to", "member", "`whom`: member or payer")
+	c.Flags().StringVar(&to, "to", "member", "`member|payer`: who gets it")
 	return a.flags(c)
 }
 
@@ -121,7 +125,7 @@ func (p *program) adjustCommand() *cobra.Command {
 	c := p.command(command{
 		use:     "adjust MRN --kind KIND --cents N --reason WHY",
 		short:   "Lower or raise what is owed",
-		example: `  billcycle adjust 1000000017 --kind medical --cents -5000 --charge C-1001 --reason "billed in error"`,
+		example: `  billcycle adjust 1000000016 --kind medical --cents -5000 --charge C-1001 --reason "billed in error"`,
 		long: `Lower (negative cents) or raise what is owed of a kind, or of one charge. A lower
 amount is taken off the oldest billed open charge first; what was paid already
 becomes credit. A raise is billed by the next statement.`,
@@ -144,7 +148,7 @@ becomes credit. A raise is billed by the next statement.`,
 		},
 	})
 	c.Flags().Int64Var(&a.cents, "cents", 0, "`amount` in cents, negative to lower what is owed")
-	c.Flags().StringVar(&a.kind, "kind", "", "`kind`: premium or medical")
+	c.Flags().StringVar(&a.kind, "kind", "", "`premium|medical`: what it is of")
 	c.Flags().StringVar(&charge, "charge", "", "`id` of the charge that it corrects")
 	return a.flags(c)
 }
@@ -167,7 +171,7 @@ func (p *program) charge(ctx context.Context, mrn, id string) (int32, error) {
 
 func (p *program) disputeCommand() *cobra.Command {
 	return group("dispute", "Open a dispute on billed charges, accept it or deny it",
-		`  billcycle dispute open 1000000017 --charge C-1001 --reason "says it never happened"`,
+		`  billcycle dispute open 1000000016 --charge C-1001 --reason "says it never happened"`,
 		p.disputeVerb("open", "Open a dispute: what is open of the charge leaves what is due"),
 		p.disputeVerb("accept", "Accept a dispute: the charge is reversed"),
 		p.disputeVerb("deny", "Deny a dispute: the next statement bills the charge again"))
@@ -179,7 +183,7 @@ func (p *program) disputeVerb(verb, short string) *cobra.Command {
 	c := p.command(command{
 		use:     verb + " MRN (--charge ID | --kind KIND) --reason WHY",
 		short:   short,
-		example: fmt.Sprintf("  billcycle dispute %s 1000000017 --charge C-1001 --reason \"letter of March 3\"", verb),
+		example: fmt.Sprintf("  billcycle dispute %s 1000000016 --charge C-1001 --reason \"letter of March 3\"", verb),
 		run: func(ctx context.Context, args []string) error {
 			var kind billing.Kind
 			if (charge == "") == (a.kind == "") {
@@ -204,14 +208,14 @@ func (p *program) disputeVerb(verb, short string) *cobra.Command {
 			})
 		},
 	})
-	c.Flags().StringVar(&a.kind, "kind", "", "`kind`: premium or medical, all of it")
+	c.Flags().StringVar(&a.kind, "kind", "", "`premium|medical`: all of that kind")
 	c.Flags().StringVar(&charge, "charge", "", "`id` of the charge")
 	return a.flags(c)
 }
 
 func (p *program) holdCommand() *cobra.Command {
 	return group("hold", "Put an account on hold, or end its hold",
-		`  billcycle hold place 1000000017 --reason "estate is being settled"`,
+		`  billcycle hold place 1000000016 --reason "estate is being settled"`,
 		p.holdVerb("place", "Stop statements, debits, reminders and fees; payments still post"),
 		p.holdVerb("release", "End the hold; the next statement bills what gathered meanwhile"))
 }
@@ -224,7 +228,7 @@ func (p *program) holdVerb(verb, short string) *cobra.Command {
 	c := p.command(command{
 		use:     verb + " MRN --reason WHY",
 		short:   short,
-		example: fmt.Sprintf("  billcycle hold %s 1000000017 --reason \"letter of March 3\"", verb),
+		example: fmt.Sprintf("  billcycle hold %s 1000000016 --reason \"letter of March 3\"", verb),
 		run: func(ctx context.Context, args []string) error {
 			if code != "" && !holdCode.MatchString(code) {
 				return wrongUsage("--code %q: give a word of small letters, such as legal", code)
@@ -252,7 +256,7 @@ func (p *program) waiveCommand() *cobra.Command {
 	c := p.command(command{
 		use:     "waive MRN --kind late|returned --cents N --reason WHY",
 		short:   "Waive standing fees, the newest first",
-		example: `  billcycle waive 1000000017 --kind late --cents 1000 --reason "first time in ten years"`,
+		example: `  billcycle waive 1000000016 --kind late --cents 1000 --reason "first time in ten years"`,
 		run: func(ctx context.Context, args []string) error {
 			origin, known := map[string]string{"late": billing.FromLateFee, "returned": billing.FromReturnedFee}[a.kind]
 			if !known {
@@ -264,7 +268,7 @@ func (p *program) waiveCommand() *cobra.Command {
 		},
 	})
 	c.Flags().Int64Var(&a.cents, "cents", 0, "`amount` in cents")
-	c.Flags().StringVar(&a.kind, "kind", "late", "`kind`: late or returned")
+	c.Flags().StringVar(&a.kind, "kind", "late", "`late|returned`: which fees")
 	return a.flags(c)
 }
 
@@ -274,7 +278,7 @@ func (p *program) assistCommand() *cobra.Command {
 	c := p.command(command{
 		use:     "assist MRN --kind KIND --percent P --reason WHY",
 		short:   "Grant financial assistance on what is billed and open",
-		example: `  billcycle assist 1000000017 --kind medical --percent 50 --reason "income form of February"`,
+		example: `  billcycle assist 1000000016 --kind medical --percent 50 --reason "income form of February"`,
 		run: func(ctx context.Context, args []string) error {
 			kind, err := kindOf(a.kind)
 			if err != nil {
@@ -296,7 +300,7 @@ func (p *program) assistCommand() *cobra.Command {
 			})
 		},
 	})
-	c.Flags().StringVar(&a.kind, "kind", "medical", "`kind`: premium or medical")
+	c.Flags().StringVar(&a.kind, "kind", "medical", "`premium|medical`: what it is of")
 	c.Flags().StringVar(&percent, "percent", "", "`share` of what is open, such as 50 or 12.5")
 	return a.flags(c)
 }

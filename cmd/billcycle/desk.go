@@ -26,7 +26,7 @@ func (p *program) desk(ctx context.Context, date dateFlag) (lockbox.Desk, error)
 		return lockbox.Desk{}, err
 	}
 	house, err := p.open(ctx, p.person())
-	return lockbox.Desk{DB: house.DB, Policy: house.Policy, Keys: house.Keys, Day: day, Operator: house.Operator}, err
+	return house.Desk(day), err
 }
 
 func (p *program) deskCommands() []*cobra.Command {
@@ -34,7 +34,7 @@ func (p *program) deskCommands() []*cobra.Command {
 		p.heldCommand(),
 		p.deskCommand(deskAct{
 			verb: "match", more: "MRN", short: "Give the money of a check to a member",
-			example: `billcycle lockbox match 12 3 1000000017 --reason "name on the check"`,
+			example: `billcycle lockbox match 12 3 1000000016 --reason "name on the check"`,
 			long: `Give the money of a check in suspense, or of a held one, to a member, with the
 received date it came with. It posts at once if its posting date has come.`,
 			check: func(mrn string) error {

@@ -60,7 +60,7 @@ func (p *program) root() *cobra.Command {
 		`  billcycle rehearse scenarios/            play stories with the real jobs
   billcycle import charges charges.csv     take in a feed
   billcycle nightly                        all jobs of today's business date
-  billcycle account 1000000017             one account, every cent explained`)
+  billcycle account 1000000016             one account, every cent explained`)
 	root.Long = `Billcycle bills the members of a health plan and takes in what they pay.
 
 Without --database it starts a PostgreSQL of its own under the data directory,
