@@ -30,7 +30,11 @@ demo: build ## a synthetic biller lived through night by night, into demo-out/
 	rm -rf demo-out
 	bin/billcycle demo --out demo-out
 	@echo
-	@echo "Look into demo-out/: the members' statements (PDF), the bank's files, what every night did."
+	@echo "  demo-out/statements/    the members' statements, as PDF"
+	@echo "  demo-out/outbox/ach/    the debits, as Nacha files"
+	@echo "  demo-out/archive/       what came in and was taken; what holds account numbers is encrypted"
+	@[ -n "$$BILLCYCLE_DATABASE" ] || \
+	 echo "  bin/billcycle account $$(cat demo-out/archive/members/*/* | sed -n '2s/,.*//p') --data demo-out    a member's account, every cent explained"
 
 bench: build ## size this machine: every stage of a night beside its floor
 	bin/billcycle bench

@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/postgres/postgrestest"
 	"github.com/billcycle/billcycle/rehearsal"
@@ -65,6 +67,25 @@ func TestPolicyPaper(t *testing.T) {
 				t.Errorf("docs/policy.md says nothing of %s", key)
 			}
 		}
+	}
+}
+
+// TestJobsPaper holds the table of jobs in docs/operations.md against the real
+// one: the same jobs in the same order.
+func TestJobsPaper(t *testing.T) {
+	var want, got []string
+	for _, j := range jobs.Jobs() {
+		want = append(want, j.Name)
+	}
+	_, table, _ := strings.Cut(string(read(t, "docs/operations.md")), "| job | what it does |\n|---|---|\n")
+	for line := range strings.Lines(table) {
+		if !strings.HasPrefix(line, "| `") {
+			break
+		}
+		got = append(got, strings.Split(line, "`")[1])
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/operations.md lists the jobs %v, the night has %v", got, want)
 	}
 }
 

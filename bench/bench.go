@@ -47,6 +47,7 @@ type Report struct {
 }
 
 const (
+	premium = 45000 // cents, the first of the three charges of a month
 	pairs   = 1
 	workers = 2
 	chunk   = 10_000
@@ -132,8 +133,21 @@ func (b *bench) month(ctx context.Context, c calendar.Cycle) error {
 	if err != nil {
 		return err
 	}
-	// Seven of ten pay in time by check.
-	paid, err := b.receive(ctx, cut+10, func(id int64, a *billing.Account) ledger.Cents {
+	// Everybody pays the premium by check, seven of ten the rest as well.
+	checks := func(cents func(id int64, a *billing.Account) ledger.Cents) (int64, error) {
+		n, err := b.receive(ctx, cut+10, cents)
+		if err == nil {
+			err = b.vacuum(ctx)
+		}
+		return n, err
+	}
+	if _, err := checks(func(int64, *billing.Account) ledger.Cents { return premium }); err != nil {
+		return err
+	}
+	if err := b.stage(ctx, "post", b.n, 2, workers, b.posting(deadline)); err != nil {
+		return err
+	}
+	paid, err := checks(func(id int64, a *billing.Account) ledger.Cents {
 		if id%10 < 7 {
 			return a.Due()
 		}
@@ -142,10 +156,7 @@ func (b *bench) month(ctx context.Context, c calendar.Cycle) error {
 	if err != nil {
 		return err
 	}
-	if err := b.vacuum(ctx); err != nil {
-		return err
-	}
-	if err := b.stage(ctx, "post", paid, 2, workers, b.posting(deadline)); err != nil {
+	if err := b.posting(deadline)(ctx); err != nil {
 		return err
 	}
 	// Of the other three, one in ten has money under way or late, too little to
@@ -190,7 +201,7 @@ func (b *bench) charges(ctx context.Context, c calendar.Cycle, day calendar.Date
 	feed.WriteString("charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\n")
 	for i := range b.n {
 		mrn := b.mrn(i)
-		fmt.Fprintf(&feed, "P%s%07d,%s,premium,%s,Monthly premium,45000,0,45000\n", c, i, mrn, day)
+		fmt.Fprintf(&feed, "P%s%07d,%s,premium,%s,Monthly premium,%d,0,%d\n", c, i, mrn, day, premium, premium)
 		fmt.Fprintf(&feed, "M%s%07d,%s,medical,%s,Office visit,32500,25000,7500\n", c, i, mrn, day)
 		fmt.Fprintf(&feed, "L%s%07d,%s,medical,%s,Laboratory,14200,10482,3718\n", c, i, mrn, day)
 	}
@@ -252,8 +263,8 @@ func (b *bench) ranges(ctx context.Context, do func(ctx context.Context, tx pgx.
 			}
 		})
 	}
-	for from := int64(1); from <= b.n; from += chunk {
-		next <- billing.Range{From: from, To: min(from+chunk, b.n+1)}
+	for from := int64(0); from <= b.n; from += chunk {
+		next <- billing.Range{From: max(from, 1), To: min(from+chunk, b.n+1)}
 	}
 	close(next)
 	wg.Wait()

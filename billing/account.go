@@ -49,24 +49,25 @@ const (
 
 // Item is a billable thing. Open = Cents - Paid.
 type Item struct {
-	No         int32
-	Kind       Kind
-	Origin     string
-	State      State
-	Cents      ledger.Cents
-	Paid       ledger.Cents
-	Cycle      calendar.Cycle // of the bill that first billed it
-	BilledOn   calendar.Date  // that bill's cut day: ages are counted from here
-	MadeOn     calendar.Date  // the day that bill was made
-	ArrivedOn  calendar.Date
-	ForCycle   calendar.Cycle // a late fee's bill
-	ForReceipt int32          // a returned-payment fee's payment
-	Ended      string         // a fee that no longer stands: reversed or waived
-	Parent     int32          // the item it was split from
-	Entry      int32          // the journal entry that made it
-	Detail     *Detail        // only on items that were made just now
+	No        int32
+	Kind      Kind
+	Origin    string
+	State     State
+	Cents     ledger.Cents
+	Paid      ledger.Cents
+	Cycle     calendar.Cycle // of the bill that first billed it
+	BilledOn  calendar.Date  // that bill's cut day: ages are counted from here
+	MadeOn    calendar.Date  // the day that bill was made
+	ArrivedOn calendar.Date
+	ForCycle  calendar.Cycle // a late fee's bill, a premium's month
+	ForDoc    int32          // the document it is for: a returned-payment fee's payment, a premium's coverage, an installment's plan
+	Ended     string         // a fee that no longer stands: reversed or waived
+	Parent    int32          // the item it was split from
+	Entry     int32          // the journal entry that made it
+	Detail    *Detail        // only on items that were made just now
 
 	dirty bool
+	moved bool // only Paid has changed
 }
 
 // Detail is what a statement prints of an item.
@@ -138,6 +139,8 @@ type Bill struct {
 	DebitMissed                                                  bool            // by the biller
 	DebitNone                                                    bool            // nothing was due on its build day
 	FeeBarred                                                    bool            // its debit came back as unauthorized
+	CardOn                                                       calendar.Date   // the day its card was first asked; a row of package cards
+	CardDeclined                                                 bool            // and that the answer was no
 
 	fresh, dirty bool
 }
@@ -173,8 +176,10 @@ type Account struct {
 	LastCycle    calendar.Cycle // of the newest bill
 	Autopay      string
 	AutopaySince calendar.Date
+	ByCard       bool          // autopay charges a card; else it debits a bank account
 	LastDebit    *ledger.Cents // nil: never debited
 	Relook       bool          // its late fees must be looked at again
+	Replay       bool          // what is open may not be what a replay by received date gives
 	Looked       int32         // the last entry the late-fee job has seen
 
 	Items       []*Item    // in order of arrival; without the settled ones if loaded Open
@@ -192,6 +197,7 @@ type Account struct {
 	written []ledger.Entry // booked since it was loaded
 	placed  []Allocation   // allocated since it was loaded
 	issues  []Exception    // for people, since it was loaded
+	counts  bool           // only docs and entries have changed
 	dirty   bool
 }
 
@@ -219,14 +225,14 @@ func NewAccount(id int64, mrn string, openedOn calendar.Date) *Account {
 
 // doc gives the next document number.
 func (a *Account) doc() int32 {
-	a.dirty = true
+	a.counts = true
 	a.docs++
 	return a.docs
 }
 
 // book writes a journal entry and returns its number.
 func (a *Account) book(e ledger.Entry) int32 {
-	a.dirty = true
+	a.counts = true
 	a.entries++
 	e.AccountID, e.No = a.ID, a.entries
 	a.written = append(a.written, e)

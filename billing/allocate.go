@@ -76,7 +76,7 @@ func (a *Account) allocate(p *Policy, r *Receipt, directed Kind, day calendar.Da
 // leaves r.Unapplied to its caller.
 func (a *Account) move(r *Receipt, i *Item, cents ledger.Cents, day calendar.Date) {
 	i.Paid += cents
-	i.dirty = true
+	i.moved = true
 	al := Allocation{No: a.doc(), Receipt: r.No, Item: i.No, Cents: cents, On: day}
 	a.placed = append(a.placed, al)
 	if a.whole {
@@ -104,7 +104,7 @@ func byArrival(rs []*Receipt) []*Receipt {
 }
 
 // shares returns what of each receipt stands on an item, the receipt that
-// posted last first. The account must be whole.
+// arrived last first (POLICY section 10). The account must be whole.
 func (a *Account) shares(item int32) []share {
 	a.mustBeWhole()
 	byReceipt := map[int32]ledger.Cents{}
@@ -120,7 +120,7 @@ func (a *Account) shares(item int32) []share {
 		}
 	}
 	slices.SortFunc(out, func(x, y share) int {
-		return cmp.Or(cmp.Compare(y.receipt.PostedEntry, x.receipt.PostedEntry), cmp.Compare(y.receipt.No, x.receipt.No))
+		return cmp.Or(cmp.Compare(y.receipt.ArrivedOn, x.receipt.ArrivedOn), cmp.Compare(y.receipt.No, x.receipt.No))
 	})
 	return out
 }

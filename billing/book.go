@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // Need says how much of each account a rule must see.
@@ -18,6 +20,9 @@ const (
 	// Counters is the account's own row: enough to add a charge, or to switch
 	// autopay.
 	Counters Need = iota
+	// ToPost is what a payment needs to post: open items, live receipts and
+	// the newest bill.
+	ToPost
 	// OpenOnly is what can still take or give money: open items, live
 	// receipts, the newest bill and its debits, holds.
 	OpenOnly
@@ -40,46 +45,131 @@ var ErrNoAccount = errors.New("no such account")
 // Load locks accounts and reads what the rules need of them.
 func Load(ctx context.Context, tx pgx.Tx, need Need, ids ...int64) (*Book, error) {
 	b := &Book{tx: tx, byID: make(map[int64]*Account, len(ids))}
+	if err := lock(ctx, tx, ids); err != nil {
+		return nil, err
+	}
 	batch := &pgx.Batch{}
-	ask := func(sql string, scan func(pgx.Rows) error) {
+	ask := func(sql string, read func(a *Account, row *postgres.Row)) {
 		batch.Queue(sql, ids).Query(func(rows pgx.Rows) error {
+			var a *Account
 			for rows.Next() {
-				if err := scan(rows); err != nil {
-					return err
+				row := postgres.ReadRow(rows)
+				if id := row.Int64(); a == nil || a.ID != id {
+					if a = b.byID[id]; a == nil {
+						a = &Account{ID: id}
+						b.Accounts, b.byID[id] = append(b.Accounts, a), a
+					}
 				}
+				read(a, &row)
 			}
 			return rows.Err()
 		})
 	}
-	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, looked
-		from account where id = any($1) order by id for no key update`, func(rows pgx.Rows) error { return b.addAccount(rows, need) })
+	b.ask(need, ask)
+	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// blockAccounts is how many accounts one lock covers: a nightly range, so that
+// a night takes one lock for ten thousand accounts, not one each.
+const blockAccounts = 10_000
+
+// lock holds the blocks of the accounts until the transaction ends. Whoever
+// changes an account comes through here; blocks are taken in order, so that
+// two do not wait for each other.
+func lock(ctx context.Context, tx pgx.Tx, ids []int64) error {
+	blocks := make([]int32, 0, 2)
+	for _, id := range ids {
+		if block := int32(id / blockAccounts); len(blocks) == 0 || blocks[len(blocks)-1] != block {
+			blocks = append(blocks, block)
+		}
+	}
+	slices.Sort(blocks)
+	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1, block) from unnest($1::int[]) block`, slices.Compact(blocks))
+	return err
+}
+
+// ask asks for what a need includes. The reader of each row stands beside its
+// columns.
+func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
+	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked from account where id = any($1) order by id`,
+		func(a *Account, r *postgres.Row) {
+			a.whole, a.counted = need == Whole, need >= ToCut
+			a.MRN, a.OpenedOn, a.docs, a.entries = r.Text(), r.Date(), r.Int32(), r.Int32()
+			a.FirstCycle, a.LastCycle = calendar.Cycle(r.Int32()), calendar.Cycle(r.Int32())
+			a.Autopay, a.AutopaySince, a.LastDebit = r.Text(), r.Date(), (*ledger.Cents)(r.NullInt64())
+			a.Relook, a.Replay, a.Looked = r.Bool(), r.Bool(), r.Int32()
+		})
 	if need == Counters {
-		return b, tx.SendBatch(ctx, batch).Close()
+		return
 	}
 	open := need != Whole
-	ask(`select account_id, no, kind, origin, state, cents, paid, cycle, billed_on, made_on, arrived_on, for_cycle, for_receipt, ended, parent, entry
-		from item where account_id = any($1)`+where(open, " and (paid < cents or state <> 'billed')")+` order by account_id, no`, b.addItem)
+	ask(`select account_id, no, kind, origin, state, cents, paid, cycle, billed_on, made_on, arrived_on, for_cycle, for_doc, ended, parent, entry
+		from item where account_id = any($1)`+where(open, " and (paid < cents or state <> 'billed')")+` order by account_id, no`,
+		func(a *Account, r *postgres.Row) {
+			a.Items = append(a.Items, &Item{No: r.Int32(), Kind: Kind(r.Text()), Origin: r.Text(), State: State(r.Text()), Cents: ledger.Cents(r.Int64()), Paid: ledger.Cents(r.Int64()),
+				Cycle: calendar.Cycle(r.Int32()), BilledOn: r.Date(), MadeOn: r.Date(), ArrivedOn: r.Date(), ForCycle: calendar.Cycle(r.Int32()), ForDoc: r.Int32(), Ended: r.Text(), Parent: r.Int32(), Entry: r.Int32()})
+		})
 	ask(`select account_id, no, channel, state, cents, unapplied, refunded, received_on, arrived_on, posts_on, posted_on, in_entry, posted_entry, ended_on, end_code, guest, payer, directed, reference
-		from receipt where account_id = any($1)`+where(open, " and (state = 'pending' or unapplied > 0)")+` order by account_id, no`, b.addReceipt)
-	ask(`select b.account_id, b.cycle, cut_on, made_on, due_on, deadline_on, previous, payments, adjustments, charges, fees, balance, amount_due, pending, disputed, deferred,
-		aging_current, aging_30, aging_60, aging_90, b.entries, debit_on, debit_moved, debit_missed, debit_none, fee_barred
-		from bill b`+where(open, " join account a on a.id = b.account_id and a.last_cycle = b.cycle")+` where b.account_id = any($1) order by b.account_id, b.cycle`, b.addBill)
-	ask(`select account_id, no, reason, placed_on, released_on, automatic, placed_by, released_by, note from hold where account_id = any($1) order by account_id, no`, b.addHold)
+		from receipt where account_id = any($1)`+where(open, " and (state = 'pending' or unapplied > 0)")+` order by account_id, no`,
+		func(a *Account, r *postgres.Row) {
+			a.Receipts = append(a.Receipts, &Receipt{No: r.Int32(), Channel: r.Text(), State: r.Text(), Cents: ledger.Cents(r.Int64()), Unapplied: ledger.Cents(r.Int64()), Refunded: ledger.Cents(r.Int64()),
+				ReceivedOn: r.Date(), ArrivedOn: r.Date(), PostsOn: r.Date(), PostedOn: r.Date(), InEntry: r.Int32(), PostedEntry: r.Int32(), EndedOn: r.Date(), EndCode: r.Text(),
+				Guest: r.Bool(), Payer: r.Text(), Directed: Kind(r.Text()), Reference: r.Text()})
+		})
+	b.askBills(need, ask)
+	if need == ToPost {
+		return
+	}
+	ask(`select account_id, no, reason, placed_on, released_on, automatic, placed_by, released_by, note from hold where account_id = any($1) order by account_id, no`,
+		func(a *Account, r *postgres.Row) {
+			a.Holds = append(a.Holds, &Hold{No: r.Int32(), Reason: r.Text(), PlacedOn: r.Date(), ReleasedOn: r.Date(), Automatic: r.Bool(), PlacedBy: r.Text(), ReleasedBy: r.Text(), Note: r.Text()})
+		})
 	ask(`select d.account_id, d.cycle, d.attempt, d.receipt, d.cents, d.built_on, d.effective_on, d.due_then, d.last_before, d.trace, d.sec, d.method_id, d.file_id, d.state, d.missed, d.code, d.returned_on, d.retry_on
-		from debit d`+where(open, " join account a on a.id = d.account_id and (d.cycle >= a.last_cycle or d.retry_on is not null)")+` where d.account_id = any($1) order by d.account_id, d.cycle, d.attempt, d.receipt`, b.addDebit)
+		from debit d`+where(open, " join account a on a.id = d.account_id and (d.cycle >= a.last_cycle or d.retry_on is not null)")+` where d.account_id = any($1) order by d.account_id, d.cycle, d.attempt, d.receipt`,
+		func(a *Account, r *postgres.Row) {
+			a.Debits = append(a.Debits, &Debit{Cycle: calendar.Cycle(r.Int32()), Attempt: int(r.Int32()), Receipt: r.Int32(), Cents: ledger.Cents(r.Int64()), BuiltOn: r.Date(), EffectiveOn: r.Date(),
+				DueThen: ledger.Cents(r.Int64()), LastBefore: (*ledger.Cents)(r.NullInt64()), Trace: r.Int64(), SEC: r.Text(), MethodID: r.Int64(), FileID: r.NullInt64(), State: r.Text(), Missed: r.Bool(),
+				Code: r.Text(), ReturnedOn: r.Date(), RetryOn: r.Date()})
+		})
 	if need == Whole {
-		ask(`select account_id, no, receipt, item, cents, on_date from allocation where account_id = any($1) order by account_id, no`, b.addAllocation)
+		ask(`select account_id, no, receipt, item, cents, on_date from allocation where account_id = any($1) order by account_id, no`, func(a *Account, r *postgres.Row) {
+			a.Allocations = append(a.Allocations, Allocation{No: r.Int32(), Receipt: r.Int32(), Item: r.Int32(), Cents: ledger.Cents(r.Int64()), On: r.Date()})
+		})
 	}
 	if need >= ToCut {
 		ask(`select j.account_id, j.posted_on, j.what, sum(case when j.debit = 'receivable' then j.cents else -j.cents end)::bigint
 			from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			join journal j on j.account_id = a.id and j.no > coalesce(b.entries, 0)
-			where a.id = any($1) and 'receivable' in (j.debit, j.credit) group by 1, 2, 3 order by 1, 2, 3`, b.addRecent)
+			where a.id = any($1) and 'receivable' in (j.debit, j.credit) group by 1, 2, 3 order by 1, 2, 3`, func(a *Account, r *postgres.Row) {
+			if x := (recent{r.Date(), ledger.PartOf(r.Text()), ledger.Cents(r.Int64())}); x.part != ledger.NoPart {
+				a.recent = append(a.recent, x)
+			}
+		})
 	}
-	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
-		return nil, err
+}
+
+// askBills asks for all bills of whole accounts, else for the newest; to post,
+// its dates will do.
+func (b *Book) askBills(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
+	if need == ToPost {
+		ask(`select b.account_id, b.cycle, b.made_on, b.deadline_on from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle where a.id = any($1)`,
+			func(a *Account, r *postgres.Row) {
+				a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), MadeOn: r.Date(), DeadlineOn: r.Date()})
+			})
+		return
 	}
-	return b, nil
+	cents := func(r *postgres.Row) ledger.Cents { return ledger.Cents(r.Int64()) }
+	ask(`select b.account_id, b.cycle, cut_on, made_on, due_on, deadline_on, previous, payments, adjustments, charges, fees, balance, amount_due, pending, disputed, deferred,
+		aging_current, aging_30, aging_60, aging_90, b.entries, debit_on, debit_moved, debit_missed, debit_none, fee_barred
+		from bill b`+where(need != Whole, " join account a on a.id = b.account_id and a.last_cycle = b.cycle")+` where b.account_id = any($1) order by b.account_id, b.cycle`,
+		func(a *Account, r *postgres.Row) {
+			a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), CutOn: r.Date(), MadeOn: r.Date(), DueOn: r.Date(), DeadlineOn: r.Date(),
+				Previous: cents(r), Payments: cents(r), Adjustments: cents(r), Charges: cents(r), Fees: cents(r), Balance: cents(r), AmountDue: cents(r), PendingCents: cents(r), DisputedCents: cents(r), DeferredCts: cents(r),
+				Aging: [4]ledger.Cents{cents(r), cents(r), cents(r), cents(r)}, Entries: r.Int32(), DebitOn: r.Date(), DebitMoved: r.Bool(), DebitMissed: r.Bool(), DebitNone: r.Bool(), FeeBarred: r.Bool()})
+		})
 }
 
 func where(yes bool, sql string) string {
@@ -121,97 +211,12 @@ func Find(ctx context.Context, q Querier, mrn string) (int64, error) {
 	return id, err
 }
 
-func (b *Book) addAccount(rows pgx.Rows, need Need) error {
-	a := &Account{whole: need == Whole, counted: need >= ToCut}
-	err := rows.Scan(&a.ID, &a.MRN, &a.OpenedOn, &a.docs, &a.entries, &a.FirstCycle, &a.LastCycle, &a.Autopay, &a.AutopaySince, &a.LastDebit, &a.Relook, &a.Looked)
-	b.Accounts = append(b.Accounts, a)
-	b.byID[a.ID] = a
-	return err
-}
-
-func (b *Book) addItem(rows pgx.Rows) error {
-	var id int64
-	i := &Item{}
-	err := rows.Scan(&id, &i.No, &i.Kind, &i.Origin, &i.State, &i.Cents, &i.Paid, &i.Cycle, &i.BilledOn, &i.MadeOn, &i.ArrivedOn, &i.ForCycle, &i.ForReceipt, &i.Ended, &i.Parent, &i.Entry)
-	if a := b.byID[id]; a != nil {
-		a.Items = append(a.Items, i)
-	}
-	return err
-}
-
-func (b *Book) addReceipt(rows pgx.Rows) error {
-	var id int64
-	r := &Receipt{}
-	err := rows.Scan(&id, &r.No, &r.Channel, &r.State, &r.Cents, &r.Unapplied, &r.Refunded, &r.ReceivedOn, &r.ArrivedOn, &r.PostsOn, &r.PostedOn, &r.InEntry, &r.PostedEntry, &r.EndedOn, &r.EndCode, &r.Guest, &r.Payer, &r.Directed, &r.Reference)
-	if a := b.byID[id]; a != nil {
-		a.Receipts = append(a.Receipts, r)
-	}
-	return err
-}
-
-func (b *Book) addBill(rows pgx.Rows) error {
-	var id int64
-	x := &Bill{}
-	err := rows.Scan(&id, &x.Cycle, &x.CutOn, &x.MadeOn, &x.DueOn, &x.DeadlineOn, &x.Previous, &x.Payments, &x.Adjustments, &x.Charges, &x.Fees, &x.Balance, &x.AmountDue, &x.PendingCents, &x.DisputedCents, &x.DeferredCts,
-		&x.Aging[0], &x.Aging[1], &x.Aging[2], &x.Aging[3], &x.Entries, &x.DebitOn, &x.DebitMoved, &x.DebitMissed, &x.DebitNone, &x.FeeBarred)
-	if a := b.byID[id]; a != nil {
-		a.Bills = append(a.Bills, x)
-	}
-	return err
-}
-
-func (b *Book) addHold(rows pgx.Rows) error {
-	var id int64
-	h := &Hold{}
-	err := rows.Scan(&id, &h.No, &h.Reason, &h.PlacedOn, &h.ReleasedOn, &h.Automatic, &h.PlacedBy, &h.ReleasedBy, &h.Note)
-	if a := b.byID[id]; a != nil {
-		a.Holds = append(a.Holds, h)
-	}
-	return err
-}
-
-func (b *Book) addDebit(rows pgx.Rows) error {
-	var id int64
-	d := &Debit{}
-	err := rows.Scan(&id, &d.Cycle, &d.Attempt, &d.Receipt, &d.Cents, &d.BuiltOn, &d.EffectiveOn, &d.DueThen, &d.LastBefore, &d.Trace, &d.SEC, &d.MethodID, &d.FileID, &d.State, &d.Missed, &d.Code, &d.ReturnedOn, &d.RetryOn)
-	if a := b.byID[id]; a != nil {
-		a.Debits = append(a.Debits, d)
-	}
-	return err
-}
-
-func (b *Book) addAllocation(rows pgx.Rows) error {
-	var id int64
-	var al Allocation
-	err := rows.Scan(&id, &al.No, &al.Receipt, &al.Item, &al.Cents, &al.On)
-	if a := b.byID[id]; a != nil {
-		a.Allocations = append(a.Allocations, al)
-	}
-	return err
-}
-
-func (b *Book) addRecent(rows pgx.Rows) error {
-	var id int64
-	var r recent
-	var what string
-	err := rows.Scan(&id, &r.on, &what, &r.cents)
-	if a := b.byID[id]; a != nil {
-		if r.part = ledger.PartOf(what); r.part != ledger.NoPart {
-			a.recent = append(a.recent, r)
-		}
-	}
-	return err
-}
-
 // Save writes what the rules have changed, each table in one go. The caller
 // commits.
 func (b *Book) Save(ctx context.Context) error {
-	s := newSaver(b.tx)
+	s := &saver{tx: b.tx}
 	for _, a := range b.Accounts {
 		s.take(a)
 	}
 	return s.write(ctx)
 }
-
-// dates is a column of dates to save.
-type dates = []calendar.Date

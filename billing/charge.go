@@ -91,20 +91,28 @@ func (a *Account) lowerKind(day calendar.Date, kind Kind, cents ledger.Cents, na
 		return cmp.Or(cmp.Compare(x.Cycle, y.Cycle), cmp.Compare(x.ArrivedOn, y.ArrivedOn), cmp.Compare(x.No, y.No))
 	}
 	slices.SortStableFunc(able, age)
-	for _, state := range []State{Billed, Unbilled, Disputed, Deferred} { // what is open, first
-		for _, i := range able {
-			if i.State == state {
-				take := min(i.Open(), cents)
-				a.lower(day, i, take, ledger.Adjustment, ledger.Adjustments, 0)
-				cents -= take
-			}
-		}
-	}
-	for _, i := range slices.Backward(able) { // then what is paid, the newest first
-		take := min(i.Cents, cents)
+	lower := func(i *Item, most ledger.Cents) {
+		take := min(most, cents)
 		a.lower(day, i, take, ledger.Adjustment, ledger.Adjustments, 0)
 		cents -= take
 	}
+	open := func(states ...State) {
+		for _, state := range states {
+			for _, i := range able {
+				if i.State == state {
+					lower(i, i.Open())
+				}
+			}
+		}
+	}
+	open(Billed, Unbilled)
+	if named != nil { // of one charge, all that is open comes before what is paid
+		open(Disputed, Deferred)
+	}
+	for _, i := range slices.Backward(able) { // the newest first
+		lower(i, i.Paid)
+	}
+	open(Disputed, Deferred)
 	return nil
 }
 
@@ -141,7 +149,7 @@ func (a *Account) Assist(p *Policy, day calendar.Date, kind Kind, percent ledger
 func (a *Account) split(i *Item, cents ledger.Cents, state State) *Item {
 	i.Cents -= cents
 	i.dirty = true
-	part := &Item{Kind: i.Kind, Origin: i.Origin, State: state, Cents: cents, ArrivedOn: i.ArrivedOn, ForCycle: i.ForCycle, ForReceipt: i.ForReceipt, Parent: i.No}
+	part := &Item{Kind: i.Kind, Origin: i.Origin, State: state, Cents: cents, ArrivedOn: i.ArrivedOn, ForCycle: i.ForCycle, ForDoc: i.ForDoc, Parent: i.No}
 	if i.Parent != 0 {
 		part.Parent = i.Parent // the charge it all came from
 	}

@@ -61,7 +61,7 @@ func (p *Policy) buildDay(effective calendar.Date) calendar.Date {
 // it, which the cut sends, would come too late (12 CFR 1005.10(d)).
 func (a *Account) debitDay(p *Policy, b *Bill, due ledger.Cents, day calendar.Date) (on calendar.Date, moved bool) {
 	noticed := calendar.Roll(day + calendar.Date(p.ACH.RegulationENoticeDays))
-	if a.Autopay == AutopayOn && a.LastDebit != nil && due > 0 && due != *a.LastDebit && b.DueOn < day+calendar.Date(p.ACH.RegulationENoticeDays) {
+	if a.Autopay == AutopayOn && !a.ByCard && a.LastDebit != nil && due > 0 && due != *a.LastDebit && b.DueOn < day+calendar.Date(p.ACH.RegulationENoticeDays) {
 		return noticed, true
 	}
 	return b.DueOn, false
@@ -109,35 +109,45 @@ func (a *Account) debitNow(p *Policy, b *Bill, day calendar.Date) (ledger.Cents,
 		return 0, 0, NoBill
 	}
 	build := p.buildDay(b.DebitOn)
-	switch h := a.HeldOn(day); {
-	case a.firstDebit(b.Cycle) != nil:
-		return 0, 0, AlreadyDebited
-	case a.Autopay != AutopayOn:
-		return 0, 0, AutopayNotOn
-	case b.DebitNone:
-		return 0, 0, NothingDue
-	case day < build:
-		return 0, 0, NotYet
-	case h != nil:
-		return 0, 0, h.Reason
-	case a.AutopaySince > build:
-		return 0, 0, EnrolledTooLate
-	case a.HeldOn(build) != nil:
-		return 0, 0, ReleasedTooLate
-	}
-	due, then := a.Due(), a.Due()
+	due, why := a.collect(b, day, build)
 	effective := b.DebitOn
 	if day > build {
-		then = a.dueOn(build)
 		effective = max(b.DebitOn, calendar.AddBankingDays(day, 1))
+	}
+	return due, effective, why
+}
+
+// collect decides whether autopay collects a bill for the first time on a day,
+// and how much: build is the day on which it should, or should have. If that
+// has passed, the account must be whole.
+func (a *Account) collect(b *Bill, day, build calendar.Date) (ledger.Cents, string) {
+	switch h := a.HeldOn(day); {
+	case a.firstDebit(b.Cycle) != nil || !b.CardOn.IsZero():
+		return 0, AlreadyDebited
+	case a.Autopay != AutopayOn:
+		return 0, AutopayNotOn
+	case b.DebitNone:
+		return 0, NothingDue
+	case day < build:
+		return 0, NotYet
+	case h != nil:
+		return 0, h.Reason
+	case a.AutopaySince > build:
+		return 0, EnrolledTooLate
+	case a.HeldOn(build) != nil:
+		return 0, ReleasedTooLate
+	}
+	due, then := a.Due(), a.Due()
+	if day > build {
+		then = a.dueOn(build)
 	}
 	if then == 0 {
 		b.DebitNone, b.dirty = true, true
 	}
 	if then == 0 || due == 0 {
-		return 0, 0, NothingDue
+		return 0, NothingDue
 	}
-	return due, effective, ""
+	return due, ""
 }
 
 // retry builds a returned debit's retry if its day has come, or drops it.
@@ -290,15 +300,21 @@ func (a *Account) ourDelay(p *Policy, b *Bill, day calendar.Date) bool {
 	if d := a.firstDebit(b.Cycle); d != nil {
 		return d.State != DebitReturned && (b.DebitMoved || d.Missed)
 	}
-	return b.DebitMissed || b.DebitMoved && a.Autopay == AutopayOn && !b.DebitNone || a.missedDebit(p, b, day)
+	if !b.CardOn.IsZero() {
+		return b.CardOn > b.DueOn && !b.CardDeclined
+	}
+	return b.DebitMissed || b.DebitMoved && !a.ByCard && a.Autopay == AutopayOn && !b.DebitNone || a.missedDebit(p, b, day)
 }
 
 // missedDebit says whether a bill should have a debit by a day, and has none,
 // though nothing but the biller stood in its way.
 func (a *Account) missedDebit(p *Policy, b *Bill, day calendar.Date) bool {
 	build := p.buildDay(b.DebitOn)
+	if a.ByCard {
+		build = b.DueOn
+	}
 	return a.whole && a.Autopay == AutopayOn && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
-		a.firstDebit(b.Cycle) == nil && a.HeldOn(build) == nil && a.dueOn(build) > 0
+		a.firstDebit(b.Cycle) == nil && b.CardOn.IsZero() && a.HeldOn(build) == nil && a.dueOn(build) > 0
 }
 
 // dueOn returns what was due at the end of an earlier day, by the items as

@@ -171,14 +171,13 @@ func stream[R any](ctx context.Context, in *intake, f feed[R], file *csvFile) er
 			}
 		}
 	}
-	if f.finish == nil {
+	if ctx.Err() != nil || f.finish == nil {
 		return ctx.Err()
 	}
-	return cmp.Or(ctx.Err(), f.finish(ctx, in))
+	return f.finish(ctx, in)
 }
 
-func readChunk[R any](f feed[R], file *csvFile) chunk[R] {
-	c := chunk[R]{good: make([]R, 0, chunkRows)}
+func readChunk[R any](f feed[R], file *csvFile) (c chunk[R]) {
 	for c.rows < chunkRows {
 		r, err := file.next()
 		if err != nil || r == nil {

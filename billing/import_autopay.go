@@ -265,7 +265,7 @@ func (in *intake) methodsOf(ctx context.Context, accounts []int64) (map[int64][]
 // saveMethods stores what changed, the account numbers sealed.
 func (in *intake) saveMethods(ctx context.Context, methods map[int64][]*method, added []*method) error {
 	var ids []int64
-	var ends dates
+	var ends []calendar.Date
 	for _, of := range methods {
 		for _, m := range of {
 			if m.dirty && m.id != 0 {

@@ -64,7 +64,7 @@ func PostDue(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Ran
 	if err != nil || len(ids) == 0 {
 		return t, err
 	}
-	b, err := Load(ctx, tx, OpenOnly, ids...)
+	b, err := Load(ctx, tx, ToPost, ids...)
 	if err != nil {
 		return t, err
 	}
@@ -101,8 +101,9 @@ func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 	}
 	t.Skip(AlreadyCut, charged-int64(len(open)))
 	missed, err := ids(ctx, tx, `select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-		where a.id = any($1) and a.autopay = 'on' and b.debit_on <= $2 and not b.debit_none
-		and not exists (select from debit d where d.account_id = a.id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')`, open, day)
+		where a.id = any($1) and a.autopay = 'on' and least(b.debit_on, b.due_on) <= $2 and not b.debit_none
+		and not exists (select from debit d where d.account_id = a.id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
+		and not exists (select from card_charge c where c.account_id = a.id and c.cycle = b.cycle and c.attempt = 0)`, open, day)
 	if err != nil {
 		return t, nil, err
 	}

@@ -91,7 +91,7 @@ func (a *Account) Return(p *Policy, r *Receipt, day calendar.Date, code string) 
 			}
 		}
 		if r.Refunded > 0 { // we have paid it out already
-			a.addItem(&Item{Kind: Fee, Origin: FromRefundOwed, State: Unbilled, Cents: r.Refunded, ArrivedOn: day, ForReceipt: r.No, Detail: &Detail{Description: "Refund of a payment that came back"}})
+			a.addItem(&Item{Kind: Fee, Origin: FromRefundOwed, State: Unbilled, Cents: r.Refunded, ArrivedOn: day, ForDoc: r.No, Detail: &Detail{Description: "Refund of a payment that came back"}})
 		}
 		r.Unapplied = 0
 	default:
@@ -131,7 +131,7 @@ func (a *Account) ReturnedFee(p *Policy, first *Receipt, day calendar.Date) ledg
 		return 0
 	}
 	for _, i := range a.Items {
-		if i.Origin == FromReturnedFee && i.ForReceipt == first.No {
+		if i.Origin == FromReturnedFee && i.ForDoc == first.No {
 			return 0
 		}
 	}
@@ -140,7 +140,7 @@ func (a *Account) ReturnedFee(p *Policy, first *Receipt, day calendar.Date) ledg
 
 // fee adds an unbilled fee: in the ledger now, due when a statement bills it.
 func (a *Account) fee(day calendar.Date, origin, what string, cents ledger.Cents, forCycle calendar.Cycle, forReceipt int32, words string) *Item {
-	i := a.addItem(&Item{Kind: Fee, Origin: origin, State: Unbilled, Cents: cents, ArrivedOn: day, ForCycle: forCycle, ForReceipt: forReceipt, Detail: &Detail{Description: words}})
+	i := a.addItem(&Item{Kind: Fee, Origin: origin, State: Unbilled, Cents: cents, ArrivedOn: day, ForCycle: forCycle, ForDoc: forReceipt, Detail: &Detail{Description: words}})
 	i.Entry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: day, What: what, Debit: ledger.Receivable, Credit: ledger.Fees, Cents: cents, Doc: i.No})
 	return i
 }

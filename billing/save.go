@@ -7,58 +7,117 @@ import (
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // saver gathers the changes of many accounts and writes them table by table:
 // new rows by COPY, changed ones by one UPDATE from arrays.
 type saver struct {
 	tx      pgx.Tx
-	copies  map[string][][]any
+	copies  [tables]postgres.Copy
+	updates [kinds]columns
 	entries []ledger.Entry
-	updates map[string]*columns
 	issues  [][]any
 }
 
+// The tables that take new rows, in the order they are written.
+const (
+	itemTable = iota
+	receiptTable
+	billTable
+	holdTable
+	debitTable
+	allocationTable
+	tables
+)
+
+var inserts = [tables]struct {
+	name    string
+	columns []string
+}{
+	itemTable: {"item", []string{"account_id", "no", "kind", "origin", "state", "cents", "paid", "cycle", "billed_on", "made_on", "arrived_on", "for_cycle", "for_doc", "ended", "parent", "entry",
+		"charge_id", "mrn", "service_date", "description", "gross_cents", "insurer_cents"}},
+	receiptTable: {"receipt", []string{"account_id", "no", "channel", "state", "cents", "unapplied", "refunded", "received_on", "arrived_on", "posts_on", "posted_on", "in_entry", "posted_entry", "ended_on", "end_code", "guest", "payer", "directed", "reference"}},
+	billTable: {"bill", []string{"account_id", "cycle", "cut_on", "made_on", "due_on", "deadline_on", "previous", "payments", "adjustments", "charges", "fees", "balance", "amount_due", "pending", "disputed", "deferred",
+		"aging_current", "aging_30", "aging_60", "aging_90", "entries", "debit_on", "debit_moved", "debit_missed", "debit_none", "fee_barred"}},
+	holdTable:       {"hold", []string{"account_id", "no", "reason", "placed_on", "released_on", "automatic", "placed_by", "released_by", "note"}},
+	debitTable:      {"debit", []string{"account_id", "cycle", "attempt", "receipt", "cents", "built_on", "effective_on", "due_then", "last_before", "trace", "sec", "method_id", "file_id", "state", "missed", "code", "returned_on", "retry_on"}},
+	allocationTable: {"allocation", []string{"account_id", "no", "receipt", "item", "cents", "on_date"}},
+}
+
+// The kinds of changes. Most of a night only counts on, pays items and posts
+// receipts, so those have narrow ones.
+const (
+	counted  = iota // an account's counters
+	changed         // all of an account
+	paid            // what is paid on an item
+	revised         // all of an item
+	settled         // a receipt
+	marked          // a bill
+	released        // a hold
+	answered        // a debit
+	kinds
+)
+
 // columns are the arrays of one UPDATE.
 type columns struct {
-	ids, nos []int64
-	texts    [3][]string
-	cents    [3][]int64
+	ids      []int64
+	nos      []int32
+	texts    [2][]string
+	cents    [2][]int64
 	ints     [3][]int32
-	days     [3]dates
+	days     [2][]calendar.Date
 	flags    [4][]bool
 	nullable []*int64
 }
 
-func newSaver(tx pgx.Tx) *saver {
-	return &saver{tx: tx, copies: map[string][][]any{}, updates: map[string]*columns{}}
+var updates = [kinds]struct {
+	sql  string
+	args func(c *columns) []any
+}{
+	counted: {`update account a set docs = u.docs, entries = u.entries from unnest($1::bigint[], $2::int[], $3::int[]) u(id, docs, entries) where a.id = u.id`,
+		func(c *columns) []any { return []any{c.ids, c.ints[0], c.ints[1]} }},
+	changed: {`update account a set docs = u.docs, entries = u.entries, looked = u.looked, first_cycle = u.first, last_cycle = u.last, autopay = u.autopay, autopay_since = u.since, relook = u.relook, replay = u.replay, last_debit_cents = u.debit
+			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::bigint[], $7::text[], $8::date[], $9::boolean[], $10::boolean[], $11::bigint[]) u(id, docs, entries, looked, first, last, autopay, since, relook, replay, debit)
+			where a.id = u.id`,
+		func(c *columns) []any {
+			return []any{c.ids, c.ints[0], c.ints[1], c.ints[2], c.cents[0], c.cents[1], c.texts[0], c.days[0], c.flags[0], c.flags[1], c.nullable}
+		}},
+	paid: {`update item i set paid = u.paid from unnest($1::bigint[], $2::int[], $3::bigint[]) u(id, no, paid) where i.account_id = u.id and i.no = u.no`,
+		func(c *columns) []any { return []any{c.ids, c.nos, c.cents[0]} }},
+	revised: {`update item i set state = u.state, ended = u.ended, cents = u.cents, paid = u.paid, cycle = u.cycle, billed_on = u.billed, made_on = u.made
+			from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::int[], $8::date[], $9::date[]) u(id, no, state, ended, cents, paid, cycle, billed, made)
+			where i.account_id = u.id and i.no = u.no`,
+		func(c *columns) []any {
+			return []any{c.ids, c.nos, c.texts[0], c.texts[1], c.cents[0], c.cents[1], c.ints[0], c.days[0], c.days[1]}
+		}},
+	settled: {`update receipt r set state = u.state, end_code = u.code, unapplied = u.unapplied, refunded = u.refunded, posted_on = u.posted, ended_on = u.ended, posted_entry = u.entry
+			from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::date[], $8::date[], $9::int[]) u(id, no, state, code, unapplied, refunded, posted, ended, entry)
+			where r.account_id = u.id and r.no = u.no`,
+		func(c *columns) []any {
+			return []any{c.ids, c.nos, c.texts[0], c.texts[1], c.cents[0], c.cents[1], c.days[0], c.days[1], c.ints[0]}
+		}},
+	marked: {`update bill b set debit_moved = u.moved, debit_missed = u.missed, debit_none = u.nothing, fee_barred = u.barred
+			from unnest($1::bigint[], $2::int[], $3::boolean[], $4::boolean[], $5::boolean[], $6::boolean[]) u(id, cycle, moved, missed, nothing, barred)
+			where b.account_id = u.id and b.cycle = u.cycle`,
+		func(c *columns) []any { return []any{c.ids, c.nos, c.flags[0], c.flags[1], c.flags[2], c.flags[3]} }},
+	released: {`update hold h set released_on = u.day, released_by = u.who from unnest($1::bigint[], $2::int[], $3::date[], $4::text[]) u(id, no, day, who)
+			where h.account_id = u.id and h.no = u.no`,
+		func(c *columns) []any { return []any{c.ids, c.nos, c.days[0], c.texts[0]} }},
+	answered: {`update debit d set state = u.state, code = u.code, returned_on = u.returned, retry_on = u.retry
+			from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::date[], $6::date[]) u(id, receipt, state, code, returned, retry)
+			where d.account_id = u.id and d.receipt = u.receipt`,
+		func(c *columns) []any { return []any{c.ids, c.nos, c.texts[0], c.texts[1], c.days[0], c.days[1]} }},
 }
 
-func (s *saver) update(table string, account int64, no int64) *columns {
-	c := s.updates[table]
-	if c == nil {
-		c = &columns{}
-		s.updates[table] = c
-	}
+func (s *saver) update(kind int, account int64, no int32) *columns {
+	c := &s.updates[kind]
 	c.ids, c.nos = append(c.ids, account), append(c.nos, no)
 	return c
 }
 
-func (s *saver) insert(table string, row ...any) { s.copies[table] = append(s.copies[table], row) }
-
-// The tables that take new rows, in the order they are written, and their
-// columns in the order of the rows.
-var inserts = []struct {
-	table   string
-	columns []string
-}{
-	{"item", []string{"account_id", "no", "kind", "origin", "state", "cents", "paid", "cycle", "billed_on", "made_on", "arrived_on", "for_cycle", "for_receipt", "ended", "parent", "entry", "charge_id", "mrn", "service_date", "description", "gross_cents", "insurer_cents"}},
-	{"receipt", []string{"account_id", "no", "channel", "state", "cents", "unapplied", "refunded", "received_on", "arrived_on", "posts_on", "posted_on", "in_entry", "posted_entry", "ended_on", "end_code", "guest", "payer", "directed", "reference"}},
-	{"bill", []string{"account_id", "cycle", "cut_on", "made_on", "due_on", "deadline_on", "previous", "payments", "adjustments", "charges", "fees", "balance", "amount_due", "pending", "disputed", "deferred",
-		"aging_current", "aging_30", "aging_60", "aging_90", "entries", "debit_on", "debit_moved", "debit_missed", "debit_none", "fee_barred"}},
-	{"hold", []string{"account_id", "no", "reason", "placed_on", "released_on", "automatic", "placed_by", "released_by", "note"}},
-	{"debit", []string{"account_id", "cycle", "attempt", "receipt", "cents", "built_on", "effective_on", "due_then", "last_before", "trace", "sec", "method_id", "file_id", "state", "missed", "code", "returned_on", "retry_on"}},
-	{"allocation", []string{"account_id", "no", "receipt", "item", "cents", "on_date"}},
+func (s *saver) insert(table int) *postgres.Copy {
+	return s.copies[table].Row(len(inserts[table].columns))
 }
 
 // take moves an account's changes into the saver and marks them saved.
@@ -74,9 +133,9 @@ func (s *saver) take(a *Account) {
 	}
 	for _, h := range a.Holds {
 		if h.fresh {
-			s.insert("hold", a.ID, h.No, h.Reason, h.PlacedOn, h.ReleasedOn, h.Automatic, h.PlacedBy, h.ReleasedBy, h.Note)
+			s.insert(holdTable).Int64(a.ID).Int32(h.No).Text(h.Reason).Date(h.PlacedOn).Date(h.ReleasedOn).Bool(h.Automatic).Text(h.PlacedBy).Text(h.ReleasedBy).Text(h.Note)
 		} else if h.dirty {
-			c := s.update("hold", a.ID, int64(h.No))
+			c := s.update(released, a.ID, h.No)
 			c.days[0], c.texts[0] = append(c.days[0], h.ReleasedOn), append(c.texts[0], h.ReleasedBy)
 		}
 		h.fresh, h.dirty = false, false
@@ -85,46 +144,55 @@ func (s *saver) take(a *Account) {
 		s.debit(a.ID, d)
 	}
 	for _, al := range a.placed {
-		s.insert("allocation", a.ID, al.No, al.Receipt, al.Item, int64(al.Cents), al.On)
+		s.insert(allocationTable).Int64(a.ID).Int32(al.No).Int32(al.Receipt).Int32(al.Item).Int64(int64(al.Cents)).Date(al.On)
 	}
 	s.entries = append(s.entries, a.written...)
 	for _, e := range a.issues {
 		s.issues = append(s.issues, []any{a.ID, e.On, e.Job, e.Code, e.Subject, e.Detail})
 	}
-	if a.dirty || len(a.placed) > 0 {
-		c := s.update("account", a.ID, 0)
+	s.account(a)
+	a.placed, a.written, a.issues, a.dirty, a.counts = nil, nil, nil, false, false
+}
+
+func (s *saver) account(a *Account) {
+	switch {
+	case a.dirty:
+		c := s.update(changed, a.ID, 0)
 		c.ints[0], c.ints[1], c.ints[2] = append(c.ints[0], a.docs), append(c.ints[1], a.entries), append(c.ints[2], a.Looked)
 		c.cents[0], c.cents[1] = append(c.cents[0], int64(a.FirstCycle)), append(c.cents[1], int64(a.LastCycle))
 		c.texts[0], c.days[0] = append(c.texts[0], a.Autopay), append(c.days[0], a.AutopaySince)
-		c.flags[0], c.nullable = append(c.flags[0], a.Relook), append(c.nullable, (*int64)(a.LastDebit))
+		c.flags[0], c.flags[1], c.nullable = append(c.flags[0], a.Relook), append(c.flags[1], a.Replay), append(c.nullable, (*int64)(a.LastDebit))
+	case a.counts:
+		c := s.update(counted, a.ID, 0)
+		c.ints[0], c.ints[1] = append(c.ints[0], a.docs), append(c.ints[1], a.entries)
 	}
-	a.placed, a.written, a.issues, a.dirty = nil, nil, nil, false
 }
 
 func (s *saver) item(account int64, i *Item) {
 	switch d := i.Detail; {
 	case d != nil:
-		var charge any
-		if d.ChargeID != "" {
-			charge = d.ChargeID
-		}
-		s.insert("item", account, i.No, string(i.Kind), i.Origin, string(i.State), int64(i.Cents), int64(i.Paid), int32(i.Cycle), i.BilledOn, i.MadeOn, i.ArrivedOn, int32(i.ForCycle), i.ForReceipt, i.Ended, i.Parent, i.Entry,
-			charge, d.MRN, d.ServiceDate, d.Description, int64(d.Gross), int64(d.Insurer))
+		s.insert(itemTable).Int64(account).Int32(i.No).Text(string(i.Kind)).Text(i.Origin).Text(string(i.State)).Int64(int64(i.Cents)).Int64(int64(i.Paid)).
+			Int32(int32(i.Cycle)).Date(i.BilledOn).Date(i.MadeOn).Date(i.ArrivedOn).Int32(int32(i.ForCycle)).Int32(i.ForDoc).Text(i.Ended).Int32(i.Parent).Int32(i.Entry).
+			NullText(d.ChargeID).Text(d.MRN).Date(d.ServiceDate).Text(d.Description).Int64(int64(d.Gross)).Int64(int64(d.Insurer))
 	case i.dirty:
-		c := s.update("item", account, int64(i.No))
+		c := s.update(revised, account, i.No)
 		c.texts[0], c.texts[1] = append(c.texts[0], string(i.State)), append(c.texts[1], i.Ended)
 		c.cents[0], c.cents[1] = append(c.cents[0], int64(i.Cents)), append(c.cents[1], int64(i.Paid))
 		c.ints[0], c.days[0], c.days[1] = append(c.ints[0], int32(i.Cycle)), append(c.days[0], i.BilledOn), append(c.days[1], i.MadeOn)
+	case i.moved:
+		c := s.update(paid, account, i.No)
+		c.cents[0] = append(c.cents[0], int64(i.Paid))
 	}
-	i.Detail, i.dirty = nil, false
+	i.Detail, i.dirty, i.moved = nil, false, false
 }
 
 func (s *saver) receipt(account int64, r *Receipt) {
 	switch {
 	case r.fresh:
-		s.insert("receipt", account, r.No, r.Channel, r.State, int64(r.Cents), int64(r.Unapplied), int64(r.Refunded), r.ReceivedOn, r.ArrivedOn, r.PostsOn, r.PostedOn, r.InEntry, r.PostedEntry, r.EndedOn, r.EndCode, r.Guest, r.Payer, string(r.Directed), r.Reference)
+		s.insert(receiptTable).Int64(account).Int32(r.No).Text(r.Channel).Text(r.State).Int64(int64(r.Cents)).Int64(int64(r.Unapplied)).Int64(int64(r.Refunded)).
+			Date(r.ReceivedOn).Date(r.ArrivedOn).Date(r.PostsOn).Date(r.PostedOn).Int32(r.InEntry).Int32(r.PostedEntry).Date(r.EndedOn).Text(r.EndCode).Bool(r.Guest).Text(r.Payer).Text(string(r.Directed)).Text(r.Reference)
 	case r.dirty:
-		c := s.update("receipt", account, int64(r.No))
+		c := s.update(settled, account, r.No)
 		c.texts[0], c.texts[1] = append(c.texts[0], r.State), append(c.texts[1], r.EndCode)
 		c.cents[0], c.cents[1] = append(c.cents[0], int64(r.Unapplied)), append(c.cents[1], int64(r.Refunded))
 		c.days[0], c.days[1], c.ints[0] = append(c.days[0], r.PostedOn), append(c.days[1], r.EndedOn), append(c.ints[0], r.PostedEntry)
@@ -135,10 +203,13 @@ func (s *saver) receipt(account int64, r *Receipt) {
 func (s *saver) bill(account int64, b *Bill) {
 	switch {
 	case b.fresh:
-		s.insert("bill", account, int32(b.Cycle), b.CutOn, b.MadeOn, b.DueOn, b.DeadlineOn, int64(b.Previous), int64(b.Payments), int64(b.Adjustments), int64(b.Charges), int64(b.Fees), int64(b.Balance), int64(b.AmountDue), int64(b.PendingCents), int64(b.DisputedCents), int64(b.DeferredCts),
-			int64(b.Aging[0]), int64(b.Aging[1]), int64(b.Aging[2]), int64(b.Aging[3]), b.Entries, b.DebitOn, b.DebitMoved, b.DebitMissed, b.DebitNone, b.FeeBarred)
+		row := s.insert(billTable).Int64(account).Int32(int32(b.Cycle)).Date(b.CutOn).Date(b.MadeOn).Date(b.DueOn).Date(b.DeadlineOn)
+		for _, cents := range [...]ledger.Cents{b.Previous, b.Payments, b.Adjustments, b.Charges, b.Fees, b.Balance, b.AmountDue, b.PendingCents, b.DisputedCents, b.DeferredCts, b.Aging[0], b.Aging[1], b.Aging[2], b.Aging[3]} {
+			row.Int64(int64(cents))
+		}
+		row.Int32(b.Entries).Date(b.DebitOn).Bool(b.DebitMoved).Bool(b.DebitMissed).Bool(b.DebitNone).Bool(b.FeeBarred)
 	case b.dirty:
-		c := s.update("bill", account, int64(b.Cycle))
+		c := s.update(marked, account, int32(b.Cycle))
 		for n, f := range []bool{b.DebitMoved, b.DebitMissed, b.DebitNone, b.FeeBarred} {
 			c.flags[n] = append(c.flags[n], f)
 		}
@@ -149,9 +220,10 @@ func (s *saver) bill(account int64, b *Bill) {
 func (s *saver) debit(account int64, d *Debit) {
 	switch {
 	case d.fresh:
-		s.insert("debit", account, int32(d.Cycle), d.Attempt, d.Receipt, int64(d.Cents), d.BuiltOn, d.EffectiveOn, int64(d.DueThen), (*int64)(d.LastBefore), d.Trace, d.SEC, d.MethodID, d.FileID, d.State, d.Missed, d.Code, d.ReturnedOn, d.RetryOn)
+		s.insert(debitTable).Int64(account).Int32(int32(d.Cycle)).Int32(int32(d.Attempt)).Int32(d.Receipt).Int64(int64(d.Cents)).Date(d.BuiltOn).Date(d.EffectiveOn).Int64(int64(d.DueThen)).NullInt64((*int64)(d.LastBefore)).
+			Int64(d.Trace).Text(d.SEC).Int64(d.MethodID).NullInt64(d.FileID).Text(d.State).Bool(d.Missed).Text(d.Code).Date(d.ReturnedOn).Date(d.RetryOn)
 	case d.dirty:
-		c := s.update("debit", account, int64(d.Receipt))
+		c := s.update(answered, account, d.Receipt)
 		c.texts[0], c.texts[1] = append(c.texts[0], d.State), append(c.texts[1], d.Code)
 		c.days[0], c.days[1] = append(c.days[0], d.ReturnedOn), append(c.days[1], d.RetryOn)
 	}
@@ -159,45 +231,19 @@ func (s *saver) debit(account int64, d *Debit) {
 }
 
 func (s *saver) write(ctx context.Context) error {
-	for _, t := range inserts {
-		if rows := s.copies[t.table]; len(rows) > 0 {
-			if _, err := s.tx.CopyFrom(ctx, pgx.Identifier{t.table}, t.columns, pgx.CopyFromRows(rows)); err != nil {
-				return err
-			}
+	for n := range s.copies {
+		if err := s.copies[n].Send(ctx, s.tx, inserts[n].name, inserts[n].columns); err != nil {
+			return err
 		}
 	}
 	if err := ledger.Append(ctx, s.tx, s.entries); err != nil {
 		return err
 	}
 	batch := &pgx.Batch{}
-	if c := s.updates["account"]; c != nil {
-		batch.Queue(`update account a set docs = u.docs, entries = u.entries, looked = u.looked, first_cycle = u.first, last_cycle = u.last, autopay = u.autopay, autopay_since = u.since, relook = u.relook, last_debit_cents = u.debit
-			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::bigint[], $7::text[], $8::date[], $9::boolean[], $10::bigint[]) u(id, docs, entries, looked, first, last, autopay, since, relook, debit)
-			where a.id = u.id`, c.ids, c.ints[0], c.ints[1], c.ints[2], c.cents[0], c.cents[1], c.texts[0], c.days[0], c.flags[0], c.nullable)
-	}
-	if c := s.updates["item"]; c != nil {
-		batch.Queue(`update item i set state = u.state, ended = u.ended, cents = u.cents, paid = u.paid, cycle = u.cycle, billed_on = u.billed, made_on = u.made
-			from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::int[], $8::date[], $9::date[]) u(id, no, state, ended, cents, paid, cycle, billed, made)
-			where i.account_id = u.id and i.no = u.no`, c.ids, c.nos, c.texts[0], c.texts[1], c.cents[0], c.cents[1], c.ints[0], c.days[0], c.days[1])
-	}
-	if c := s.updates["receipt"]; c != nil {
-		batch.Queue(`update receipt r set state = u.state, end_code = u.code, unapplied = u.unapplied, refunded = u.refunded, posted_on = u.posted, ended_on = u.ended, posted_entry = u.entry
-			from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::date[], $8::date[], $9::int[]) u(id, no, state, code, unapplied, refunded, posted, ended, entry)
-			where r.account_id = u.id and r.no = u.no`, c.ids, c.nos, c.texts[0], c.texts[1], c.cents[0], c.cents[1], c.days[0], c.days[1], c.ints[0])
-	}
-	if c := s.updates["bill"]; c != nil {
-		batch.Queue(`update bill b set debit_moved = u.moved, debit_missed = u.missed, debit_none = u.nothing, fee_barred = u.barred
-			from unnest($1::bigint[], $2::bigint[], $3::boolean[], $4::boolean[], $5::boolean[], $6::boolean[]) u(id, cycle, moved, missed, nothing, barred)
-			where b.account_id = u.id and b.cycle = u.cycle`, c.ids, c.nos, c.flags[0], c.flags[1], c.flags[2], c.flags[3])
-	}
-	if c := s.updates["hold"]; c != nil {
-		batch.Queue(`update hold h set released_on = u.day, released_by = u.who from unnest($1::bigint[], $2::bigint[], $3::date[], $4::text[]) u(id, no, day, who)
-			where h.account_id = u.id and h.no = u.no`, c.ids, c.nos, c.days[0], c.texts[0])
-	}
-	if c := s.updates["debit"]; c != nil {
-		batch.Queue(`update debit d set state = u.state, code = u.code, returned_on = u.returned, retry_on = u.retry
-			from unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::date[], $6::date[]) u(id, receipt, state, code, returned, retry)
-			where d.account_id = u.id and d.receipt = u.receipt`, c.ids, c.nos, c.texts[0], c.texts[1], c.days[0], c.days[1])
+	for kind := range s.updates {
+		if c := &s.updates[kind]; len(c.ids) > 0 {
+			batch.Queue(updates[kind].sql, updates[kind].args(c)...)
+		}
 	}
 	for _, e := range s.issues {
 		batch.Queue(`insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, $3, $4, $5, $6) on conflict do nothing`, e...)

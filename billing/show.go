@@ -148,7 +148,7 @@ func (s *shower) read(ctx context.Context, tx pgx.Tx, mrn string) error {
 	const mine = `account_id = (select account_id from member where mrn = $1)`
 	ask(s.addAccount, `select a.id, a.mrn, a.autopay, coalesce(concat_ws(' ', g.first_name, g.last_name), '')
 		from member m join account a on a.id = m.account_id left join member g on g.mrn = a.mrn where m.mrn = $1`)
-	ask(s.addItem, `select no, kind, origin, state, cents, paid, cycle, billed_on, arrived_on, for_cycle, for_receipt, parent, coalesce(charge_id, ''), service_date, description
+	ask(s.addItem, `select no, kind, origin, state, cents, paid, cycle, billed_on, arrived_on, for_cycle, for_doc, parent, coalesce(charge_id, ''), service_date, description
 		from item where `+mine+` order by no`)
 	ask(s.addReceipt, `select no, channel, state, cents, unapplied, received_on, posts_on, end_code, guest, payer, reference from receipt where `+mine+` order by no`)
 	ask(s.addBill, `select account_id, cycle, cut_on, due_on, deadline_on, balance, amount_due from bill where `+mine+` order by cycle`)
@@ -178,7 +178,7 @@ func (s *shower) addAccount(rows pgx.Rows) error {
 func (s *shower) addItem(rows pgx.Rows) error {
 	i := &shownItem{}
 	s.items = append(s.items, i)
-	return rows.Scan(&i.No, &i.Kind, &i.Origin, &i.State, &i.Cents, &i.Paid, &i.Cycle, &i.BilledOn, &i.ArrivedOn, &i.ForCycle, &i.ForReceipt, &i.Parent, &i.chargeID, &i.service, &i.description)
+	return rows.Scan(&i.No, &i.Kind, &i.Origin, &i.State, &i.Cents, &i.Paid, &i.Cycle, &i.BilledOn, &i.ArrivedOn, &i.ForCycle, &i.ForDoc, &i.Parent, &i.chargeID, &i.service, &i.description)
 }
 
 func (s *shower) addReceipt(rows pgx.Rows) error {
@@ -335,7 +335,7 @@ func because(code string) string {
 func (s *shower) itemWords(i *shownItem) string {
 	charge := s.original(i)
 	words := charge.description
-	if r := s.receipt(i.ForReceipt); r != nil && i.Origin == FromReturnedFee {
+	if r := s.receipt(i.ForDoc); r != nil && i.Origin == FromReturnedFee {
 		words = lower("Returned payment fee for", r.words())
 	}
 	if i.Kind != Fee {

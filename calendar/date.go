@@ -109,7 +109,7 @@ func (d *Date) ScanDate(v pgtype.Date) error {
 	if v.InfinityModifier != pgtype.Finite {
 		return fmt.Errorf("%s is not a business date", v.InfinityModifier)
 	}
-	*d = Of(v.Time.Date())
+	*d = Date(v.Time.Unix()/86400 - day0) // midnight UTC
 	return nil
 }
 

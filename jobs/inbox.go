@@ -220,7 +220,7 @@ func runLockbox(ctx context.Context, r *Run) error {
 }
 
 func runReturns(ctx context.Context, r *Run) error {
-	return r.take(ctx, "ach", func(ctx context.Context, a arrival) (v verdict, err error) {
+	err := r.take(ctx, "ach", func(ctx context.Context, a arrival) (v verdict, err error) {
 		got, err := r.Office(r.Day).Ingest(ctx, a.name, io.Reader(a.file))
 		if errors.Is(err, ach.ErrRefused) {
 			v.refused, err = problems(err, got.Problems), nil
@@ -230,4 +230,8 @@ func runReturns(ctx context.Context, r *Run) error {
 		v.waits = int64(got.Unmatched)
 		return v, err
 	})
+	if err != nil {
+		return err
+	}
+	return r.takeCardAnswers(ctx)
 }

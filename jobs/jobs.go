@@ -51,10 +51,11 @@ func Jobs() []Job {
 		{"feeds", "takes members, charges, payments and enrolments from the inbox", "each day", runFeeds},
 		{"lockbox", "takes the bank's lockbox files from the inbox", "each day", runLockbox},
 		{"post", "posts checks and debits whose posting date has come", "each day", runPost},
-		{"returns", "takes the bank's ACH returns and corrections from the inbox", "each day", runReturns},
+		{"returns", "takes the bank's ACH returns and corrections and the card gateway's answers from the inbox", "each day", runReturns},
 		{"late-fees", "assesses late fees by received date, and undoes those that a payment received in time has undone", "each day", runLateFees},
 		{"statements", "closes billing cycles and makes their statements", "each day; cuts on the cut day", runStatements},
-		{"autopay", "builds the debits of the next banking day and seals their ACH file", "each day", runAutopay},
+		{"autopay", "builds the debits of the next banking day and seals their ACH file; asks cards for what is due today", "each day", runAutopay},
+		{"reminders", "reminds members of what is due, by text and e-mail", "each day; 10 to 7 days before the due date", runReminders},
 	}
 }
 

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -61,22 +62,41 @@ func runAutopay(ctx context.Context, r *Run) error {
 		return err
 	}
 	office := r.Office(r.Day)
-	files, err := office.Seal(ctx)
+	made, err := office.Seal(ctx)
 	if err != nil {
 		return err
 	}
-	for _, f := range files {
-		if r.Release == "" {
+	if err := r.letGo(ctx, office, made); err != nil {
+		return err
+	}
+	if _, err := office.WriteOut(ctx, filepath.Join(r.Dir, "outbox", "ach")); err != nil {
+		return err
+	}
+	return r.askCards(ctx)
+}
+
+// letGo releases the files that wait, if the house says as whom, or puts those
+// of this run before a person: the ones just made, and the ones that it had
+// made when it was killed.
+func (r *Run) letGo(ctx context.Context, office ach.Office, made []ach.FileInfo) error {
+	files, err := office.Files(ctx)
+	if err != nil {
+		return err
+	}
+	second := office
+	second.Operator = r.Release
+	for _, f := range slices.Backward(files) { // in the order they were made
+		own := slices.ContainsFunc(made, func(m ach.FileInfo) bool { return m.ID == f.ID }) || !r.again && f.BuiltOn == r.Day
+		switch {
+		case f.State != ach.FileSealed || f.EffectiveOn <= r.Day:
+		case r.Release != "":
+			if _, err := second.Release(ctx, f.ID); err != nil {
+				return err
+			}
+		case own:
 			r.waits++
 			r.note("%s: %d debits of %s, effective %s, wait for their release by a second person", f.Name, f.Entries, f.Cents, f.EffectiveOn)
-			continue
-		}
-		second := office
-		second.Operator = r.Release
-		if _, err := second.Release(ctx, f.ID); err != nil {
-			return err
 		}
 	}
-	_, err = office.WriteOut(ctx, filepath.Join(r.Dir, "outbox", "ach"))
-	return err
+	return nil
 }

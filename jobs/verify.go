@@ -14,8 +14,10 @@ import (
 	"github.com/billcycle/billcycle/ach"
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/cards"
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/lockbox"
+	"github.com/billcycle/billcycle/notices"
 	"github.com/billcycle/billcycle/statements"
 )
 
@@ -41,7 +43,7 @@ func (p *Proof) broken(format string, args ...any) {
 // Invariants lists what Verify proves in the database, room by room.
 func Invariants() []ledger.Invariant {
 	var all []ledger.Invariant
-	for _, room := range [][]ledger.Invariant{ledger.Invariants, billing.Invariants, lockbox.Invariants, ach.Invariants} {
+	for _, room := range [][]ledger.Invariant{ledger.Invariants, billing.Invariants, lockbox.Invariants, ach.Invariants, cards.Invariants, notices.Invariants} {
 		all = append(all, room...)
 	}
 	return all
@@ -59,7 +61,7 @@ func (h House) Verify(ctx context.Context) (proofs []Proof, broken int, err erro
 			}
 			proofs = append(proofs, p)
 		}
-		for _, check := range []func(context.Context, pgx.Tx) (Proof, error){h.proveFiles, h.proveStatements} {
+		for _, check := range []func(context.Context, pgx.Tx) (Proof, error){h.proveFiles, h.proveOutbox, h.proveStatements} {
 			p, err := check(ctx, tx)
 			if err != nil {
 				return fmt.Errorf("invariant %s: %w", p.Name, err)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // The accounts of the general ledger.
@@ -118,15 +119,12 @@ func Append(ctx context.Context, tx pgx.Tx, entries []Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"journal"}, Columns, pgx.CopyFromSlice(len(entries), func(i int) ([]any, error) {
+	var rows postgres.Copy
+	for i := range entries {
 		e := &entries[i]
-		var reverses any
-		if e.Reverses != 0 {
-			reverses = e.Reverses
-		}
-		return []any{e.AccountID, e.No, e.PostedOn, e.EffectiveOn, e.What, e.Debit, e.Credit, int64(e.Cents), e.Doc, reverses}, nil
-	}))
-	return err
+		rows.Row(len(Columns)).Int64(e.AccountID).Int32(e.No).Date(e.PostedOn).Date(e.EffectiveOn).Text(e.What).Text(e.Debit).Text(e.Credit).Int64(int64(e.Cents)).Int32(e.Doc).NullInt32(e.Reverses)
+	}
+	return rows.Send(ctx, tx, "journal", Columns)
 }
 
 // Invariant is a statement about the books that must hold always: SQL that

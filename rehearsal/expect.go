@@ -29,10 +29,11 @@ type before struct {
 	docs, entries int32
 	cycle         calendar.Cycle
 	exceptions    int
+	messages      []string // by their keys
 }
 
 func (p *player) mark(ctx context.Context, account int64) (b before, err error) {
-	err = p.house.DB.QueryRow(ctx, `select docs, entries, last_cycle, (select count(*) from exception) from account where id = $1`, account).Scan(&b.docs, &b.entries, &b.cycle, &b.exceptions)
+	err = p.house.DB.QueryRow(ctx, `select docs, entries, last_cycle, (select count(*) from exception), array(select `+messageKey+` from message) from account where id = $1`, account).Scan(&b.docs, &b.entries, &b.cycle, &b.exceptions, &b.messages)
 	return b, err
 }
 
@@ -69,6 +70,13 @@ func (p *player) compare(ctx context.Context, n int, s Step, was before) error {
 			got, err = p.sum(ctx, `select count(*) from lockbox_item i join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch where i.state in ('suspense', 'held') or i.state = 'refused' and b.state <> 'replaced'`)
 		case "exceptions":
 			got, err = p.sum(ctx, `select count(*) - $1::bigint from exception`, was.exceptions)
+		case "reminders":
+			got, err = p.sum(ctx, `select count(*) from message where kind = 'reminder' and not `+messageKey+` = any($1)`, was.messages)
+		case "message":
+			if err := p.compareMessages(ctx, n, want, was); err != nil {
+				return err
+			}
+			continue
 		case "rejected":
 			got = p.rejected
 		case "statement":

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -137,13 +138,13 @@ func (p *player) setUp(ctx context.Context, day calendar.Date) error {
 	for n, name := range names {
 		mrn := string(billing.NewMRN(int64(100000001 + n)))
 		p.mrns[name] = mrn
-		members = append(members, []string{mrn, mrn, "Account", name, "1 Main Street", "Oakland", "CA", "94601", "paper"})
+		members = append(members, []string{mrn, mrn, "Account", name, "1 Main Street", "Oakland", "CA", "94601", "paper", strings.ToLower(name) + "@example.com", fmt.Sprintf("510-555-01%02d", n%100)})
 		if a := p.story.Accounts[name].Autopay; a != nil {
 			enrolments = append(enrolments, enrolment(mrn, a.Method, n, day))
 		}
 	}
 	im := billing.Import{Policy: &p.story.policy, Day: day, Operator: p.house.Operator, Keys: p.house.Keys}
-	if err := imported(im.Members(ctx, p.house.DB, csv("mrn,guarantor_mrn,first_name,last_name,address1,city,state,zip,delivery", members...))); err != nil {
+	if err := imported(im.Members(ctx, p.house.DB, csv("mrn,guarantor_mrn,first_name,last_name,address1,city,state,zip,delivery,email,phone", members...))); err != nil {
 		return err
 	}
 	for _, name := range names {
@@ -218,6 +219,7 @@ var verbs = map[string]func(p *player, ctx context.Context, s Step) error{
 	"charge": (*player).charge, "adjust": (*player).adjust, "pay": (*player).pay,
 	"lockbox": (*player).lockbox, "match": (*player).match, "void": (*player).void, "check_return": (*player).checkReturn,
 	"ach_return": (*player).achReturn, "ach_noc": (*player).achCorrection, "ach_edit": (*player).achEdit,
+	"card": (*player).card, "optout": (*player).optout,
 	"dispute": (*player).dispute, "assist": (*player).assist, "hold": (*player).hold, "waive": (*player).waive, "refund": (*player).refund,
 }
 

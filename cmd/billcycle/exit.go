@@ -62,18 +62,18 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 	var config *configError
 	var refused *refusal
 	switch {
-	case !p.began, errors.As(err, &usage):
+	case !p.began, errors.As(err, &usage), errors.Is(err, syscall.EISDIR): // a folder in place of a file
 		return exitUsage, "billcycle help lists the commands, and --help after a command shows an example of it"
 	case ctx.Err() != nil:
 		return exitEnvironment, "it was stopped by a signal; what was committed stays, and the same command goes on from there"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return exitEnvironment, "make room on the disk, then run the same command again"
 	case errors.As(err, &policy):
 		return exitConfig, "mend that key of the policy file, then run it again"
 	case errors.As(err, &config):
 		return exitConfig, "mend the configuration, then run it again"
 	case errors.Is(err, jobs.ErrBusy):
 		return exitEnvironment, ""
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return exitEnvironment, "make room on the disk, then run the same command again"
 	case postgres.IsUnavailable(err):
 		return exitEnvironment, "see that PostgreSQL can be reached, then run the same command again; nothing is half done"
 	case errors.As(err, &refused):

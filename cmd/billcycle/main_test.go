@@ -23,11 +23,12 @@ import (
 )
 
 // The scripts in testdata/script read like a manual: what an operator types,
-// and what must come of it. Their clock stands at noon of 2026-04-10.
+// and what must come of it. Their clock begins at noon of 2026-04-10.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"billcycle": func() {
-		noon := time.Date(2026, 4, 10, 19, 0, 0, 0, time.UTC) // in Los Angeles
-		p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, user: func() string { return "pat" }, now: func() time.Time { return noon }}
+		began := time.Now()
+		now := func() time.Time { return time.Date(2026, 4, 10, 19, 0, 0, 0, time.UTC).Add(time.Since(began)) } // noon in Los Angeles
+		p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, user: func() string { return "pat" }, now: now}
 		os.Exit(p.run(context.Background(), os.Args[1:]))
 	}})
 }
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "json": checkJSON, "bankreturns": bankReturns, "sql": runSQL, "holdlock": holdDay,
+			"exits": exits, "json": checkJSON, "bankreturns": bankReturns, "sql": runSQL, "holdlock": holdDay, "samefigures": sameFigures,
 		},
 	})
 }
@@ -173,6 +174,23 @@ func holdDay(ts *testscript.TestScript, neg bool, args []string) {
 	fmt.Fprintf(h, "billcycle business date %s", args[0])
 	_, err = db.Exec(ctx, `select pg_advisory_lock($1)`, int64(h.Sum32()))
 	ts.Check(err)
+}
+
+// sameFigures holds the last command's JSON against that of the first call with
+// this name, but for the time it took.
+func sameFigures(ts *testscript.TestScript, neg bool, args []string) {
+	var got map[string]any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &got))
+	delete(got, "seconds")
+	text, err := json.Marshal(got)
+	ts.Check(err)
+	if _, err := os.Stat(ts.MkAbs(args[0])); err != nil {
+		ts.Check(os.WriteFile(ts.MkAbs(args[0]), text, 0o600))
+		return
+	}
+	if same := string(text) == ts.ReadFile(args[0]); same == neg {
+		ts.Fatalf("the figures are %s\nthose before were %s", text, ts.ReadFile(args[0]))
+	}
 }
 
 // Every command shows an example of itself, says what it does in a line, and

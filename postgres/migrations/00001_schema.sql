@@ -16,6 +16,7 @@ create table account (
     autopay_since    date,                                 -- the day autopay last went on
     last_debit_cents bigint,                               -- null: never debited
     relook           boolean     not null default false,   -- the late fees of its bills must be looked at again
+    replay           boolean     not null default false,   -- what is open may not be what a replay by received date gives
     looked           integer     not null default 0,       -- the last journal entry that the late-fee job has seen
     check (id = 0 or id < 100000000)                       -- eight digits of a statement number
 ) with (fillfactor = 45);
@@ -70,8 +71,8 @@ create table item (
     billed_on     date,                                    -- that bill's cut day: its age counts from here
     made_on       date,                                    -- the day that bill was made: it takes money from here
     arrived_on    date    not null,
-    for_cycle     integer not null default 0,              -- late fee: the bill it is for
-    for_receipt   integer not null default 0,              -- returned-payment fee: the payment it is for
+    for_cycle     integer not null default 0,              -- late fee: the bill it is for; premium: its month
+    for_doc       integer not null default 0,              -- the document it is for: a returned-payment fee's payment, a premium's coverage, an installment's plan
     ended         text    not null default '',             -- a fee that no longer stands: reversed, waived
     parent        integer not null default 0,              -- the item it was split from
     entry         integer not null default 0,              -- the journal entry that made it
@@ -436,6 +437,70 @@ create table parked (
     day        date   not null,
     error      text   not null,
     primary key (account_id, job, day)
+);
+
+-- A file that a room puts into the outbox. Its content follows from the rows
+-- that name it; the hash is taken before the file appears.
+create table outbox_file (
+    id         bigint generated always as identity primary key,
+    folder     text    not null,                           -- card, notices
+    name       text    not null unique,
+    made_on    date    not null,
+    rows       integer not null default 0,
+    sha256     bytea,                                      -- null while rows are still added
+    written_on date                                        -- once, as the carrier empties the outbox
+);
+create index outbox_file_waiting on outbox_file (folder) where written_on is null;
+
+-- A charge asked of the card gateway: (account, bill, attempt). 0 is the first.
+create table card_charge (
+    account_id  bigint  not null,
+    cycle       integer not null,
+    attempt     integer not null,
+    cents       bigint  not null check (cents > 0),
+    due_then    bigint  not null,                          -- what was due when it was asked
+    asked_on    date    not null,
+    received_on date    not null,                          -- decides lateness, if it is approved
+    method_id   bigint  not null references autopay_method,
+    file_id     bigint  not null references outbox_file,
+    state       text    not null default 'asked' check (state in ('asked', 'approved', 'declined')),
+    answered_on date,
+    receipt     integer,
+    retry_on    date,                                      -- when it is asked again, null for never (any more)
+    primary key (account_id, cycle, attempt),
+    check (cents <= due_then),
+    check ((state = 'asked') = (answered_on is null)),
+    check ((state = 'approved') = (receipt is not null)),
+    check (retry_on is null or state = 'declined')
+);
+create unique index card_charge_asked on card_charge (account_id) where state = 'asked';
+create index card_charge_retry on card_charge (retry_on) where retry_on is not null;
+create index card_charge_file on card_charge (file_id);
+create index autopay_method_card on autopay_method (account_id) where method = 'card' and ended_on is null;
+
+-- A message to a guarantor, sealed as it goes out: once per bill, kind and
+-- channel. It holds nothing about health.
+create table message (
+    account_id bigint  not null,
+    cycle      integer not null,
+    kind       text    not null,                           -- reminder
+    channel    text    not null check (channel in ('text', 'email')),
+    queued_on  date    not null,
+    file_id    bigint  not null,
+    address    text    not null,                           -- telephone number or e-mail address, as of then
+    language   text    not null,
+    subject    text    not null,                           -- '' for a text
+    body       text    not null,
+    primary key (account_id, cycle, kind, channel)
+);
+create index message_queued on message using brin (queued_on);
+
+-- Who wants no messages on a channel. The acts keep who said so, and when.
+create table preference (
+    account_id   bigint not null references account,
+    channel      text   not null check (channel in ('text', 'email')),
+    opted_out_on date   not null,
+    primary key (account_id, channel)
 );
 
 -- +goose Down

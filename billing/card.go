@@ -1,0 +1,113 @@
+package billing
+
+import (
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// What autopay by card means for the account (POLICY section 6): the card is
+// charged on the due date, and no money is there, nor pending, until the
+// gateway approves. Package cards keeps the charges; here is what they follow
+// from and what they lead to.
+
+// CardDue decides whether a run dated day asks the account's card for the
+// newest bill for the first time, and how much. The reason says why not. An
+// account whose due date has passed must be whole.
+func (a *Account) CardDue(day calendar.Date) (cents ledger.Cents, reason string) {
+	b := a.NewestBill()
+	if b == nil {
+		return 0, NoBill
+	}
+	return a.collect(b, day, b.DueOn)
+}
+
+// CardDueAgain decides the same for a charge of the bill of a cycle that was
+// declined and is planned to be asked again on a day (on). Never more than was
+// declined is asked, nor more than is due now. Where nothing is asked, keep
+// says that the plan stands; else it is dropped.
+func (a *Account) CardDueAgain(day, on calendar.Date, cycle calendar.Cycle, declined ledger.Cents) (cents ledger.Cents, reason string, keep bool) {
+	b := a.NewestBill()
+	if day < on {
+		return 0, NotYet, true
+	}
+	if h := a.HeldOn(day); day > on && h != nil && a.HeldOn(on) == nil {
+		return 0, h.Reason, true // the run was missed, and the hold came later
+	}
+	switch {
+	case a.Autopay != AutopayOn || a.AutopaySince > on || a.HeldOn(on) != nil:
+		return 0, RetryDropped, false
+	case b.Cycle != cycle && (!b.CardOn.IsZero() || a.firstDebit(b.Cycle) != nil):
+		return 0, RetryDropped, false // the newer bill's charge was for all that was due
+	}
+	if cents = min(a.Due(), declined); cents == 0 {
+		return 0, NothingDue, false
+	}
+	return cents, "", false
+}
+
+// CardApproved takes in what a card paid: it is posted at once.
+func (a *Account) CardApproved(p *Policy, day, received calendar.Date, cents ledger.Cents, reference string) *Receipt {
+	r := a.Receive(day, Receipt{Channel: "card", Cents: cents, ReceivedOn: received, PostsOn: day, Reference: reference})
+	a.Post(p, r, day)
+	a.LastDebit, a.dirty = &r.Cents, true
+	return r
+}
+
+// CardDeclined notes that a card refused a charge, and returns the day on
+// which it is asked again, 0 for never: then autopay is suspended. There is no
+// fee for it.
+func (a *Account) CardDeclined(p *Policy, day calendar.Date, attempt int) (again calendar.Date) {
+	a.lookAgain() // a bill that we were late with may bear its late fee now
+	if attempt < p.Card.Retries {
+		return day + calendar.Date(p.Card.RetryAfterDays)
+	}
+	a.stopAutopay(AutopaySuspended)
+	return 0
+}
+
+// CollectsOn returns the day on which autopay will collect the newest bill as
+// things stand, 0 if it won't.
+func (a *Account) CollectsOn(p *Policy) calendar.Date {
+	b := a.NewestBill()
+	if b == nil || a.Autopay != AutopayOn || b.DebitNone || !b.CardOn.IsZero() || a.firstDebit(b.Cycle) != nil {
+		return 0
+	}
+	on, build := b.DebitOn, p.buildDay(b.DebitOn)
+	if a.ByCard {
+		on, build = b.DueOn, b.DueOn
+	}
+	if a.AutopaySince > build {
+		return 0
+	}
+	return on
+}
+
+// cardSQL reads which accounts pay by card, and of their bills that were asked
+// for when and whether in vain.
+const cardSQL = `select account_id, 0, null::date, false from autopay_method where account_id = any($1) and method = 'card' and ended_on is null
+	union all select account_id, cycle, asked_on, state = 'declined' from card_charge where account_id = any($1) and attempt = 0`
+
+func (b *Book) addCard(rows pgx.Rows) error {
+	var id int64
+	var cycle calendar.Cycle
+	var on calendar.Date
+	var declined bool
+	if err := rows.Scan(&id, (*int32)(&cycle), &on, &declined); err != nil {
+		return err
+	}
+	a := b.byID[id]
+	if a == nil {
+		return nil
+	}
+	if cycle == 0 {
+		a.ByCard = true
+	}
+	for _, x := range a.Bills {
+		if x.Cycle == cycle {
+			x.CardOn, x.CardDeclined = on, declined
+		}
+	}
+	return nil
+}

@@ -1,0 +1,366 @@
+package billing
+
+import (
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
+)
+
+// FromCoverage is an item that a member's coverage has made: the premium of
+// ForCycle, under the coverage ForDoc.
+const FromCoverage = "coverage"
+
+// Coverage is a period in which a member is covered by a plan on one set of
+// terms. The premium of every month up to ChargedTo has been charged, so that
+// what stands charged of such a month is always Premium(month).
+type Coverage struct {
+	No           int32
+	MRN          string
+	Plan         string
+	StartOn      calendar.Date
+	EndOn        calendar.Date // last day covered, 0 for none; the day before StartOn if it never took effect
+	SaidEnd      calendar.Date // EndOn as enrolment told it: a later period or the end of grace may have moved EndOn
+	MonthlyCents ledger.Cents  // 0: its premiums come from the charge feed
+	APTCCents    ledger.Cents  // paid in advance by a tax credit
+	PaidThrough  calendar.Date // premiums up to this day were charged and paid before the account was kept here
+	ChargedTo    calendar.Cycle
+	LapsedOn     calendar.Date // the business date on which the end of its grace ended it
+
+	fresh, dirty bool
+}
+
+// Terms are what enrolment says of a period of coverage.
+type Terms struct {
+	StartOn, EndOn          calendar.Date // EndOn 0: until further notice; the day before StartOn: it never took effect
+	MonthlyCents, APTCCents ledger.Cents
+	PaidThrough             calendar.Date // see Coverage; 0 in the daily feed
+}
+
+// check refuses terms that contradict themselves.
+func (t Terms) check() (field string, err error) {
+	switch {
+	case t.StartOn.IsZero():
+		return "start", fmt.Errorf("coverage needs its first day")
+	case !t.EndOn.IsZero() && t.EndOn < t.StartOn-1:
+		return "end", fmt.Errorf("coverage ends on %s before it starts on %s; give the day before its start to take it back whole", t.EndOn, t.StartOn)
+	case t.MonthlyCents < 0:
+		return "monthly_cents", fmt.Errorf("a premium of %s is below 0", t.MonthlyCents)
+	case t.APTCCents < 0 || t.MonthlyCents > 0 && t.APTCCents > t.MonthlyCents:
+		return "aptc_cents", fmt.Errorf("a tax credit of %s does not go into a premium of %s", t.APTCCents, t.MonthlyCents)
+	}
+	return "", nil
+}
+
+// void says whether the period never took effect.
+func (c *Coverage) void() bool { return !c.EndOn.IsZero() && c.EndOn < c.StartOn }
+
+// Covers says whether a day is covered.
+func (c *Coverage) Covers(day calendar.Date) bool {
+	return c.StartOn <= day && (c.EndOn.IsZero() || day <= c.EndOn)
+}
+
+// Premium is the member's share of a month's premium: the monthly amount less
+// the tax credit, by days if the coverage starts or ends inside the month
+// (POLICY section 9).
+func (c *Coverage) Premium(month calendar.Cycle) ledger.Cents {
+	from, to := max(c.StartOn, month.First()), month.Last()
+	if !c.EndOn.IsZero() {
+		to = min(to, c.EndOn)
+	}
+	if from > to || c.MonthlyCents == 0 {
+		return 0
+	}
+	return ledger.Prorate(c.MonthlyCents-c.APTCCents, int(to-from)+1, month.Days())
+}
+
+// Enrol takes in what enrolment says of a member's coverage by a plan. Terms
+// with a start that is known amend that period; any other start is a period of
+// its own, which takes the place of those that it overlaps: one that began
+// before ends the day before, one that begins inside never took effect. What
+// this changes in months charged already is charged or taken back at once,
+// paid or not; months whose cut has gone by are charged now, later ones by
+// their cuts. The account must be whole.
+func (a *Account) Enrol(p *Policy, day calendar.Date, mrn, plan string, t Terms) error {
+	a.mustBeWhole()
+	if _, err := t.check(); err != nil {
+		return err
+	}
+	var own *Coverage
+	for _, c := range a.Coverages {
+		switch {
+		case c.MRN != mrn || c.Plan != plan:
+		case c.StartOn == t.StartOn:
+			own = c
+		case c.void() || t.EndOn == t.StartOn-1:
+		case c.StartOn < t.StartOn && (c.EndOn.IsZero() || c.EndOn >= t.StartOn):
+			a.amend(p, day, c, Terms{c.StartOn, t.StartOn - 1, c.MonthlyCents, c.APTCCents, c.PaidThrough})
+		case c.StartOn > t.StartOn && (t.EndOn.IsZero() || c.StartOn <= t.EndOn):
+			a.amend(p, day, c, Terms{c.StartOn, c.StartOn - 1, c.MonthlyCents, c.APTCCents, c.PaidThrough})
+		}
+	}
+	if own == nil {
+		own = &Coverage{No: a.doc(), MRN: mrn, Plan: plan, StartOn: t.StartOn, EndOn: t.EndOn, MonthlyCents: t.MonthlyCents, APTCCents: t.APTCCents, PaidThrough: t.PaidThrough, fresh: true}
+		own.ChargedTo = calendar.CycleOf(t.StartOn) - 1
+		if t.PaidThrough >= t.StartOn {
+			own.ChargedTo = calendar.CycleOf(t.PaidThrough)
+			own.EndOn = t.PaidThrough
+			a.Coverages = append(a.Coverages, own)
+			a.amend(p, day, own, t) // the rest of a month that is paid in part
+		} else {
+			a.Coverages = append(a.Coverages, own)
+		}
+	} else {
+		a.amend(p, day, own, t)
+		own.LapsedOn = 0
+	}
+	own.SaidEnd, own.dirty = t.EndOn, true
+	a.chargePassed(p, day, own)
+	a.startPremiums()
+	a.useCredit(p, day)
+	a.lookAgain()
+	return nil
+}
+
+// EndCoverage ends what a member has of a plan with a day, the last one
+// covered. Premiums of later days are taken back, paid or not.
+func (a *Account) EndCoverage(p *Policy, day calendar.Date, mrn, plan string, end calendar.Date) error {
+	a.mustBeWhole()
+	found := false
+	for _, c := range a.Coverages {
+		if c.MRN == mrn && c.Plan == plan {
+			found = true
+			if a.endPeriod(p, day, c, end) {
+				c.SaidEnd = c.EndOn
+			}
+		}
+	}
+	if !found {
+		return fmt.Errorf("MRN %s has no coverage by plan %q that could end", mrn, plan)
+	}
+	a.useCredit(p, day)
+	a.lookAgain()
+	return nil
+}
+
+// endPeriod ends a period with a day, or takes it back if it begins later. It
+// says whether that changed anything.
+func (a *Account) endPeriod(p *Policy, day calendar.Date, c *Coverage, end calendar.Date) bool {
+	if end = max(end, c.StartOn-1); !c.EndOn.IsZero() && c.EndOn <= end {
+		return false
+	}
+	a.amend(p, day, c, Terms{c.StartOn, end, c.MonthlyCents, c.APTCCents, c.PaidThrough})
+	a.startPremiums()
+	return true
+}
+
+// amend gives a period other terms and settles the difference in every month
+// that was charged.
+func (a *Account) amend(p *Policy, day calendar.Date, c *Coverage, t Terms) {
+	was := *c
+	c.EndOn, c.MonthlyCents, c.APTCCents, c.PaidThrough, c.dirty = t.EndOn, t.MonthlyCents, t.APTCCents, max(c.PaidThrough, t.PaidThrough), true
+	for m := calendar.CycleOf(c.StartOn); m <= c.ChargedTo; m++ {
+		switch now, then := c.Premium(m), was.Premium(m); {
+		case now > then:
+			a.chargePremium(p, c, m, now-then, day, day)
+		case now < then:
+			rest := a.takePremiumBack(day, c, m, then-now)
+			if m <= calendar.CycleOf(was.PaidThrough) {
+				a.credit(day, rest) // it was paid before the account was kept here
+			}
+		}
+	}
+}
+
+// chargePassed charges the months of a period whose cut will not come any
+// more.
+func (a *Account) chargePassed(p *Policy, day calendar.Date, c *Coverage) {
+	last := calendar.CycleOf(day)
+	if last.CutOn(p.Statement.CutDay) >= day {
+		last--
+	}
+	a.chargeTo(p, c, max(last, a.LastCycle), day, day)
+}
+
+// chargeTo charges the months of a period that are not charged yet, up to one.
+// They arrive on a day (on), and are booked by the run dated day.
+func (a *Account) chargeTo(p *Policy, c *Coverage, last calendar.Cycle, on, day calendar.Date) {
+	for m := c.ChargedTo + 1; m <= last && (c.EndOn.IsZero() || m.First() <= c.EndOn); m++ {
+		if cents := c.Premium(m); cents > 0 {
+			a.chargePremium(p, c, m, cents, on, day)
+		}
+		c.ChargedTo, c.dirty = m, true
+	}
+}
+
+// addPremiums charges, at the cut of a cycle, the premium of its month, and
+// of earlier ones that a hold has kept from being cut.
+func (a *Account) addPremiums(p *Policy, cycle calendar.Cycle, cutOn, day calendar.Date) {
+	for _, c := range a.Coverages {
+		a.chargeTo(p, c, cycle, cutOn, day)
+	}
+}
+
+// chargePremium adds an unbilled premium, or more of one, for a month.
+func (a *Account) chargePremium(p *Policy, c *Coverage, month calendar.Cycle, cents ledger.Cents, on, day calendar.Date) {
+	a.startCycles(p, on)
+	i := a.addItem(&Item{Kind: Premium, Origin: FromCoverage, State: Unbilled, Cents: cents, ArrivedOn: on, ForCycle: month, ForDoc: c.No,
+		Detail: &Detail{MRN: c.MRN, ServiceDate: max(c.StartOn, month.First()), Description: "Premium, " + month.First().Format("January 2006")}})
+	i.Entry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: on, What: ledger.Charge, Debit: ledger.Receivable, Credit: ledger.Premiums, Cents: cents, Doc: i.No})
+	a.recent[len(a.recent)-1].on = on // a cycle that is cut late bills its own premium
+}
+
+// takePremiumBack reverses cents of a month's premium: what is open of it
+// first, then what is paid, which becomes credit. It returns what did not
+// stand any more (adjusted away before, or never charged here).
+func (a *Account) takePremiumBack(day calendar.Date, c *Coverage, month calendar.Cycle, cents ledger.Cents) ledger.Cents {
+	var own []*Item
+	of := map[int32]bool{}
+	for _, i := range a.Items {
+		if of[i.Parent] || i.Origin == FromCoverage && i.ForDoc == c.No && i.ForCycle == month {
+			of[i.No] = true
+			own = append(own, i)
+		}
+	}
+	for _, paid := range []bool{false, true} {
+		for n := len(own) - 1; n >= 0; n-- {
+			i := own[n]
+			take := min(cents, i.Open())
+			if paid {
+				take = min(cents, i.Cents)
+			}
+			a.lower(day, i, take, ledger.Adjustment, ledger.Premiums, a.entryOf(i))
+			cents -= take
+		}
+	}
+	return cents
+}
+
+// entryOf returns the journal entry that made an item or the one it was split
+// from.
+func (a *Account) entryOf(i *Item) int32 {
+	if parent := a.item(i.Parent); i.Entry == 0 && parent != nil {
+		return parent.Entry
+	}
+	return i.Entry
+}
+
+// credit gives back premium that was paid before the account was kept here.
+func (a *Account) credit(day calendar.Date, cents ledger.Cents) {
+	if cents == 0 {
+		return
+	}
+	r := a.Receive(day, Receipt{Channel: "opening", Cents: cents, ReceivedOn: day, PostsOn: day})
+	r.State, r.PostedOn = Posted, day
+	r.PostedEntry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: day, What: ledger.Adjustment, Debit: ledger.Premiums, Credit: ledger.Receivable, Cents: cents, Doc: r.No})
+}
+
+// startPremiums sets the first cycle of an account that nothing was charged to
+// yet: the first month whose cut adds a premium.
+func (a *Account) startPremiums() {
+	if a.LastCycle != 0 {
+		return
+	}
+	first := a.FirstCycle
+	if len(a.Items) == 0 {
+		first = 0 // what it was set by may have been taken back
+	}
+	for _, c := range a.Coverages {
+		if m := c.ChargedTo + 1; c.Premium(m) > 0 && (first == 0 || m < first) {
+			first = m
+		}
+	}
+	if first != a.FirstCycle {
+		a.FirstCycle, a.dirty = first, true
+	}
+}
+
+// coverageOf returns the coverage that an item is the premium of, nil for
+// none.
+func (a *Account) coverageOf(i *Item) *Coverage {
+	if i.Origin != FromCoverage && i.Origin != FromInstallment {
+		return nil
+	}
+	for i != nil {
+		for _, c := range a.Coverages {
+			if c.No == i.ForDoc {
+				return c
+			}
+		}
+		i = a.item(i.Parent)
+	}
+	return nil
+}
+
+// aptcPremium says whether an item is premium that a tax credit goes with. A
+// premium from the charge feed is, if the account has such coverage in the
+// month of its bill.
+func (a *Account) aptcPremium(i *Item) bool {
+	if i.Kind != Premium {
+		return false
+	}
+	if c := a.coverageOf(i); c != nil {
+		return c.APTCCents > 0
+	}
+	for _, c := range a.Coverages {
+		if c.APTCCents > 0 && !c.void() && c.StartOn <= i.Cycle.Last() && (c.EndOn.IsZero() || c.EndOn >= i.Cycle.First()) {
+			return true
+		}
+	}
+	return false
+}
+
+// CoverageEnd returns the last day that the account's coverage has, 0 if it
+// goes on or there is none.
+func (a *Account) CoverageEnd() (end calendar.Date) {
+	for _, c := range a.Coverages {
+		if c.EndOn.IsZero() {
+			return 0
+		}
+		if !c.void() {
+			end = max(end, c.EndOn)
+		}
+	}
+	return end
+}
+
+// askCoverages asks for the periods of coverage: all of whole accounts, else
+// those that a cut may still charge.
+func askCoverages(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
+	ask(`select account_id, no, mrn, plan, start_on, end_on, said_end, monthly_cents, aptc_cents, paid_through, charged_to, lapsed_on
+		from coverage where account_id = any($1)`+where(need != Whole, " and open")+` order by account_id, no`, func(a *Account, r *postgres.Row) {
+		a.Coverages = append(a.Coverages, &Coverage{No: r.Int32(), MRN: r.Text(), Plan: r.Text(), StartOn: r.Date(), EndOn: r.Date(), SaidEnd: r.Date(), MonthlyCents: ledger.Cents(r.Int64()), APTCCents: ledger.Cents(r.Int64()),
+			PaidThrough: r.Date(), ChargedTo: calendar.Cycle(r.Int32()), LapsedOn: r.Date()})
+	})
+}
+
+// open says whether a cut may still charge the period.
+func (c *Coverage) open() bool {
+	return c.EndOn.IsZero() || (c.ChargedTo+1).First() <= c.EndOn
+}
+
+var coverageColumns = []string{"account_id", "no", "mrn", "plan", "start_on", "end_on", "said_end", "monthly_cents", "aptc_cents", "paid_through", "charged_to", "lapsed_on", "open"}
+
+func (s *saver) coverage(account int64, c *Coverage) {
+	switch {
+	case c.fresh:
+		s.insert("coverage", account, c.No, c.MRN, c.Plan, c.StartOn, c.EndOn, c.SaidEnd, int64(c.MonthlyCents), int64(c.APTCCents), c.PaidThrough, int32(c.ChargedTo), c.LapsedOn, c.open())
+	case c.dirty:
+		u := s.update("coverage", account, int64(c.No))
+		u.days[0], u.days[1], u.days[2] = append(u.days[0], c.EndOn), append(u.days[1], c.SaidEnd), append(u.days[2], c.LapsedOn)
+		u.cents[0], u.cents[1] = append(u.cents[0], int64(c.MonthlyCents)), append(u.cents[1], int64(c.APTCCents))
+		u.ints[0], u.flags[0] = append(u.ints[0], int32(c.ChargedTo)), append(u.flags[0], c.open())
+	}
+	c.fresh, c.dirty = false, false
+}
+
+func (s *saver) queueCoverages(batch *pgx.Batch) {
+	if c := s.updates["coverage"]; c != nil {
+		batch.Queue(`update coverage c set end_on = u.ends, said_end = u.said, lapsed_on = u.lapsed, monthly_cents = u.monthly, aptc_cents = u.aptc, charged_to = u.charged, open = u.open
+			from unnest($1::bigint[], $2::bigint[], $3::date[], $4::date[], $5::date[], $6::bigint[], $7::bigint[], $8::int[], $9::boolean[]) u(id, no, ends, said, lapsed, monthly, aptc, charged, open)
+			where c.account_id = u.id and c.no = u.no`, c.ids, c.nos, c.days[0], c.days[1], c.days[2], c.cents[0], c.cents[1], c.ints[0], c.flags[0])
+	}
+}

@@ -1,0 +1,169 @@
+package billing
+
+import (
+	"context"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// Why a grace run leaves an account's coverage as it is.
+const (
+	PremiumPaid      = "premium_paid"
+	GraceClaimsPaid  = "grace_claims_paid"
+	GraceClaimsPends = "grace_claims_pended"
+)
+
+// Grace is where an account with advance tax credits stands whose premium is
+// unpaid (POLICY section 9; 45 CFR 156.270).
+type Grace struct {
+	From  calendar.Cycle // its first month, 0 for no grace
+	Month int            // 1 is the first; 0 for no grace
+	Over  bool           // its last day has gone by, uncured
+}
+
+// PremiumGrace says where the account stands on a day: not what a run has
+// noted, but what follows from its bills and from the days on which its money
+// was received. The account must be whole.
+func (a *Account) PremiumGrace(p *Policy, day calendar.Date) Grace {
+	a.mustBeWhole()
+	var lapsed calendar.Date // what was due before an earlier grace ended counts no more
+	for _, c := range a.Coverages {
+		lapsed = max(lapsed, c.LapsedOn)
+	}
+	var from calendar.Cycle
+	var due calendar.Date // of its first month
+	for _, b := range a.Bills {
+		if b.MadeOn <= lapsed || b.DueOn >= day {
+			continue
+		}
+		if from != 0 && !a.cured(p, lapsed, due, min(b.DueOn, p.Grace.lastDay(from))) {
+			continue
+		}
+		if from = 0; a.aptcUnpaid(p, b) {
+			from, due = b.Cycle, b.DueOn
+		}
+	}
+	if from == 0 || a.cured(p, lapsed, due, min(day, p.Grace.lastDay(from))) {
+		return Grace{}
+	}
+	g := Grace{From: from, Month: int(calendar.CycleOf(day)-from) + 1, Over: day > p.Grace.lastDay(from)}
+	if !slices.ContainsFunc(a.Coverages, func(c *Coverage) bool {
+		return c.APTCCents > 0 && (c.Covers(day) || g.Over && !c.void() && (c.EndOn.IsZero() || c.EndOn > p.Grace.coveredTo(from)))
+	}) {
+		return Grace{}
+	}
+	if g.Over {
+		g.Month = 0
+	}
+	return g
+}
+
+// lastDay is the last day of a grace, coveredTo the last day covered if it
+// ends uncured.
+func (g GracePolicy) lastDay(from calendar.Cycle) calendar.Date {
+	return (from + calendar.Cycle(g.APTCMonths) - 1).Last()
+}
+
+func (g GracePolicy) coveredTo(from calendar.Cycle) calendar.Date {
+	return (from + calendar.Cycle(g.CoverageKeptMonths) - 1).Last()
+}
+
+// aptcUnpaid says whether premium that a bill was the first to bill was unpaid
+// on its due date, by the days on which money was received.
+func (a *Account) aptcUnpaid(p *Policy, b *Bill) bool {
+	if !slices.ContainsFunc(a.Items, func(i *Item) bool { return i.Cycle == b.Cycle && a.aptcPremium(i) }) {
+		return false
+	}
+	r := newReplay(a, p, b.DueOn)
+	r.play()
+	return slices.ContainsFunc(r.items, func(copied *Item) bool {
+		return copied.Cycle == b.Cycle && copied.Open() > 0 && a.aptcPremium(a.item(copied.No))
+	})
+}
+
+// cured says whether on some day after one and up to another no billed premium
+// was open: what was billed by then, before that day's cut, by the money
+// received by then.
+func (a *Account) cured(p *Policy, lapsed, after, until calendar.Date) bool {
+	days := []calendar.Date{until}
+	for _, r := range a.Receipts {
+		if after < r.ReceivedOn && r.ReceivedOn < until {
+			days = append(days, r.ReceivedOn)
+		}
+	}
+	slices.Sort(days)
+	for _, day := range slices.Compact(days) {
+		r := newReplay(a, p, day)
+		r.play()
+		if !slices.ContainsFunc(r.items, func(i *Item) bool { return i.Kind == Premium && lapsed < i.MadeOn && i.MadeOn < day && i.Open() > 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
+// EndGrace ends coverage whose grace is over: with the last day of the month
+// up to which it is kept. Later premiums are taken back, paid or not. It
+// returns how much, and the standing it found.
+func (a *Account) EndGrace(p *Policy, day calendar.Date) (reversed ledger.Cents, found Grace) {
+	if found = a.PremiumGrace(p, day); !found.Over {
+		return 0, found
+	}
+	before := a.Figures().Ledger
+	for _, c := range a.Coverages {
+		if c.APTCCents > 0 && !c.void() && a.endPeriod(p, day, c, p.Grace.coveredTo(found.From)) {
+			c.LapsedOn, c.dirty = day, true
+		}
+	}
+	a.useCredit(p, day)
+	a.lookAgain()
+	return before - a.Figures().Ledger, found
+}
+
+// EndGraces ends the coverage of the range's accounts whose grace is over, and
+// counts where the others stand. Only accounts with premium that is open past
+// its due date, or was paid after it, need a closer look.
+func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, error) {
+	var t Tally
+	window := day - calendar.Date(31*(p.Grace.APTCMonths+2)) // no grace that is still to be ended began before
+	var covered int64
+	if err := tx.QueryRow(ctx, `select count(distinct account_id) from coverage where aptc_cents > 0 and lapsed_on is null and (end_on is null or end_on >= $1) and account_id >= $2 and account_id < $3`,
+		window, r.From, r.To).Scan(&covered); err != nil || covered == 0 {
+		return t, err
+	}
+	ids, err := ids(ctx, tx, `select account_id from (
+			select distinct account_id from coverage where aptc_cents > 0 and lapsed_on is null and (end_on is null or end_on >= $1) and account_id >= $2 and account_id < $3) c
+		where exists (select from item i join bill b on b.account_id = i.account_id and b.cycle = i.cycle
+				where i.account_id = c.account_id and i.kind = 'premium' and i.state = 'billed' and i.paid < i.cents and b.due_on < $4)
+			or exists (select from item i join bill b on b.account_id = i.account_id and b.cycle = i.cycle join allocation al on al.account_id = i.account_id and al.item = i.no
+				where i.account_id = c.account_id and i.kind = 'premium' and b.due_on >= $1 and b.due_on < $4 and al.on_date > b.due_on)
+		order by 1`, window, r.From, r.To, day)
+	if err != nil {
+		return t, err
+	}
+	t.Skip(PremiumPaid, covered-int64(len(ids)))
+	if len(ids) == 0 {
+		return t, nil
+	}
+	book, err := Load(ctx, tx, Whole, ids...)
+	if err != nil {
+		return t, err
+	}
+	for _, a := range book.Accounts {
+		switch reversed, g := a.EndGrace(p, day); {
+		case g.Over:
+			t.Did(1, reversed)
+		case g.Month == 0:
+			t.Skip(PremiumPaid, 1)
+		case g.Month <= p.Grace.ClaimsPaidMonths:
+			t.Skip(GraceClaimsPaid, 1)
+		default:
+			t.Skip(GraceClaimsPends, 1)
+		}
+	}
+	return t, book.Save(ctx)
+}

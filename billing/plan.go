@@ -1,0 +1,277 @@
+package billing
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
+)
+
+// The standings of a payment plan.
+const (
+	PlanRunning   = "running"
+	PlanKept      = "kept"      // every installment is paid
+	PlanBroken    = "broken"    // by the member: too many installments were missed
+	PlanCancelled = "cancelled" // by an operator
+)
+
+// Why a running plan is left as it is, besides the reasons of its account's
+// hold.
+const PlanOnCourse = "plan_on_course"
+
+// Plan is a payment plan: Cents of billed open items, deferred, of which each
+// cut bills one installment (POLICY section 9). Its deferred items and its
+// installments name it in ForDoc.
+type Plan struct {
+	No           int32
+	Kind         Kind
+	Cents        ledger.Cents
+	Installments int
+	Billed       int // installments so far
+	MadeOn       calendar.Date
+	State        string
+	EndedOn      calendar.Date
+
+	fresh, dirty bool
+}
+
+// MakePlan takes cents of the billed open items of a kind, the oldest first,
+// out of what is due, into a plan of equal installments.
+func (a *Account) MakePlan(day calendar.Date, kind Kind, cents ledger.Cents, installments int) (*Plan, error) {
+	a.mustBeWhole()
+	var able []*Item
+	var open ledger.Cents
+	for _, i := range a.Items {
+		if i.State == Billed && i.Kind == kind && i.Open() > 0 {
+			able, open = append(able, i), open+i.Open()
+		}
+	}
+	switch {
+	case kind != Premium && kind != Medical:
+		return nil, fmt.Errorf("a plan is of premium or medical, not of %q", kind)
+	case installments < 1 || cents < ledger.Cents(installments):
+		return nil, fmt.Errorf("%s can't be paid in %d installments", cents, installments)
+	case cents > open:
+		return nil, fmt.Errorf("a plan of %s is more than the %s of %s that is billed and open", cents, open, kind)
+	}
+	slices.SortStableFunc(able, func(x, y *Item) int {
+		return cmp.Or(cmp.Compare(x.Cycle, y.Cycle), installmentLast(x)-installmentLast(y), cmp.Compare(x.ArrivedOn, y.ArrivedOn), cmp.Compare(x.No, y.No))
+	})
+	pl := &Plan{No: a.doc(), Kind: kind, Cents: cents, Installments: installments, MadeOn: day, State: PlanRunning, fresh: true}
+	a.Plans = append(a.Plans, pl)
+	for _, i := range able {
+		take := min(cents, i.Open())
+		if take == 0 {
+			break
+		}
+		part := a.split(i, take, Deferred)
+		part.ForDoc = pl.No
+		if charge := a.item(part.Parent); part.Origin == FromInstallment && charge != nil {
+			part.Origin = charge.Origin // of another plan: what a broken one leaves is a charge again
+		}
+		cents -= take
+	}
+	a.lookAgain()
+	return pl, nil
+}
+
+// deferred returns the items that a plan has still to bill.
+func (a *Account) deferred(pl *Plan) (items []*Item, left ledger.Cents) {
+	for _, i := range a.Items {
+		if i.State == Deferred && i.ForDoc == pl.No {
+			items, left = append(items, i), left+i.Open()
+		}
+	}
+	return items, left
+}
+
+// billInstallments bills the next installment of each plan on a bill: an equal
+// share rounded down, on the last all that is left.
+func (a *Account) billInstallments(b *Bill, newest bool) {
+	for _, pl := range a.Plans {
+		items, left := a.deferred(pl)
+		if pl.State != PlanRunning || left == 0 || !newest && pl.MadeOn > b.CutOn {
+			continue
+		}
+		pl.Billed, pl.dirty = pl.Billed+1, true
+		cents := pl.Cents / ledger.Cents(pl.Installments)
+		if pl.Billed >= pl.Installments || cents > left {
+			cents = left
+		}
+		for _, i := range items {
+			take := min(cents, i.Cents)
+			if take > 0 {
+				a.addItem(&Item{Kind: i.Kind, Origin: FromInstallment, State: Billed, Cents: take, Cycle: b.Cycle, BilledOn: b.CutOn, MadeOn: b.MadeOn, ArrivedOn: i.ArrivedOn,
+					ForCycle: i.ForCycle, ForDoc: pl.No, Parent: i.Parent, Detail: &Detail{Description: fmt.Sprintf("Installment %d of %d", pl.Billed, pl.Installments)}})
+				i.Cents -= take
+				i.dirty = true
+			}
+			if i.Cents == 0 { // nothing of it is deferred any more
+				i.State, i.Cycle, i.BilledOn, i.MadeOn = Billed, b.Cycle, b.CutOn, b.MadeOn
+			}
+			cents -= take
+		}
+	}
+}
+
+// LookAtPlans breaks the running plans of which too many installments are
+// unpaid past their deadlines, and closes those that are paid. It returns how
+// many of each and what the broken ones leave to the next cut; held is the
+// reason of a hold under which nothing breaks. The account must be whole.
+func (a *Account) LookAtPlans(p *Policy, day calendar.Date) (broken, kept int, rest ledger.Cents, held string) {
+	a.mustBeWhole()
+	if h := a.HeldOn(day); h != nil {
+		return 0, 0, 0, h.Reason
+	}
+	for _, pl := range a.Plans {
+		if pl.State != PlanRunning {
+			continue
+		}
+		_, left := a.deferred(pl)
+		switch missed, open := a.missed(p, pl, day); {
+		case missed >= p.Plan.BrokenAfterMissed:
+			rest += a.endPlan(pl, PlanBroken, day)
+			broken++
+		case left == 0 && open == 0:
+			a.endPlan(pl, PlanKept, day)
+			kept++
+		}
+	}
+	return broken, kept, rest, ""
+}
+
+// missed counts a plan's installments that are unpaid past their deadlines,
+// and adds up what is open of all of them. A payment counts from the day it
+// was received, pending or not (POLICY section 10).
+func (a *Account) missed(p *Policy, pl *Plan, day calendar.Date) (n int, open ledger.Cents) {
+	unpaid := map[calendar.Cycle]bool{}
+	r := newReplay(a, p, day)
+	r.play()
+	for _, copied := range r.items {
+		i := a.item(copied.No)
+		if i.Origin != FromInstallment || i.ForDoc != pl.No {
+			continue
+		}
+		open += i.Open()
+		if copied.Open() > 0 && i.Open() > 0 {
+			unpaid[i.Cycle] = true
+		}
+	}
+	for _, b := range a.Bills {
+		if b.DeadlineOn < day && unpaid[b.Cycle] {
+			n++
+		}
+	}
+	return n, open
+}
+
+// CancelPlan ends a running plan on a member's or an operator's wish: the next
+// cut bills what it has not billed.
+func (a *Account) CancelPlan(day calendar.Date, kind Kind) (ledger.Cents, error) {
+	a.mustBeWhole()
+	var rest ledger.Cents
+	found := false
+	for _, pl := range a.Plans {
+		if pl.State == PlanRunning && pl.Kind == kind {
+			rest += a.endPlan(pl, PlanCancelled, day)
+			found = true
+		}
+	}
+	if !found {
+		return 0, fmt.Errorf("no plan of %s is running", kind)
+	}
+	return rest, nil
+}
+
+// endPlan ends a plan; what it had deferred is for the next cut to bill.
+func (a *Account) endPlan(pl *Plan, state string, day calendar.Date) ledger.Cents {
+	items, rest := a.deferred(pl)
+	for _, i := range items {
+		i.State, i.dirty = Unbilled, true
+	}
+	pl.State, pl.EndedOn, pl.dirty = state, day, true
+	a.lookAgain()
+	return rest
+}
+
+// LookAtPlans looks at the running plans of the range. Those that have billed
+// nothing which is open past its deadline, and still have something to bill,
+// are on course without a closer look.
+func LookAtPlans(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, error) {
+	var t Tally
+	var running int64
+	if err := tx.QueryRow(ctx, `select count(*) from plan where state = 'running' and account_id >= $1 and account_id < $2`, r.From, r.To).Scan(&running); err != nil || running == 0 {
+		return t, err
+	}
+	ids, err := ids(ctx, tx, `select distinct account_id from plan p where state = 'running' and account_id >= $1 and account_id < $2 and (
+			not exists (select from item i where i.account_id = p.account_id and i.for_doc = p.no and i.state = 'deferred')
+			or exists (select from item i join bill b on b.account_id = i.account_id and b.cycle = i.cycle
+				where i.account_id = p.account_id and i.for_doc = p.no and i.origin = 'installment' and i.paid < i.cents and b.deadline_on < $3))
+		order by 1`, r.From, r.To, day)
+	if err != nil {
+		return t, err
+	}
+	if len(ids) > 0 {
+		book, err := Load(ctx, tx, Whole, ids...)
+		if err != nil {
+			return t, err
+		}
+		for _, a := range book.Accounts {
+			broken, kept, rest, held := a.LookAtPlans(p, day)
+			t.Did(int64(broken+kept), rest)
+			if held != "" {
+				t.Skip(held, a.runningPlans())
+				running -= a.runningPlans()
+			}
+		}
+		if err := book.Save(ctx); err != nil {
+			return t, err
+		}
+	}
+	t.Skip(PlanOnCourse, running-t.Done)
+	return t, nil
+}
+
+func (a *Account) runningPlans() (n int64) {
+	for _, pl := range a.Plans {
+		if pl.State == PlanRunning {
+			n++
+		}
+	}
+	return n
+}
+
+// askPlans asks for the plans: all of whole accounts, else the running ones.
+func askPlans(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
+	ask(`select account_id, no, kind, cents, installments, billed, made_on, state, ended_on from plan where account_id = any($1)`+where(need != Whole, " and state = 'running'")+` order by account_id, no`,
+		func(a *Account, r *postgres.Row) {
+			a.Plans = append(a.Plans, &Plan{No: r.Int32(), Kind: Kind(r.Text()), Cents: ledger.Cents(r.Int64()), Installments: int(r.Int32()), Billed: int(r.Int32()), MadeOn: r.Date(), State: r.Text(), EndedOn: r.Date()})
+		})
+}
+
+var planColumns = []string{"account_id", "no", "kind", "cents", "installments", "billed", "made_on", "state", "ended_on"}
+
+func (s *saver) plan(account int64, pl *Plan) {
+	switch {
+	case pl.fresh:
+		s.insert("plan", account, pl.No, string(pl.Kind), int64(pl.Cents), int32(pl.Installments), int32(pl.Billed), pl.MadeOn, pl.State, pl.EndedOn)
+	case pl.dirty:
+		c := s.update("plan", account, int64(pl.No))
+		c.ints[0], c.texts[0], c.days[0] = append(c.ints[0], int32(pl.Billed)), append(c.texts[0], pl.State), append(c.days[0], pl.EndedOn)
+	}
+	pl.fresh, pl.dirty = false, false
+}
+
+func (s *saver) queuePlans(batch *pgx.Batch) {
+	if c := s.updates["plan"]; c != nil {
+		batch.Queue(`update plan p set billed = u.billed, state = u.state, ended_on = u.ended
+			from unnest($1::bigint[], $2::bigint[], $3::int[], $4::text[], $5::date[]) u(id, no, billed, state, ended)
+			where p.account_id = u.id and p.no = u.no`, c.ids, c.nos, c.ints[0], c.texts[0], c.days[0])
+	}
+}

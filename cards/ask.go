@@ -1,0 +1,263 @@
+package cards
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// Why a charge that is due is not asked, besides billing's reasons.
+const (
+	NoCard     = "no_card"         // it is to be asked again, but the account pays by another way now
+	Unanswered = "card_unanswered" // the gateway still owes an answer to the last charge
+)
+
+// candidate is an account that may have a charge to ask.
+type candidate struct {
+	id       int64
+	late     bool  // its due date has passed, so what was due then must be found out
+	methodID int64 // 0: it has no card in force
+	waiting  bool  // for an answer
+}
+
+// again is a declined charge that is planned to be asked again.
+type again struct {
+	Key
+	cents ledger.Cents
+	on    calendar.Date
+}
+
+// asked is a charge to be asked.
+type asked struct {
+	Key
+	cents, due ledger.Cents
+	received   calendar.Date
+	methodID   int64
+}
+
+// Ask makes the charges that a run dated day asks for in a key range of
+// accounts, as rows of the outbox file. Its tally selects accounts whose day
+// has come, and counts charges done.
+func Ask(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, file int64, in billing.Range) (billing.Tally, error) {
+	var t billing.Tally
+	found, err := candidates(ctx, tx, day, in)
+	if err != nil || len(found) == 0 {
+		return t, err
+	}
+	plans, err := planned(ctx, tx, day, in)
+	if err != nil {
+		return t, err
+	}
+	accounts, books, err := load(ctx, tx, found)
+	if err != nil {
+		return t, err
+	}
+	var charges []asked
+	var over []again
+	var unanswered []int64
+	for _, c := range found {
+		a := accounts[c.id]
+		if c.waiting {
+			// What was asked may still be approved: asking once more could take it twice.
+			t.Skip(Unanswered, 1)
+			unanswered = append(unanswered, c.id)
+			continue
+		}
+		charge, ended, reason := decide(a, c, plans[c.id], day)
+		over = append(over, ended...)
+		if charge.cents == 0 {
+			t.Skip(reason, 1)
+			continue
+		}
+		charges = append(charges, charge)
+		t.Did(1, charge.cents)
+	}
+	if err := store(ctx, tx, day, file, charges, over); err != nil {
+		return t, err
+	}
+	if err := report(ctx, tx, day, unanswered); err != nil {
+		return t, err
+	}
+	for _, b := range books {
+		if err := b.Save(ctx); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// decide says what is asked of an account's card today: the newest bill for
+// the first time, or else a declined charge again. A charge of 0 cents is none,
+// for the reason. over are the plans that are carried out or dropped.
+func decide(a *billing.Account, c candidate, plans []again, day calendar.Date) (charge asked, over []again, reason string) {
+	if c.methodID == 0 {
+		return charge, plans, NoCard
+	}
+	charge = asked{methodID: c.methodID, due: a.Due()}
+	if charge.cents, reason = a.CardDue(day); charge.cents > 0 {
+		b := a.NewestBill()
+		// One that we ask late counts as in time (POLICY section 6).
+		charge.Key, charge.received = Key{a.ID, b.Cycle, 0}, min(day, b.DueOn)
+		return charge, plans, "" // it is for all that is due: nothing is left to ask again
+	}
+	for _, plan := range plans {
+		cents, why, keep := a.CardDueAgain(day, plan.on, plan.Cycle, plan.cents)
+		if !keep {
+			over = append(over, plan)
+		}
+		if reason = why; cents > 0 && charge.cents == 0 {
+			plan.Attempt++
+			charge.Key, charge.cents, charge.received = plan.Key, cents, day
+		}
+	}
+	return charge, over, reason
+}
+
+// load loads the candidates' accounts, whole where the past must be known. All
+// are locked first, in the order of their ids.
+func load(ctx context.Context, tx pgx.Tx, found []candidate) (map[int64]*billing.Account, []*billing.Book, error) {
+	var open, whole []int64
+	for _, c := range found {
+		if c.late {
+			whole = append(whole, c.id)
+		} else {
+			open = append(open, c.id)
+		}
+	}
+	accounts := map[int64]*billing.Account{}
+	var books []*billing.Book
+	for _, part := range []struct {
+		need billing.Need
+		ids  []int64
+	}{{billing.OpenOnly, open}, {billing.Whole, whole}} {
+		if len(part.ids) == 0 {
+			continue
+		}
+		b, err := billing.Load(ctx, tx, part.need, part.ids...)
+		if err != nil {
+			return nil, nil, err
+		}
+		books = append(books, b)
+		for _, a := range b.Accounts {
+			accounts[a.ID] = a
+		}
+	}
+	return accounts, books, nil
+}
+
+// candidates locks the accounts of the range that may have a charge to ask:
+// those that pay by card, whose newest bill is due and was neither asked for
+// nor debited, and those with a charge to be asked again.
+func candidates(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Range) ([]candidate, error) {
+	rows, err := tx.Query(ctx, `select id from account where id in (
+			select a.id from autopay_method m join account a on a.id = m.account_id join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+			where m.method = 'card' and m.ended_on is null and m.account_id >= $1 and m.account_id < $2 and a.autopay = 'on' and b.due_on <= $3 and not b.debit_none
+			and not exists (select from card_charge c where c.account_id = a.id and c.cycle = b.cycle and c.attempt = 0)
+			and not exists (select from debit d where d.account_id = a.id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
+			union
+			select account_id from card_charge where retry_on <= $3 and account_id >= $1 and account_id < $2)
+		order by id for no key update`, in.From, in.To, day)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil || len(ids) == 0 {
+		return nil, err
+	}
+	rows, err = tx.Query(ctx, `select a.id, coalesce(b.due_on < $2, false), coalesce(m.id, 0), exists (select from card_charge c where c.account_id = a.id and c.state = 'asked')
+		from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+		left join lateral (select max(id) id from autopay_method where account_id = a.id and method = 'card' and ended_on is null and authorized_on <= $2) m on true
+		where a.id = any($1) order by a.id`, ids, day)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
+		err = row.Scan(&c.id, &c.late, &c.methodID, &c.waiting)
+		return c, err
+	})
+}
+
+// planned reads the charges that are to be asked again by a day, by account.
+func planned(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Range) (map[int64][]again, error) {
+	rows, err := tx.Query(ctx, `select account_id, cycle, attempt, cents, retry_on from card_charge where retry_on <= $3 and account_id >= $1 and account_id < $2 order by 1, 2, 3`, in.From, in.To, day)
+	if err != nil {
+		return nil, err
+	}
+	plans := map[int64][]again{}
+	for rows.Next() {
+		var x again
+		if err := rows.Scan(&x.Account, &x.Cycle, &x.Attempt, &x.cents, &x.on); err != nil {
+			return nil, err
+		}
+		plans[x.Account] = append(plans[x.Account], x)
+	}
+	return plans, rows.Err()
+}
+
+// store writes the charges asked, and ends the plans that are over.
+func store(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, charges []asked, over []again) error {
+	if len(over) > 0 {
+		var accounts []int64
+		var cycles, attempts []int32
+		for _, x := range over {
+			accounts, cycles, attempts = append(accounts, x.Account), append(cycles, int32(x.Cycle)), append(attempts, int32(x.Attempt))
+		}
+		if _, err := tx.Exec(ctx, `update card_charge c set retry_on = null from unnest($1::bigint[], $2::int[], $3::int[]) u(account, cycle, attempt)
+			where c.account_id = u.account and c.cycle = u.cycle and c.attempt = u.attempt`, accounts, cycles, attempts); err != nil {
+			return err
+		}
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"card_charge"}, []string{"account_id", "cycle", "attempt", "cents", "due_then", "asked_on", "received_on", "method_id", "file_id"},
+		pgx.CopyFromSlice(len(charges), func(i int) ([]any, error) {
+			x := &charges[i]
+			return []any{x.Account, int32(x.Cycle), x.Attempt, int64(x.cents), int64(x.due), day, x.received, x.methodID, file}, nil
+		}))
+	return err
+}
+
+// report puts charges without an answer before a person, each once.
+func report(ctx context.Context, tx pgx.Tx, day calendar.Date, accounts []int64) error {
+	if len(accounts) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail)
+		select c.account_id, $2, 'autopay', $3, c.account_id || '-' || c.cycle || '-' || c.attempt, 'the card charge asked on ' || c.asked_on || ' has no answer, so nothing more is asked of the card: ask the gateway'
+		from card_charge c where c.account_id = any($1) and c.state = 'asked'
+		and not exists (select from exception x where x.account_id = c.account_id and x.code = $3 and x.subject = c.account_id || '-' || c.cycle || '-' || c.attempt)`,
+		accounts, day, Unanswered)
+	return err
+}
+
+// WriteFile writes the charges of an outbox file, one JSON line each, in the
+// order of accounts. The same rows give the same bytes, whatever was answered
+// since. It returns how many there are.
+func WriteFile(ctx context.Context, tx pgx.Tx, file int64, _ calendar.Date, to io.Writer) (lines int, err error) {
+	rows, err := tx.Query(ctx, `select c.account_id, c.cycle, c.attempt, m.card_token, c.cents, c.asked_on from card_charge c join autopay_method m on m.id = c.method_id
+		where c.file_id = $1 order by 1, 2, 3`, file)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	buffer := bufio.NewWriter(to)
+	line := json.NewEncoder(buffer)
+	for ; rows.Next(); lines++ {
+		var a Asked
+		if err := rows.Scan(&a.Charge.Account, &a.Charge.Cycle, &a.Charge.Attempt, &a.Token, &a.Cents, &a.AskedOn); err != nil {
+			return lines, err
+		}
+		if err := line.Encode(a); err != nil {
+			return lines, err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return lines, err
+	}
+	return lines, buffer.Flush()
+}

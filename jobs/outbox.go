@@ -1,0 +1,208 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/cards"
+	"github.com/billcycle/billcycle/notices"
+)
+
+// The outbox: files of JSON lines for those who carry things on. A run adds
+// rows to a file of its own in the database; what is in them is settled then.
+// The bytes follow from the rows alone, their hash is stored before the file
+// appears, and a crash at any moment leads to the same bytes again.
+
+// writeRows writes a file's rows and returns how many there are.
+type writeRows func(ctx context.Context, tx pgx.Tx, file int64, madeOn calendar.Date, to io.Writer) (int, error)
+
+// outgoing are the folders of the outbox that are filled this way.
+var outgoing = map[string]writeRows{"card": cards.WriteFile, "notices": notices.WriteFile}
+
+// outFile is a file of the outbox.
+type outFile struct {
+	id     int64
+	name   string
+	madeOn calendar.Date
+	sha256 []byte // nil while rows are still added
+}
+
+// openOut returns the file to which the run adds its rows: one that a killed
+// run of the day has left open, or a new one.
+func (r *Run) openOut(ctx context.Context, folder string) (file int64, err error) {
+	err = r.DB.QueryRow(ctx, `select id from outbox_file where folder = $1 and made_on = $2 and sha256 is null order by id limit 1`, folder, r.Day).Scan(&file)
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return file, err
+	}
+	err = r.DB.QueryRow(ctx, `insert into outbox_file (folder, name, made_on) select $1, $1 || '-' || to_char($2::date, 'YYYYMMDD') || '-' || count(*) + 1 || '.jsonl', $2
+		from outbox_file where folder = $1 and made_on = $2 returning id`, folder, r.Day).Scan(&file)
+	return file, err
+}
+
+// adding keeps a file open as long as the transaction that adds rows to it.
+func adding(ctx context.Context, tx pgx.Tx, file int64) error {
+	err := tx.QueryRow(ctx, `select id from outbox_file where id = $1 and sha256 is null for share`, file).Scan(&file)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = errors.New("another run has sealed the outbox file of this one: run it again")
+	}
+	return err
+}
+
+// sendOut seals the files of a folder that runs up to this day have filled,
+// and writes every sealed one that is not in the outbox yet. A file without
+// rows is forgotten.
+func (r *Run) sendOut(ctx context.Context, folder string) error {
+	rows, err := r.DB.Query(ctx, `select id from outbox_file where folder = $1 and written_on is null and made_on <= $2 order by id`, folder, r.Day)
+	if err != nil {
+		return err
+	}
+	files, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		for _, step := range []func(context.Context, pgx.Tx, string, outFile) error{r.sealOut, r.writeOut} {
+			if err := r.lockedOut(ctx, folder, file, step); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lockedOut does something to a file that is not written yet, one program at a
+// time.
+func (r *Run) lockedOut(ctx context.Context, folder string, file int64, do func(context.Context, pgx.Tx, string, outFile) error) error {
+	return pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
+		f := outFile{id: file}
+		err := tx.QueryRow(ctx, `select name, made_on, sha256 from outbox_file where id = $1 and written_on is null for update`, file).Scan(&f.name, &f.madeOn, &f.sha256)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err == nil {
+			err = do(ctx, tx, folder, f)
+		}
+		if err != nil {
+			return fmt.Errorf("outbox/%s/%s: %w", folder, f.name, err)
+		}
+		return nil
+	})
+}
+
+// sealOut closes a file and stores the hash of its bytes.
+func (r *Run) sealOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
+	if f.sha256 != nil {
+		return nil
+	}
+	sum := sha256.New()
+	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, sum)
+	switch {
+	case err != nil:
+		return err
+	case lines == 0:
+		_, err = tx.Exec(ctx, `delete from outbox_file where id = $1`, f.id)
+	default:
+		_, err = tx.Exec(ctx, `update outbox_file set sha256 = $2, rows = $3 where id = $1`, f.id, sum.Sum(nil), lines)
+	}
+	return err
+}
+
+// writeOut writes a sealed file under a temporary name, checks its hash and
+// gives it its name.
+func (r *Run) writeOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
+	dir := filepath.Join(r.Dir, "outbox", folder)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	temporary := filepath.Join(dir, "."+f.name+".tmp")
+	out, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary) // unless it has its name by then
+	sum := sha256.New()
+	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, io.MultiWriter(out, sum))
+	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
+		return err
+	}
+	if !bytes.Equal(f.sha256, sum.Sum(nil)) {
+		return fmt.Errorf("its rows give the hash %x, not %x as when it was sealed; do not send it", sum.Sum(nil), f.sha256)
+	}
+	if err := giveName(temporary, filepath.Join(dir, f.name), f.sha256); err != nil {
+		return err
+	}
+	r.note("outbox/%s/%s: %d lines", folder, f.name, lines)
+	_, err = tx.Exec(ctx, `update outbox_file set written_on = $2 where id = $1`, f.id, r.Day)
+	return err
+}
+
+// giveName renames a whole and synced file, so that it stays after a power cut.
+// The same bytes may be there already (a crash came between), others not.
+func giveName(temporary, path string, sum []byte) error {
+	switch there, err := hashOf(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.Rename(temporary, path); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case !bytes.Equal(there, sum):
+		return fmt.Errorf("it is there already with other bytes (sha256 %x): find out where it comes from, move it away and run again", there)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func hashOf(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return sum.Sum(nil), err
+}
+
+// proveOutbox holds the rows of every sealed file of the outbox against its
+// hash.
+func (h House) proveOutbox(ctx context.Context, tx pgx.Tx) (Proof, error) {
+	p := Proof{Name: "outbox_as_sealed", Says: "the rows of every outbox file still give the bytes that were sealed", Holds: true, Examples: []string{}}
+	rows, err := tx.Query(ctx, `select folder, id, name, made_on, sha256 from outbox_file where sha256 is not null order by id`)
+	if err != nil {
+		return p, err
+	}
+	var folder string
+	var f outFile
+	var folders []string
+	var files []outFile
+	if _, err := pgx.ForEachRow(rows, []any{&folder, &f.id, &f.name, &f.madeOn, &f.sha256}, func() error {
+		folders, files = append(folders, folder), append(files, f)
+		return nil
+	}); err != nil {
+		return p, err
+	}
+	for n, f := range files {
+		sum := sha256.New()
+		if _, err := outgoing[folders[n]](ctx, tx, f.id, f.madeOn, sum); err != nil {
+			return p, err
+		}
+		if !bytes.Equal(sum.Sum(nil), f.sha256) {
+			p.broken("%s/%s", folders[n], f.name)
+		}
+	}
+	return p, nil
+}
