@@ -188,6 +188,10 @@ type Account struct {
 	Holds       []*Hold
 	Debits      []*Debit     // of the newest bill; all if loaded whole
 	Allocations []Allocation // only if loaded whole
+	Coverages   []*Coverage  // what a cut may still charge; all if loaded whole
+	Plans       []*Plan      // the running ones; all if loaded whole
+	Dormant     []*Dormant   // only if loaded whole
+	fed         []fedPremium // of members with coverage; of months not charged yet, or all if loaded whole
 
 	whole   bool           // everything is here, not only what is open
 	counted bool           // recent is here
@@ -196,6 +200,9 @@ type Account struct {
 	recent  []recent       // what the next bill has to take up
 	written []ledger.Entry // booked since it was loaded
 	placed  []Allocation   // allocated since it was loaded
+	pending int32          // receipts that have not posted
+	base    ledger.Cents   // what is open of the newest bill's own principal, as it was loaded
+	opened  bool           // open items are here
 	issues  []Exception    // for people, since it was loaded
 	counts  bool           // only docs and entries have changed
 	dirty   bool
@@ -220,7 +227,7 @@ type Exception struct {
 // NewAccount returns an empty account, for the first member that names it and
 // for tests.
 func NewAccount(id int64, mrn string, openedOn calendar.Date) *Account {
-	return &Account{ID: id, MRN: mrn, OpenedOn: openedOn, Autopay: AutopayOff, whole: true}
+	return &Account{ID: id, MRN: mrn, OpenedOn: openedOn, Autopay: AutopayOff, whole: true, opened: true}
 }
 
 // doc gives the next document number.
@@ -344,6 +351,23 @@ func (a *Account) Due() ledger.Cents {
 	return max(0, due)
 }
 
+// openBase adds up what is open of the newest bill's own principal: the base of
+// its late fee, as long as nothing calls for a replay.
+func (a *Account) openBase() (base ledger.Cents) {
+	if !a.opened {
+		return a.base
+	}
+	for _, i := range a.Items {
+		if i.State == Billed && i.Cycle == a.LastCycle && i.inBase() {
+			base += i.Open()
+		}
+	}
+	return base
+}
+
+// inBase says whether an item is principal that can make its bill late.
+func (i *Item) inBase() bool { return i.Kind != Fee && i.Origin != FromInstallment }
+
 // HeldOn returns the hold that the account was under at the end of a day, nil
 // for none.
 func (a *Account) HeldOn(day calendar.Date) *Hold {
@@ -381,9 +405,10 @@ func (a *Account) Release(day calendar.Date, reason, operator string) bool {
 	return released
 }
 
-// lookAgain asks the next late-fee run to look at the account's bills.
+// lookAgain asks the next late-fee run to look at the account's bills, and not
+// to take what is open for what was open.
 func (a *Account) lookAgain() {
-	if !a.Relook {
-		a.Relook, a.dirty = true, true
+	if !a.Relook || !a.Replay {
+		a.Relook, a.Replay, a.dirty = true, true, true
 	}
 }

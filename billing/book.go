@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -49,12 +50,21 @@ func Load(ctx context.Context, tx pgx.Tx, need Need, ids ...int64) (*Book, error
 		return nil, err
 	}
 	batch := &pgx.Batch{}
+	in, args := span(ids)
+	wanted := make(map[int64]bool, len(ids))
+	for _, id := range ids {
+		wanted[id] = true
+	}
 	ask := func(sql string, read func(a *Account, row *postgres.Row)) {
-		batch.Queue(sql, ids).Query(func(rows pgx.Rows) error {
+		batch.Queue(strings.ReplaceAll(sql, "= any($1)", in), args...).Query(func(rows pgx.Rows) error {
 			var a *Account
 			for rows.Next() {
 				row := postgres.ReadRow(rows)
-				if id := row.Int64(); a == nil || a.ID != id {
+				id := row.Int64()
+				if !wanted[id] {
+					continue
+				}
+				if a == nil || a.ID != id {
 					if a = b.byID[id]; a == nil {
 						a = &Account{ID: id}
 						b.Accounts, b.byID[id] = append(b.Accounts, a), a
@@ -72,9 +82,31 @@ func Load(ctx context.Context, tx pgx.Tx, need Need, ids ...int64) (*Book, error
 	return b, nil
 }
 
+// span says how to choose the accounts in SQL: one by one, or, where most of a
+// range is asked for, all of the range, which is read in one go.
+func span(ids []int64) (sql string, args []any) {
+	if len(ids) < 100 {
+		return "= any($1)", []any{ids}
+	}
+	low, high := slices.Min(ids), slices.Max(ids)
+	if int64(len(ids)) < (high-low)/3 {
+		return "= any($1)", []any{ids}
+	}
+	return "between $1 and $2", []any{low, high}
+}
+
 // blockAccounts is how many accounts one lock covers: a nightly range, so that
 // a night takes one lock for ten thousand accounts, not one each.
 const blockAccounts = 10_000
+
+// lockRange is lock for a key range.
+func lockRange(ctx context.Context, tx pgx.Tx, in Range) error {
+	var ids []int64
+	for id := in.From; id < in.To; id += blockAccounts {
+		ids = append(ids, id)
+	}
+	return lock(ctx, tx, append(ids, in.To-1))
+}
 
 // lock holds the blocks of the accounts until the transaction ends. Whoever
 // changes an account comes through here; blocks are taken in order, so that
@@ -94,13 +126,14 @@ func lock(ctx context.Context, tx pgx.Tx, ids []int64) error {
 // ask asks for what a need includes. The reader of each row stands beside its
 // columns.
 func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
-	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked from account where id = any($1) order by id`,
+	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked, pending, base from account where id = any($1) order by id`,
 		func(a *Account, r *postgres.Row) {
 			a.whole, a.counted = need == Whole, need >= ToCut
 			a.MRN, a.OpenedOn, a.docs, a.entries = r.Text(), r.Date(), r.Int32(), r.Int32()
 			a.FirstCycle, a.LastCycle = calendar.Cycle(r.Int32()), calendar.Cycle(r.Int32())
 			a.Autopay, a.AutopaySince, a.LastDebit = r.Text(), r.Date(), (*ledger.Cents)(r.NullInt64())
 			a.Relook, a.Replay, a.Looked = r.Bool(), r.Bool(), r.Int32()
+			a.pending, a.base, a.opened = r.Int32(), ledger.Cents(r.Int64()), need >= ToPost
 		})
 	if need == Counters {
 		return
@@ -134,12 +167,14 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *po
 				DueThen: ledger.Cents(r.Int64()), LastBefore: (*ledger.Cents)(r.NullInt64()), Trace: r.Int64(), SEC: r.Text(), MethodID: r.Int64(), FileID: r.NullInt64(), State: r.Text(), Missed: r.Bool(),
 				Code: r.Text(), ReturnedOn: r.Date(), RetryOn: r.Date()})
 		})
+	ask(cardSQL, readCard)
 	if need == Whole {
 		ask(`select account_id, no, receipt, item, cents, on_date from allocation where account_id = any($1) order by account_id, no`, func(a *Account, r *postgres.Row) {
 			a.Allocations = append(a.Allocations, Allocation{No: r.Int32(), Receipt: r.Int32(), Item: r.Int32(), Cents: ledger.Cents(r.Int64()), On: r.Date()})
 		})
 	}
 	if need >= ToCut {
+		askAgreements(need, ask)
 		ask(`select j.account_id, j.posted_on, j.what, sum(case when j.debit = 'receivable' then j.cents else -j.cents end)::bigint
 			from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			join journal j on j.account_id = a.id and j.no > coalesce(b.entries, 0)
@@ -162,7 +197,7 @@ func (b *Book) askBills(need Need, ask func(sql string, read func(a *Account, ro
 		return
 	}
 	cents := func(r *postgres.Row) ledger.Cents { return ledger.Cents(r.Int64()) }
-	ask(`select b.account_id, b.cycle, cut_on, made_on, due_on, deadline_on, previous, payments, adjustments, charges, fees, balance, amount_due, pending, disputed, deferred,
+	ask(`select b.account_id, b.cycle, cut_on, made_on, due_on, deadline_on, previous, payments, adjustments, charges, fees, balance, amount_due, b.pending, disputed, deferred,
 		aging_current, aging_30, aging_60, aging_90, b.entries, debit_on, debit_moved, debit_missed, debit_none, fee_barred
 		from bill b`+where(need != Whole, " join account a on a.id = b.account_id and a.last_cycle = b.cycle")+` where b.account_id = any($1) order by b.account_id, b.cycle`,
 		func(a *Account, r *postgres.Row) {
@@ -218,5 +253,8 @@ func (b *Book) Save(ctx context.Context) error {
 	for _, a := range b.Accounts {
 		s.take(a)
 	}
-	return s.write(ctx)
+	if err := s.write(ctx); err != nil {
+		return err
+	}
+	return saveAgreements(ctx, b.tx, b.Accounts)
 }

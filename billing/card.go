@@ -1,10 +1,9 @@
 package billing
 
 import (
-	"github.com/jackc/pgx/v5"
-
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // What autopay by card means for the account (POLICY section 6): the card is
@@ -89,25 +88,14 @@ func (a *Account) CollectsOn(p *Policy) calendar.Date {
 const cardSQL = `select account_id, 0, null::date, false from autopay_method where account_id = any($1) and method = 'card' and ended_on is null
 	union all select account_id, cycle, asked_on, state = 'declined' from card_charge where account_id = any($1) and attempt = 0`
 
-func (b *Book) addCard(rows pgx.Rows) error {
-	var id int64
-	var cycle calendar.Cycle
-	var on calendar.Date
-	var declined bool
-	if err := rows.Scan(&id, (*int32)(&cycle), &on, &declined); err != nil {
-		return err
-	}
-	a := b.byID[id]
-	if a == nil {
-		return nil
-	}
+func readCard(a *Account, r *postgres.Row) {
+	cycle, on, declined := calendar.Cycle(r.Int32()), r.Date(), r.Bool()
 	if cycle == 0 {
 		a.ByCard = true
 	}
-	for _, x := range a.Bills {
-		if x.Cycle == cycle {
-			x.CardOn, x.CardDeclined = on, declined
+	for _, b := range a.Bills {
+		if b.Cycle == cycle {
+			b.CardOn, b.CardDeclined = on, declined
 		}
 	}
-	return nil
 }

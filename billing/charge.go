@@ -25,20 +25,25 @@ func revenue(k Kind) string {
 func (a *Account) Charge(p *Policy, day calendar.Date, kind Kind, cents ledger.Cents, d Detail) *Item {
 	a.startCycles(p, day)
 	i := a.addItem(&Item{Kind: kind, Origin: FromCharge, State: Unbilled, Cents: cents, ArrivedOn: day, Detail: &d})
+	if kind == Premium && !d.ServiceDate.IsZero() {
+		i.ForCycle = calendar.CycleOf(d.ServiceDate)
+		a.fed = append(a.fed, fedPremium{i.No, d.MRN, i.ForCycle})
+	}
 	if cents > 0 {
 		i.Entry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: day, What: ledger.Charge, Debit: ledger.Receivable, Credit: revenue(kind), Cents: cents, Doc: i.No})
 	}
 	return i
 }
 
-// startCycles sets the first cycle: the first cut day on or after the day.
+// startCycles sets the first cycle: the first cut day on or after the day,
+// unless it is set to that or an earlier one.
 func (a *Account) startCycles(p *Policy, day calendar.Date) {
-	if a.FirstCycle != 0 {
-		return
-	}
 	c := calendar.CycleOf(day)
 	if c.CutOn(p.Statement.CutDay) < day {
 		c++
+	}
+	if a.FirstCycle != 0 && (a.LastCycle != 0 || a.FirstCycle <= c) {
+		return
 	}
 	a.FirstCycle, a.dirty = c, true
 }

@@ -2,12 +2,11 @@ package billing
 
 import (
 	"fmt"
-
-	"github.com/jackc/pgx/v5"
+	"maps"
+	"slices"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // FromCoverage is an item that a member's coverage has made: the premium of
@@ -30,7 +29,7 @@ type Coverage struct {
 	ChargedTo    calendar.Cycle
 	LapsedOn     calendar.Date // the business date on which the end of its grace ended it
 
-	fresh, dirty bool
+	dirty bool
 }
 
 // Terms are what enrolment says of a period of coverage.
@@ -38,6 +37,13 @@ type Terms struct {
 	StartOn, EndOn          calendar.Date // EndOn 0: until further notice; the day before StartOn: it never took effect
 	MonthlyCents, APTCCents ledger.Cents
 	PaidThrough             calendar.Date // see Coverage; 0 in the daily feed
+}
+
+// fedPremium is the premium of a member's month that came by the charge feed.
+type fedPremium struct {
+	item  int32
+	mrn   string
+	month calendar.Cycle
 }
 
 // check refuses terms that contradict themselves.
@@ -67,14 +73,19 @@ func (c *Coverage) Covers(day calendar.Date) bool {
 // the tax credit, by days if the coverage starts or ends inside the month
 // (POLICY section 9).
 func (c *Coverage) Premium(month calendar.Cycle) ledger.Cents {
-	from, to := max(c.StartOn, month.First()), month.Last()
+	if c.MonthlyCents == 0 {
+		return 0
+	}
+	return ledger.Prorate(c.MonthlyCents-c.APTCCents, c.days(month), month.Days())
+}
+
+// days counts the covered days of a month.
+func (c *Coverage) days(month calendar.Cycle) int {
+	to := month.Last()
 	if !c.EndOn.IsZero() {
 		to = min(to, c.EndOn)
 	}
-	if from > to || c.MonthlyCents == 0 {
-		return 0
-	}
-	return ledger.Prorate(c.MonthlyCents-c.APTCCents, int(to-from)+1, month.Days())
+	return max(0, int(to-max(c.StartOn, month.First()))+1)
 }
 
 // Enrol takes in what enrolment says of a member's coverage by a plan. Terms
@@ -89,6 +100,14 @@ func (a *Account) Enrol(p *Policy, day calendar.Date, mrn, plan string, t Terms)
 	if _, err := t.check(); err != nil {
 		return err
 	}
+	a.settleFed(day, mrn, func() { a.enrol(p, day, mrn, plan, t) })
+	a.startPremiums()
+	a.useCredit(p, day)
+	a.lookAgain()
+	return nil
+}
+
+func (a *Account) enrol(p *Policy, day calendar.Date, mrn, plan string, t Terms) {
 	var own *Coverage
 	for _, c := range a.Coverages {
 		switch {
@@ -103,7 +122,7 @@ func (a *Account) Enrol(p *Policy, day calendar.Date, mrn, plan string, t Terms)
 		}
 	}
 	if own == nil {
-		own = &Coverage{No: a.doc(), MRN: mrn, Plan: plan, StartOn: t.StartOn, EndOn: t.EndOn, MonthlyCents: t.MonthlyCents, APTCCents: t.APTCCents, PaidThrough: t.PaidThrough, fresh: true}
+		own = &Coverage{No: a.doc(), MRN: mrn, Plan: plan, StartOn: t.StartOn, EndOn: t.EndOn, MonthlyCents: t.MonthlyCents, APTCCents: t.APTCCents, PaidThrough: t.PaidThrough, dirty: true}
 		own.ChargedTo = calendar.CycleOf(t.StartOn) - 1
 		if t.PaidThrough >= t.StartOn {
 			own.ChargedTo = calendar.CycleOf(t.PaidThrough)
@@ -119,10 +138,6 @@ func (a *Account) Enrol(p *Policy, day calendar.Date, mrn, plan string, t Terms)
 	}
 	own.SaidEnd, own.dirty = t.EndOn, true
 	a.chargePassed(p, day, own)
-	a.startPremiums()
-	a.useCredit(p, day)
-	a.lookAgain()
-	return nil
 }
 
 // EndCoverage ends what a member has of a plan with a day, the last one
@@ -152,7 +167,9 @@ func (a *Account) endPeriod(p *Policy, day calendar.Date, c *Coverage, end calen
 	if end = max(end, c.StartOn-1); !c.EndOn.IsZero() && c.EndOn <= end {
 		return false
 	}
-	a.amend(p, day, c, Terms{c.StartOn, end, c.MonthlyCents, c.APTCCents, c.PaidThrough})
+	a.settleFed(day, c.MRN, func() {
+		a.amend(p, day, c, Terms{c.StartOn, end, c.MonthlyCents, c.APTCCents, c.PaidThrough})
+	})
 	a.startPremiums()
 	return true
 }
@@ -164,6 +181,7 @@ func (a *Account) amend(p *Policy, day calendar.Date, c *Coverage, t Terms) {
 	c.EndOn, c.MonthlyCents, c.APTCCents, c.PaidThrough, c.dirty = t.EndOn, t.MonthlyCents, t.APTCCents, max(c.PaidThrough, t.PaidThrough), true
 	for m := calendar.CycleOf(c.StartOn); m <= c.ChargedTo; m++ {
 		switch now, then := c.Premium(m), was.Premium(m); {
+		case a.isFed(c, m): // settleFed sees to it
 		case now > then:
 			a.chargePremium(p, c, m, now-then, day, day)
 		case now < then:
@@ -189,7 +207,7 @@ func (a *Account) chargePassed(p *Policy, day calendar.Date, c *Coverage) {
 // They arrive on a day (on), and are booked by the run dated day.
 func (a *Account) chargeTo(p *Policy, c *Coverage, last calendar.Cycle, on, day calendar.Date) {
 	for m := c.ChargedTo + 1; m <= last && (c.EndOn.IsZero() || m.First() <= c.EndOn); m++ {
-		if cents := c.Premium(m); cents > 0 {
+		if cents := c.Premium(m); cents > 0 && !a.isFed(c, m) {
 			a.chargePremium(p, c, m, cents, on, day)
 		}
 		c.ChargedTo, c.dirty = m, true
@@ -217,14 +235,66 @@ func (a *Account) chargePremium(p *Policy, c *Coverage, month calendar.Cycle, ce
 // first, then what is paid, which becomes credit. It returns what did not
 // stand any more (adjusted away before, or never charged here).
 func (a *Account) takePremiumBack(day calendar.Date, c *Coverage, month calendar.Cycle, cents ledger.Cents) ledger.Cents {
-	var own []*Item
-	of := map[int32]bool{}
+	return a.takeOff(day, a.made(func(i *Item) bool { return i.Origin == FromCoverage && i.ForDoc == c.No && i.ForCycle == month }), cents)
+}
+
+// isFed says whether the charge feed has charged a month's premium.
+func (a *Account) isFed(c *Coverage, month calendar.Cycle) bool {
+	return slices.ContainsFunc(a.fed, func(f fedPremium) bool { return f.mrn == c.MRN && f.month == month })
+}
+
+// settleFed makes a change to a member's coverage, and takes back what the
+// charge feed has charged for days that are covered no more. More is for the
+// feed to charge.
+func (a *Account) settleFed(day calendar.Date, mrn string, change func()) {
+	then := map[calendar.Cycle]int{}
+	for _, f := range a.fed {
+		if f.mrn == mrn {
+			then[f.month] = a.daysCovered(mrn, f.month)
+		}
+	}
+	change()
+	for _, month := range slices.Sorted(maps.Keys(then)) {
+		now := a.daysCovered(mrn, month)
+		if now >= then[month] {
+			continue
+		}
+		own := a.made(func(i *Item) bool { return slices.Contains(a.fed, fedPremium{i.No, mrn, month}) })
+		var standing ledger.Cents
+		for _, i := range own {
+			standing += i.Cents
+		}
+		a.takeOff(day, own, standing-ledger.Prorate(standing, now, then[month]))
+	}
+}
+
+// daysCovered counts the days of a month on which a member is covered by any
+// plan.
+func (a *Account) daysCovered(mrn string, month calendar.Cycle) (n int) {
+	for day := month.First(); day <= month.Last(); day++ {
+		if slices.ContainsFunc(a.Coverages, func(c *Coverage) bool { return c.MRN == mrn && c.Covers(day) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// made returns the items that were made for something, and what was split
+// from them.
+func (a *Account) made(of func(*Item) bool) (own []*Item) {
+	is := map[int32]bool{}
 	for _, i := range a.Items {
-		if of[i.Parent] || i.Origin == FromCoverage && i.ForDoc == c.No && i.ForCycle == month {
-			of[i.No] = true
+		if of(i) || is[i.Parent] && i.Origin != FromAdjustment {
+			is[i.No] = true
 			own = append(own, i)
 		}
 	}
+	return own
+}
+
+// takeOff reverses cents of items: what is open first, then what is paid, the
+// newest first. It returns what they did not stand at any more.
+func (a *Account) takeOff(day calendar.Date, own []*Item, cents ledger.Cents) ledger.Cents {
 	for _, paid := range []bool{false, true} {
 		for n := len(own) - 1; n >= 0; n-- {
 			i := own[n]
@@ -327,40 +397,7 @@ func (a *Account) CoverageEnd() (end calendar.Date) {
 	return end
 }
 
-// askCoverages asks for the periods of coverage: all of whole accounts, else
-// those that a cut may still charge.
-func askCoverages(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
-	ask(`select account_id, no, mrn, plan, start_on, end_on, said_end, monthly_cents, aptc_cents, paid_through, charged_to, lapsed_on
-		from coverage where account_id = any($1)`+where(need != Whole, " and open")+` order by account_id, no`, func(a *Account, r *postgres.Row) {
-		a.Coverages = append(a.Coverages, &Coverage{No: r.Int32(), MRN: r.Text(), Plan: r.Text(), StartOn: r.Date(), EndOn: r.Date(), SaidEnd: r.Date(), MonthlyCents: ledger.Cents(r.Int64()), APTCCents: ledger.Cents(r.Int64()),
-			PaidThrough: r.Date(), ChargedTo: calendar.Cycle(r.Int32()), LapsedOn: r.Date()})
-	})
-}
-
 // open says whether a cut may still charge the period.
 func (c *Coverage) open() bool {
 	return c.EndOn.IsZero() || (c.ChargedTo+1).First() <= c.EndOn
-}
-
-var coverageColumns = []string{"account_id", "no", "mrn", "plan", "start_on", "end_on", "said_end", "monthly_cents", "aptc_cents", "paid_through", "charged_to", "lapsed_on", "open"}
-
-func (s *saver) coverage(account int64, c *Coverage) {
-	switch {
-	case c.fresh:
-		s.insert("coverage", account, c.No, c.MRN, c.Plan, c.StartOn, c.EndOn, c.SaidEnd, int64(c.MonthlyCents), int64(c.APTCCents), c.PaidThrough, int32(c.ChargedTo), c.LapsedOn, c.open())
-	case c.dirty:
-		u := s.update("coverage", account, int64(c.No))
-		u.days[0], u.days[1], u.days[2] = append(u.days[0], c.EndOn), append(u.days[1], c.SaidEnd), append(u.days[2], c.LapsedOn)
-		u.cents[0], u.cents[1] = append(u.cents[0], int64(c.MonthlyCents)), append(u.cents[1], int64(c.APTCCents))
-		u.ints[0], u.flags[0] = append(u.ints[0], int32(c.ChargedTo)), append(u.flags[0], c.open())
-	}
-	c.fresh, c.dirty = false, false
-}
-
-func (s *saver) queueCoverages(batch *pgx.Batch) {
-	if c := s.updates["coverage"]; c != nil {
-		batch.Queue(`update coverage c set end_on = u.ends, said_end = u.said, lapsed_on = u.lapsed, monthly_cents = u.monthly, aptc_cents = u.aptc, charged_to = u.charged, open = u.open
-			from unnest($1::bigint[], $2::bigint[], $3::date[], $4::date[], $5::date[], $6::bigint[], $7::bigint[], $8::int[], $9::boolean[]) u(id, no, ends, said, lapsed, monthly, aptc, charged, open)
-			where c.account_id = u.id and c.no = u.no`, c.ids, c.nos, c.days[0], c.days[1], c.days[2], c.cents[0], c.cents[1], c.ints[0], c.flags[0])
-	}
 }

@@ -59,12 +59,17 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 			prev.DebitMissed, prev.dirty = true, true
 		}
 	}
+	a.addPremiums(p, c, b.CutOn, day)
+	if a.Replay && a.clean() {
+		a.Replay, a.dirty = false, true
+	}
 	a.takeUp(b, day, newest)
 	for _, i := range a.Items {
 		if i.State == Unbilled && (newest || i.ArrivedOn <= b.CutOn) {
 			i.State, i.Cycle, i.BilledOn, i.MadeOn, i.dirty = Billed, c, b.CutOn, day, true
 		}
 	}
+	a.billInstallments(b, newest)
 	a.useCredit(p, day)
 	a.sumUp(p, b)
 	if !newest {
@@ -141,4 +146,20 @@ func (b *Bill) asOfItsCut() {
 		}
 	}
 	b.AmountDue = due
+}
+
+// clean says whether nothing is open, in credit, under way or set aside: from
+// here on, what went before can't change what a later payment goes to.
+func (a *Account) clean() bool {
+	for _, i := range a.Items {
+		if i.State != Unbilled && i.Open() > 0 {
+			return false
+		}
+	}
+	for _, r := range a.Receipts {
+		if r.State == Pending || r.State == Posted && r.Unapplied > 0 {
+			return false
+		}
+	}
+	return true
 }

@@ -138,8 +138,8 @@ func (a *Account) collect(b *Bill, day, build calendar.Date) (ledger.Cents, stri
 		return 0, ReleasedTooLate
 	}
 	due, then := a.Due(), a.Due()
-	if day > build {
-		then = a.dueOn(build)
+	if asked := b.asked(build); day > asked {
+		then = a.dueOn(asked)
 	}
 	if then == 0 {
 		b.DebitNone, b.dirty = true, true
@@ -149,6 +149,11 @@ func (a *Account) collect(b *Bill, day, build calendar.Date) (ledger.Cents, stri
 	}
 	return due, ""
 }
+
+// asked is the day whose due decides whether a bill is collected at all: its
+// build day, or the day it was made if that was later. A bill made after its
+// build day has missed it.
+func (b *Bill) asked(build calendar.Date) calendar.Date { return max(build, b.MadeOn) }
 
 // retry builds a returned debit's retry if its day has come, or drops it.
 func (a *Account) retry(p *Policy, d *Debit, day calendar.Date) (*Debit, string) {
@@ -219,6 +224,9 @@ func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code strin
 	applied := a.cyclesPaidBy(d.Receipt)
 	if err := a.Return(p, a.Receipt(d.Receipt), day, code); err != nil {
 		return err
+	}
+	if b := a.NewestBill(); b != nil && a.missedDebit(p, b, day) { // while autopay still stands
+		b.DebitMissed, b.dirty = true, true
 	}
 	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, code, day, true
 	switch {
@@ -303,7 +311,7 @@ func (a *Account) ourDelay(p *Policy, b *Bill, day calendar.Date) bool {
 	if !b.CardOn.IsZero() {
 		return b.CardOn > b.DueOn && !b.CardDeclined
 	}
-	return b.DebitMissed || b.DebitMoved && !a.ByCard && a.Autopay == AutopayOn && !b.DebitNone || a.missedDebit(p, b, day)
+	return b.DebitMissed || b.DebitMoved && !a.ByCard && a.Autopay == AutopayOn || a.missedDebit(p, b, day)
 }
 
 // missedDebit says whether a bill should have a debit by a day, and has none,
@@ -314,7 +322,7 @@ func (a *Account) missedDebit(p *Policy, b *Bill, day calendar.Date) bool {
 		build = b.DueOn
 	}
 	return a.whole && a.Autopay == AutopayOn && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
-		a.firstDebit(b.Cycle) == nil && b.CardOn.IsZero() && a.HeldOn(build) == nil && a.dueOn(build) > 0
+		a.firstDebit(b.Cycle) == nil && b.CardOn.IsZero() && a.HeldOn(build) == nil && a.dueOn(b.asked(build)) > 0
 }
 
 // dueOn returns what was due at the end of an earlier day, by the items as

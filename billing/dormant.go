@@ -10,7 +10,6 @@ import (
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // Dormant is credit of a receipt that has lain unused for the years after
@@ -21,7 +20,7 @@ type Dormant struct {
 	Cents     ledger.Cents // when it was flagged
 	FlaggedOn calendar.Date
 
-	fresh bool
+	dirty bool
 }
 
 // lot is credit of a receipt that arose on a day.
@@ -77,7 +76,7 @@ func (a *Account) FlagDormant(p *Policy, day calendar.Date) (total ledger.Cents)
 			}
 		}
 		for on, cents := range fresh {
-			a.Dormant = append(a.Dormant, &Dormant{Receipt: r.No, AroseOn: on, Cents: cents, FlaggedOn: day, fresh: true})
+			a.Dormant = append(a.Dormant, &Dormant{Receipt: r.No, AroseOn: on, Cents: cents, FlaggedOn: day, dirty: true})
 			total += cents
 		}
 	}
@@ -158,19 +157,4 @@ func FlagDormants(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, 
 	}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"letter"}, []string{"account_id", "kind", "queued_on", "cents"}, pgx.CopyFromRows(letters))
 	return t, err
-}
-
-func askDormant(ask func(sql string, read func(a *Account, row *postgres.Row))) {
-	ask(`select account_id, receipt, arose_on, cents, flagged_on from dormant where account_id = any($1) order by account_id, receipt, arose_on`, func(a *Account, r *postgres.Row) {
-		a.Dormant = append(a.Dormant, &Dormant{Receipt: r.Int32(), AroseOn: r.Date(), Cents: ledger.Cents(r.Int64()), FlaggedOn: r.Date()})
-	})
-}
-
-var dormantColumns = []string{"account_id", "receipt", "arose_on", "cents", "flagged_on"}
-
-func (s *saver) dormant(account int64, d *Dormant) {
-	if d.fresh {
-		s.insert("dormant", account, d.Receipt, d.AroseOn, int64(d.Cents), d.FlaggedOn)
-		d.fresh = false
-	}
 }

@@ -42,6 +42,8 @@ func (d *desk) take(feed string, lines ...string) (billing.Imported, error) {
 		return d.im.Members(d.Context(), d.db, file)
 	case "charges":
 		return d.im.Charges(d.Context(), d.db, file)
+	case "coverage":
+		return d.im.Coverage(d.Context(), d.db, file)
 	case "payments":
 		return d.im.Payments(d.Context(), d.db, file)
 	}
@@ -106,7 +108,7 @@ func (d *desk) names(got []billing.Problem, want []string) {
 func (d *desk) snapshot() string {
 	d.Helper()
 	var all strings.Builder
-	for _, table := range []string{"account", "member", "hold", "item", "receipt", "allocation", "journal", "payment", "adjustment", "autopay_method", "act", "exception"} {
+	for _, table := range []string{"account", "member", "hold", "item", "receipt", "allocation", "journal", "payment", "adjustment", "autopay_method", "act", "exception", "coverage", "plan"} {
 		var rows string
 		if err := d.db.QueryRow(d.Context(), `select coalesce(string_agg(xmin::text || t::text, E'\n' order by ctid), '') from `+table+` t`).Scan(&rows); err != nil {
 			d.Fatal(err)

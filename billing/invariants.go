@@ -10,6 +10,11 @@ var Invariants = []ledger.Invariant{
 			left join lateral (select coalesce(sum(unapplied), 0) cents from receipt where account_id = a.id and state = 'posted') c on true
 			left join lateral (select coalesce(sum(case when debit = 'receivable' then cents else -cents end), 0) cents from journal where account_id = a.id and 'receivable' in (debit, credit)) j on true
 			where a.id > 0 and o.cents - c.cents <> j.cents`},
+	{Name: "account_counters", Says: "an account's counts of pending receipts and of what is open on its newest bill are what its rows say",
+		SQL: `select a.id, a.pending, r.n, a.base, i.cents from account a
+			left join lateral (select count(*) n from receipt where account_id = a.id and state = 'pending') r on true
+			left join lateral (select coalesce(sum(cents - paid), 0) cents from item where account_id = a.id and state = 'billed' and cycle = a.last_cycle and kind <> 'fee' and origin <> 'installment') i on true
+			where a.id > 0 and (a.pending <> r.n or a.base <> i.cents)`},
 	{Name: "items_agree_with_allocations", Says: "what is paid on an item is what was allocated to it",
 		SQL: `select i.account_id, i.no from item i left join (select account_id, item, sum(cents) cents from allocation group by 1, 2) al on al.account_id = i.account_id and al.item = i.no
 			where i.paid <> coalesce(al.cents, 0)
@@ -42,7 +47,7 @@ var Invariants = []ledger.Invariant{
 		SQL: `select i.account_id, i.for_cycle from item i left join bill b on b.account_id = i.account_id and b.cycle = i.for_cycle where i.origin = 'late_fee' and i.ended = ''
 			group by i.account_id, i.for_cycle having count(*) > 1 or count(b.cycle) = 0`},
 	{Name: "receipts_have_their_entry", Says: "every posted receipt has exactly its journal entry, of its amount; one taken back has its reversal",
-		SQL: `select r.account_id, r.no from receipt r left join journal j on j.account_id = r.account_id and j.no = r.posted_entry and j.doc = r.no and j.what in ('payment', 'opening') and j.cents = r.cents
+		SQL: `select r.account_id, r.no from receipt r left join journal j on j.account_id = r.account_id and j.no = r.posted_entry and j.doc = r.no and j.what in ('payment', 'opening', 'adjustment') and j.cents = r.cents
 			where (r.state = 'posted' or r.posted_entry <> 0) and j.no is null
 			union all select j.account_id, j.no from journal j left join receipt r on r.account_id = j.account_id and r.posted_entry = j.no where j.what in ('payment', 'opening') and r.no is null
 			union all select r.account_id, r.no from receipt r left join journal j on j.account_id = r.account_id and j.reverses = r.posted_entry and j.what = 'return' and j.cents = r.cents
@@ -71,4 +76,23 @@ var Invariants = []ledger.Invariant{
 	{Name: "no_debit_posted_unreleased", Says: "no debit posted whose file was not released before its effective date",
 		SQL: `select d.account_id, d.receipt from debit d join receipt r on r.account_id = d.account_id and r.no = d.receipt left join ach_file f on f.id = d.file_id
 			where r.posted_entry <> 0 and (f.id is null or f.released_on is null or f.released_on >= d.effective_on)`},
+	{Name: "plans_add_up", Says: "a payment plan bills no more than its amount in no more installments than agreed, and defers something only while it runs",
+		SQL: `select p.account_id, p.no from plan p left join lateral (
+				select coalesce(sum(i.cents) filter (where i.origin = 'installment' or i.state = 'deferred'), 0) cents, count(*) filter (where i.state = 'deferred') deferred,
+					count(distinct i.cycle) filter (where i.origin = 'installment' and i.state = 'billed' and i.for_doc = p.no) billed
+				from item i where i.account_id = p.account_id and i.for_doc = p.no) i on true
+			where i.cents > p.cents or i.billed > p.installments or i.deferred > 0 and (p.state <> 'running' or p.billed = p.installments)
+			union all select i.account_id, i.no from item i left join plan p on p.account_id = i.account_id and p.no = i.for_doc where i.state = 'deferred' and p.no is null`},
+	{Name: "one_premium_per_month", Says: "a month's premium is charged once for each coverage, never more than its terms and nothing for a month after its end",
+		SQL: `select c.account_id, c.no, i.for_cycle, sum(i.cents) from coverage c join item i on i.account_id = c.account_id and i.for_doc = c.no and i.origin = 'coverage'
+			group by c.account_id, c.no, i.for_cycle
+			having sum(i.cents) > case when make_date(i.for_cycle / 12, i.for_cycle % 12 + 1, 1) > c.end_on then 0 else c.monthly_cents - c.aptc_cents end or i.for_cycle > c.charged_to
+			union all select i.account_id, i.no, i.for_cycle, i.cents from item i left join journal j on j.account_id = i.account_id and j.no = i.entry and j.doc = i.no and j.what = 'charge'
+			where i.origin = 'coverage' and i.parent = 0 and j.no is null`},
+	{Name: "coverage_periods_apart", Says: "no two periods of a member's coverage by one plan overlap",
+		SQL: `select c.mrn, c.plan, c.start_on, d.start_on from coverage c join coverage d on d.mrn = c.mrn and d.plan = c.plan and d.start_on > c.start_on
+			and d.start_on <= coalesce(c.end_on, 'infinity') and (d.end_on is null or d.end_on >= d.start_on)`},
+	{Name: "remittances_were_dormant", Says: "nothing was remitted to a state that had not been flagged as dormant before",
+		SQL: `select j.account_id, j.doc from journal j left join (select account_id, receipt, sum(cents) cents from dormant group by 1, 2) d on d.account_id = j.account_id and d.receipt = j.doc
+			where j.what = 'remittance' group by j.account_id, j.doc, d.cents having sum(j.cents) > coalesce(d.cents, 0)`},
 }

@@ -47,7 +47,7 @@ func (a *Account) assess(p *Policy, b *Bill, day calendar.Date) Assessed {
 	done := Assessed{Cycle: b.Cycle}
 	if fee := a.lateFee(b.Cycle, ""); fee != nil {
 		done.Reason = FeeStands
-		if a.moneyInTime(b) && !late(p, a.LateBase(p, b)) {
+		if a.moneyInTime(b, fee) && !late(p, a.LateBase(p, b)) {
 			done.Cents, done.Reason = -fee.Cents, ""
 			a.lower(day, fee, fee.Cents, ledger.FeeReversal, ledger.Fees, fee.Entry)
 			fee.Ended = "reversed"
@@ -64,10 +64,12 @@ func (a *Account) assess(p *Policy, b *Bill, day calendar.Date) Assessed {
 		done.Reason = NotLate
 		return done
 	}
-	a.fee(day, FromLateFee, ledger.LateFee, cents, b.Cycle, 0, "Late fee, bill due "+b.DueOn.Long())
+	a.fee(day, FromLateFee, ledger.LateFee, cents, b.Cycle, 0, lateFeeWords(b.DueOn))
 	done.Cents = cents
 	return done
 }
+
+func lateFeeWords(due calendar.Date) string { return "Late fee, bill due " + due.Long() }
 
 // late says whether a base bears a fee; a base of 0 never does.
 func late(p *Policy, base ledger.Cents) bool {
@@ -102,10 +104,12 @@ func (a *Account) feeBar(p *Policy, b *Bill, day calendar.Date) string {
 }
 
 // moneyInTime says whether a payment received by the bill's deadline has
-// posted since the late-fee job last looked: only that undoes a fee.
-func (a *Account) moneyInTime(b *Bill) bool {
+// posted since its fee was assessed and the late-fee job last looked: only
+// that undoes a fee.
+func (a *Account) moneyInTime(b *Bill, fee *Item) bool {
+	since := max(a.Looked, fee.Entry)
 	return slices.ContainsFunc(a.Receipts, func(r *Receipt) bool {
-		return r.State == Posted && r.ReceivedOn <= b.DeadlineOn && r.PostedEntry > a.Looked
+		return r.State == Posted && r.ReceivedOn <= b.DeadlineOn && r.PostedEntry > since
 	})
 }
 
@@ -118,7 +122,7 @@ func (a *Account) LateBase(p *Policy, b *Bill) ledger.Cents {
 	r.play()
 	var base ledger.Cents
 	for _, i := range r.items {
-		if i.Cycle == b.Cycle && i.Kind != Fee && i.Origin != FromInstallment {
+		if i.Cycle == b.Cycle && i.inBase() && (p.Grace.LateFeeOnPremium || !a.aptcPremium(a.item(i.No))) {
 			base += i.Open()
 		}
 	}
@@ -132,6 +136,7 @@ type replay struct {
 	deadline calendar.Date
 	items    []*Item // billed by the deadline, in the order they take money; paid starts at 0
 	receipts []*Receipt
+	billed   calendar.Cycle // the newest cycle cut so far
 	credit   map[*Receipt]ledger.Cents
 	paid     map[*Receipt]map[*Item]ledger.Cents
 }
@@ -172,16 +177,16 @@ func (r *replay) play() {
 	for _, day := range slices.Compact(days) {
 		for _, m := range r.receipts {
 			if m.ReceivedOn == day {
-				r.give(m, m.Cents-m.Refunded, m.Directed, day)
+				r.give(m, m.Cents-m.Refunded, m.Directed)
 			}
 		}
 		for _, m := range r.receipts {
 			if m.State == Returned && max(m.EndedOn, m.ReceivedOn) == day {
 				r.takeBack(m)
-				r.useCredit(day)
+				r.useCredit()
 			}
 		}
-		r.useCredit(day + 1) // the cut of the day
+		r.cut(day)
 	}
 	for _, m := range r.receipts {
 		if m.State == Returned {
@@ -190,11 +195,27 @@ func (r *replay) play() {
 	}
 }
 
-// give puts money on the items billed before a day; what is left is credit.
-func (r *replay) give(m *Receipt, money ledger.Cents, directed Kind, day calendar.Date) {
+// cut bills the cycles made on a day, in order: missed ones are made on one
+// day, and each uses what credit the one before has left.
+func (r *replay) cut(day calendar.Date) {
+	var cycles []calendar.Cycle
+	for _, i := range r.items {
+		if i.MadeOn == day {
+			cycles = append(cycles, i.Cycle)
+		}
+	}
+	slices.Sort(cycles)
+	for _, c := range slices.Compact(cycles) {
+		r.billed = c
+		r.useCredit()
+	}
+}
+
+// give puts money on the items billed so far; what is left is credit.
+func (r *replay) give(m *Receipt, money ledger.Cents, directed Kind) {
 	var able []*Item
 	for _, i := range r.items {
-		if i.MadeOn < day && i.Open() > 0 {
+		if i.Cycle <= r.billed && i.Open() > 0 {
 			able = append(able, i)
 		}
 	}
@@ -207,10 +228,10 @@ func (r *replay) give(m *Receipt, money ledger.Cents, directed Kind, day calenda
 	})
 }
 
-func (r *replay) useCredit(day calendar.Date) {
+func (r *replay) useCredit() {
 	for _, m := range byArrival(r.receipts) {
 		if r.credit[m] > 0 && !m.Guest {
-			r.give(m, r.credit[m], "", day)
+			r.give(m, r.credit[m], "")
 		}
 	}
 }

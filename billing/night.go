@@ -2,6 +2,7 @@ package billing
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,10 +58,17 @@ func (t *Tally) Add(o Tally) {
 type Range struct{ From, To int64 }
 
 // PostDue posts every pending receipt of the range whose posting date has
-// come.
-func PostDue(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, error) {
-	var t Tally
-	ids, err := ids(ctx, tx, `select distinct account_id from receipt where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3`, day, r.From, r.To)
+// come: the plain ones where they lie, the others by the rules.
+func PostDue(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (t Tally, err error) {
+	if err := lockRange(ctx, tx, r); err != nil {
+		return t, err
+	}
+	n, cents, err := postPlain(ctx, tx, p, day, r)
+	if err != nil {
+		return t, err
+	}
+	t.Did(n, cents)
+	ids, err := ids(ctx, tx, `select distinct account_id from receipt where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3 order by 1`, day, r.From, r.To)
 	if err != nil || len(ids) == 0 {
 		return t, err
 	}
@@ -148,27 +156,37 @@ func load(ctx context.Context, tx pgx.Tx, need Need, whole, all []int64) (*Book,
 // AssessLateFees looks at the bills of the range whose deadline passed since
 // the last finished run (since; 0 for none), and at those of accounts where
 // something happened that may change an earlier answer.
-func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.Date, r Range) (Tally, error) {
-	var t Tally
+func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.Date, r Range) (t Tally, err error) {
+	if err := lockRange(ctx, tx, r); err != nil {
+		return t, err
+	}
 	var fresh int64
 	if err := tx.QueryRow(ctx, `select count(*) from bill where deadline_on >= $1 and deadline_on < $2 and account_id >= $3 and account_id < $4`, floor(since), day, r.From, r.To).Scan(&fresh); err != nil {
 		return t, err
 	}
-	// A bill can be left alone if all that was billed by its deadline is paid,
-	// by money received in time: then nothing of it was open.
-	ids, err := ids(ctx, tx, `
-		select id from account a where id >= $3 and id < $4 and relook and exists (select from bill b where b.account_id = a.id and b.deadline_on < $2)
-		union
-		select account_id from bill b where deadline_on >= $1 and deadline_on < $2 and account_id >= $3 and account_id < $4
-		and (exists (select from item i where i.account_id = b.account_id and i.state = 'billed' and i.paid < i.cents and i.made_on <= b.deadline_on)
-		  or exists (select from receipt r where r.account_id = b.account_id and (r.received_on > b.deadline_on or r.state = 'returned')))
-		order by 1`, floor(since), day, r.From, r.To)
+	look, err := ids(ctx, tx, `select id from account a where id >= $2 and id < $3 and relook and exists (select from bill b where b.account_id = a.id and b.deadline_on < $1) order by id`, day, r.From, r.To)
 	if err != nil {
 		return t, err
 	}
 	looked := int64(0)
-	if len(ids) > 0 {
-		b, err := Load(ctx, tx, Whole, ids...)
+	if fresh > 0 {
+		plain, rest, err := plainBills(ctx, tx, day, since, r)
+		if err != nil {
+			return t, err
+		}
+		plain = slices.DeleteFunc(plain, func(x plainBill) bool { return !late(p, x.base) || p.LateFee.Fee(x.base) == 0 })
+		cents, err := assessPlain(ctx, tx, p, day, plain)
+		if err != nil {
+			return t, err
+		}
+		t.Did(int64(len(plain)), cents)
+		looked = int64(len(plain))
+		look = append(look, rest...)
+		slices.Sort(look)
+		look = slices.Compact(look)
+	}
+	if len(look) > 0 {
+		b, err := Load(ctx, tx, Whole, look...)
 		if err != nil {
 			return t, err
 		}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // The standings of a payment plan.
@@ -38,7 +37,7 @@ type Plan struct {
 	State        string
 	EndedOn      calendar.Date
 
-	fresh, dirty bool
+	dirty bool
 }
 
 // MakePlan takes cents of the billed open items of a kind, the oldest first,
@@ -63,7 +62,7 @@ func (a *Account) MakePlan(day calendar.Date, kind Kind, cents ledger.Cents, ins
 	slices.SortStableFunc(able, func(x, y *Item) int {
 		return cmp.Or(cmp.Compare(x.Cycle, y.Cycle), installmentLast(x)-installmentLast(y), cmp.Compare(x.ArrivedOn, y.ArrivedOn), cmp.Compare(x.No, y.No))
 	})
-	pl := &Plan{No: a.doc(), Kind: kind, Cents: cents, Installments: installments, MadeOn: day, State: PlanRunning, fresh: true}
+	pl := &Plan{No: a.doc(), Kind: kind, Cents: cents, Installments: installments, MadeOn: day, State: PlanRunning, dirty: true}
 	a.Plans = append(a.Plans, pl)
 	for _, i := range able {
 		take := min(cents, i.Open())
@@ -245,33 +244,4 @@ func (a *Account) runningPlans() (n int64) {
 		}
 	}
 	return n
-}
-
-// askPlans asks for the plans: all of whole accounts, else the running ones.
-func askPlans(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
-	ask(`select account_id, no, kind, cents, installments, billed, made_on, state, ended_on from plan where account_id = any($1)`+where(need != Whole, " and state = 'running'")+` order by account_id, no`,
-		func(a *Account, r *postgres.Row) {
-			a.Plans = append(a.Plans, &Plan{No: r.Int32(), Kind: Kind(r.Text()), Cents: ledger.Cents(r.Int64()), Installments: int(r.Int32()), Billed: int(r.Int32()), MadeOn: r.Date(), State: r.Text(), EndedOn: r.Date()})
-		})
-}
-
-var planColumns = []string{"account_id", "no", "kind", "cents", "installments", "billed", "made_on", "state", "ended_on"}
-
-func (s *saver) plan(account int64, pl *Plan) {
-	switch {
-	case pl.fresh:
-		s.insert("plan", account, pl.No, string(pl.Kind), int64(pl.Cents), int32(pl.Installments), int32(pl.Billed), pl.MadeOn, pl.State, pl.EndedOn)
-	case pl.dirty:
-		c := s.update("plan", account, int64(pl.No))
-		c.ints[0], c.texts[0], c.days[0] = append(c.ints[0], int32(pl.Billed)), append(c.texts[0], pl.State), append(c.days[0], pl.EndedOn)
-	}
-	pl.fresh, pl.dirty = false, false
-}
-
-func (s *saver) queuePlans(batch *pgx.Batch) {
-	if c := s.updates["plan"]; c != nil {
-		batch.Queue(`update plan p set billed = u.billed, state = u.state, ended_on = u.ended
-			from unnest($1::bigint[], $2::bigint[], $3::int[], $4::text[], $5::date[]) u(id, no, billed, state, ended)
-			where p.account_id = u.id and p.no = u.no`, c.ids, c.nos, c.ints[0], c.texts[0], c.days[0])
-	}
 }

@@ -295,6 +295,10 @@ func (p *Policy) check() error {
 		between("card.retry_after_days", p.Card.RetryAfterDays, 1, 365),
 		between("reminder.last_days_before", p.Reminder.LastDaysBefore, 0, p.Reminder.FirstDaysBefore),
 		between("plan.broken_after_missed", p.Plan.BrokenAfterMissed, 1, 100),
+		between("grace.aptc_months", p.Grace.APTCMonths, 1, 12),
+		between("grace.claims_paid_months", p.Grace.ClaimsPaidMonths, 0, p.Grace.APTCMonths),
+		between("grace.coverage_kept_months", p.Grace.CoverageKeptMonths, 0, p.Grace.APTCMonths),
+		between("dormancy.years", p.Dormancy.Years, 1, 100),
 		between("dormancy.report_month", p.Dormancy.ReportMonth, 1, 12),
 	} {
 		if err != nil {

@@ -15,6 +15,7 @@ func (a *Account) Receive(day calendar.Date, r Receipt) *Receipt {
 		r.ArrivedOn = day
 	}
 	a.Receipts = append(a.Receipts, &r)
+	a.pending++
 	if r.Channel == "lockbox" {
 		r.InEntry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: r.ReceivedOn, What: ledger.LockboxIn, Debit: ledger.Cash, Credit: ledger.LockboxPending, Cents: r.Cents, Doc: r.No})
 	}
@@ -39,10 +40,15 @@ func (a *Account) Post(p *Policy, r *Receipt, day calendar.Date) {
 		what = ledger.Opening
 	}
 	r.State, r.PostedOn, r.dirty = Posted, day, true
+	a.pending--
 	r.PostedEntry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: r.ReceivedOn, What: what, Debit: r.from(), Credit: ledger.Receivable, Cents: r.Cents, Doc: r.No})
 	a.allocate(p, r, r.Directed, day)
-	if b := a.NewestBill(); b != nil && (r.ReceivedOn <= b.DeadlineOn && b.DeadlineOn < day || r.ReceivedOn < b.MadeOn) {
+	b := a.NewestBill()
+	if b != nil && (r.ReceivedOn <= b.DeadlineOn && b.DeadlineOn < day || r.ReceivedOn <= b.MadeOn) {
 		a.lookAgain() // it may undo a late fee
+	}
+	if !a.Replay && (r.Guest || r.Directed != "" || b != nil && r.ReceivedOn > b.DeadlineOn) {
+		a.Replay, a.dirty = true, true // what is open now is not what was open then
 	}
 }
 
@@ -112,6 +118,7 @@ func (a *Account) Withdraw(r *Receipt, day calendar.Date, code string) {
 
 func (a *Account) dropPending(r *Receipt, day calendar.Date) {
 	r.Unapplied = 0
+	a.pending--
 	a.takeOffBooks(r, day)
 }
 
@@ -168,6 +175,7 @@ func (a *Account) Waive(p *Policy, day calendar.Date, origin string, cents ledge
 			}
 		}
 	}
+	a.Replay, a.dirty = true, true
 	a.useCredit(p, day)
 	return nil
 }

@@ -64,7 +64,7 @@ type columns struct {
 	ids      []int64
 	nos      []int32
 	texts    [2][]string
-	cents    [2][]int64
+	cents    [3][]int64
 	ints     [3][]int32
 	days     [2][]calendar.Date
 	flags    [4][]bool
@@ -75,13 +75,15 @@ var updates = [kinds]struct {
 	sql  string
 	args func(c *columns) []any
 }{
-	counted: {`update account a set docs = u.docs, entries = u.entries from unnest($1::bigint[], $2::int[], $3::int[]) u(id, docs, entries) where a.id = u.id`,
-		func(c *columns) []any { return []any{c.ids, c.ints[0], c.ints[1]} }},
-	changed: {`update account a set docs = u.docs, entries = u.entries, looked = u.looked, first_cycle = u.first, last_cycle = u.last, autopay = u.autopay, autopay_since = u.since, relook = u.relook, replay = u.replay, last_debit_cents = u.debit
-			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::bigint[], $7::text[], $8::date[], $9::boolean[], $10::boolean[], $11::bigint[]) u(id, docs, entries, looked, first, last, autopay, since, relook, replay, debit)
+	counted: {`update account a set docs = u.docs, entries = u.entries, pending = u.pending, base = u.base from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[]) u(id, docs, entries, pending, base) where a.id = u.id`,
+		func(c *columns) []any { return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0]} }},
+	changed: {`update account a set docs = u.docs, entries = u.entries, pending = u.pending, base = u.base, looked = u.looked, first_cycle = u.first, last_cycle = u.last,
+				autopay = u.autopay, autopay_since = u.since, relook = u.relook, replay = u.replay, last_debit_cents = u.debit
+			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[], $7::bigint[], $8::bigint[], $9::text[], $10::date[], $11::boolean[], $12::boolean[], $13::bigint[])
+				u(id, docs, entries, pending, base, looked, first, last, autopay, since, relook, replay, debit)
 			where a.id = u.id`,
 		func(c *columns) []any {
-			return []any{c.ids, c.ints[0], c.ints[1], c.ints[2], c.cents[0], c.cents[1], c.texts[0], c.days[0], c.flags[0], c.flags[1], c.nullable}
+			return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0], c.ints[2], c.cents[1], c.cents[2], c.texts[0], c.days[0], c.flags[0], c.flags[1], c.nullable}
 		}},
 	paid: {`update item i set paid = u.paid from unnest($1::bigint[], $2::int[], $3::bigint[]) u(id, no, paid) where i.account_id = u.id and i.no = u.no`,
 		func(c *columns) []any { return []any{c.ids, c.nos, c.cents[0]} }},
@@ -155,16 +157,19 @@ func (s *saver) take(a *Account) {
 }
 
 func (s *saver) account(a *Account) {
+	kind := counted
 	switch {
 	case a.dirty:
-		c := s.update(changed, a.ID, 0)
-		c.ints[0], c.ints[1], c.ints[2] = append(c.ints[0], a.docs), append(c.ints[1], a.entries), append(c.ints[2], a.Looked)
-		c.cents[0], c.cents[1] = append(c.cents[0], int64(a.FirstCycle)), append(c.cents[1], int64(a.LastCycle))
+		kind = changed
+	case !a.counts:
+		return
+	}
+	c := s.update(kind, a.ID, a.pending)
+	c.ints[0], c.ints[1], c.cents[0] = append(c.ints[0], a.docs), append(c.ints[1], a.entries), append(c.cents[0], int64(a.openBase()))
+	if kind == changed {
+		c.ints[2], c.cents[1], c.cents[2] = append(c.ints[2], a.Looked), append(c.cents[1], int64(a.FirstCycle)), append(c.cents[2], int64(a.LastCycle))
 		c.texts[0], c.days[0] = append(c.texts[0], a.Autopay), append(c.days[0], a.AutopaySince)
 		c.flags[0], c.flags[1], c.nullable = append(c.flags[0], a.Relook), append(c.flags[1], a.Replay), append(c.nullable, (*int64)(a.LastDebit))
-	case a.counts:
-		c := s.update(counted, a.ID, 0)
-		c.ints[0], c.ints[1] = append(c.ints[0], a.docs), append(c.ints[1], a.entries)
 	}
 }
 

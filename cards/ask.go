@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -22,7 +23,6 @@ const (
 // candidate is an account that may have a charge to ask.
 type candidate struct {
 	id       int64
-	late     bool  // its due date has passed, so what was due then must be found out
 	methodID int64 // 0: it has no card in force
 	waiting  bool  // for an answer
 }
@@ -47,15 +47,19 @@ type asked struct {
 // has come, and counts charges done.
 func Ask(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, file int64, in billing.Range) (billing.Tally, error) {
 	var t billing.Tally
-	found, err := candidates(ctx, tx, day, in)
-	if err != nil || len(found) == 0 {
+	open, whole, err := candidates(ctx, tx, day, in)
+	if err != nil || len(open)+len(whole) == 0 {
 		return t, err
 	}
-	plans, err := planned(ctx, tx, day, in)
+	accounts, books, err := load(ctx, tx, open, whole)
 	if err != nil {
 		return t, err
 	}
-	accounts, books, err := load(ctx, tx, found)
+	found, err := standing(ctx, tx, day, slices.Concat(open, whole))
+	if err != nil {
+		return t, err
+	}
+	plans, err := planned(ctx, tx, day, in)
 	if err != nil {
 		return t, err
 	}
@@ -120,16 +124,10 @@ func decide(a *billing.Account, c candidate, plans []again, day calendar.Date) (
 	return charge, over, reason
 }
 
-// load loads the candidates' accounts, whole where the past must be known. All
-// are locked first, in the order of their ids.
-func load(ctx context.Context, tx pgx.Tx, found []candidate) (map[int64]*billing.Account, []*billing.Book, error) {
-	var open, whole []int64
-	for _, c := range found {
-		if c.late {
-			whole = append(whole, c.id)
-		} else {
-			open = append(open, c.id)
-		}
+// load loads the candidates' accounts, and so locks them.
+func load(ctx context.Context, tx pgx.Tx, open, whole []int64) (map[int64]*billing.Account, []*billing.Book, error) {
+	if _, err := billing.Load(ctx, tx, billing.Counters, slices.Concat(open, whole)...); err != nil {
+		return nil, nil, err // locked all at once, in order, so that no two runs wait for each other
 	}
 	accounts := map[int64]*billing.Account{}
 	var books []*billing.Book
@@ -152,34 +150,46 @@ func load(ctx context.Context, tx pgx.Tx, found []candidate) (map[int64]*billing
 	return accounts, books, nil
 }
 
-// candidates locks the accounts of the range that may have a charge to ask:
+// candidates returns the accounts of the range that may have a charge to ask:
 // those that pay by card, whose newest bill is due and was neither asked for
-// nor debited, and those with a charge to be asked again.
-func candidates(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Range) ([]candidate, error) {
-	rows, err := tx.Query(ctx, `select id from account where id in (
+// nor debited, and those with a charge to be asked again. whole are the ones
+// whose due date has passed, so that what was due then must be found out.
+func candidates(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Range) (open, whole []int64, err error) {
+	rows, err := tx.Query(ctx, `select a.id, b.due_on < $3 from (
 			select a.id from autopay_method m join account a on a.id = m.account_id join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			where m.method = 'card' and m.ended_on is null and m.account_id >= $1 and m.account_id < $2 and a.autopay = 'on' and b.due_on <= $3 and not b.debit_none
 			and not exists (select from card_charge c where c.account_id = a.id and c.cycle = b.cycle and c.attempt = 0)
 			and not exists (select from debit d where d.account_id = a.id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
 			union
-			select account_id from card_charge where retry_on <= $3 and account_id >= $1 and account_id < $2)
-		order by id for no key update`, in.From, in.To, day)
+			select account_id from card_charge where retry_on <= $3 and account_id >= $1 and account_id < $2) c
+		join account a on a.id = c.id join bill b on b.account_id = a.id and b.cycle = a.last_cycle order by a.id`, in.From, in.To, day)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil || len(ids) == 0 {
-		return nil, err
-	}
-	rows, err = tx.Query(ctx, `select a.id, coalesce(b.due_on < $2, false), coalesce(m.id, 0), exists (select from card_charge c where c.account_id = a.id and c.state = 'asked')
-		from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-		left join lateral (select max(id) id from autopay_method where account_id = a.id and method = 'card' and ended_on is null and authorized_on <= $2) m on true
-		where a.id = any($1) order by a.id`, ids, day)
+	var id int64
+	var late bool
+	_, err = pgx.ForEachRow(rows, []any{&id, &late}, func() error {
+		if late {
+			whole = append(whole, id)
+		} else {
+			open = append(open, id)
+		}
+		return nil
+	})
+	return open, whole, err
+}
+
+// standing reads how accounts that are locked stand with the gateway.
+func standing(ctx context.Context, tx pgx.Tx, day calendar.Date, ids []int64) ([]candidate, error) {
+	rows, err := tx.Query(ctx, `select u.id, coalesce(m.id, 0), exists (select from card_charge c where c.account_id = u.id and c.state = 'asked')
+		from unnest($1::bigint[]) u(id)
+		left join lateral (select max(id) id from autopay_method where account_id = u.id and method = 'card' and ended_on is null and authorized_on <= $2) m on true
+		order by u.id`, ids, day)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
-		err = row.Scan(&c.id, &c.late, &c.methodID, &c.waiting)
+		err = row.Scan(&c.id, &c.methodID, &c.waiting)
 		return c, err
 	})
 }
@@ -227,10 +237,12 @@ func report(ctx context.Context, tx pgx.Tx, day calendar.Date, accounts []int64)
 	if len(accounts) == 0 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail)
-		select c.account_id, $2, 'autopay', $3, c.account_id || '-' || c.cycle || '-' || c.attempt, 'the card charge asked on ' || c.asked_on || ' has no answer, so nothing more is asked of the card: ask the gateway'
-		from card_charge c where c.account_id = any($1) and c.state = 'asked'
-		and not exists (select from exception x where x.account_id = c.account_id and x.code = $3 and x.subject = c.account_id || '-' || c.cycle || '-' || c.attempt)`,
+	_, err := tx.Exec(ctx, `with silent as (
+			select account_id, asked_on, account_id || '-' || to_char(make_date(cycle / 12, cycle % 12 + 1, 1), 'YYYY-MM') || '-' || attempt as charge
+			from card_charge where account_id = any($1) and state = 'asked')
+		insert into exception (account_id, on_date, job, code, subject, detail)
+		select account_id, $2, 'autopay', $3, charge, 'the card charge asked on ' || asked_on || ' has no answer, so nothing more is asked of the card: ask the gateway'
+		from silent s where not exists (select from exception x where x.account_id = s.account_id and x.code = $3 and x.subject = s.charge)`,
 		accounts, day, Unanswered)
 	return err
 }

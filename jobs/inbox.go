@@ -156,6 +156,7 @@ func runFeeds(ctx context.Context, r *Run) error {
 		take func(context.Context, arrival) (billing.Imported, error)
 	}{
 		{"members", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Members(ctx, r.DB, a.file) }},
+		{"coverage", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Coverage(ctx, r.DB, a.file) }},
 		{"charges", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Charges(ctx, r.DB, a.file) }},
 		{"payments", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Payments(ctx, r.DB, a.file) }},
 		{"autopay", func(ctx context.Context, a arrival) (billing.Imported, error) { return im.Autopay(ctx, r.DB, a.file) }},

@@ -48,14 +48,17 @@ type Job struct {
 // Jobs returns the table of jobs, in the order of one night (POLICY section 1).
 func Jobs() []Job {
 	return []Job{
-		{"feeds", "takes members, charges, payments and enrolments from the inbox", "each day", runFeeds},
+		{"feeds", "takes members, coverage, charges, payments and enrolments from the inbox", "each day", runFeeds},
 		{"lockbox", "takes the bank's lockbox files from the inbox", "each day", runLockbox},
 		{"post", "posts checks and debits whose posting date has come", "each day", runPost},
 		{"returns", "takes the bank's ACH returns and corrections and the card gateway's answers from the inbox", "each day", runReturns},
 		{"late-fees", "assesses late fees by received date, and undoes those that a payment received in time has undone", "each day", runLateFees},
+		{"plans", "breaks payment plans of which too many installments were missed, and closes those that are paid", "each day", runPlans},
+		{"grace", "ends coverage whose premium grace has gone by unpaid", "each day", runGrace},
 		{"statements", "closes billing cycles and makes their statements", "each day; cuts on the cut day", runStatements},
 		{"autopay", "builds the debits of the next banking day and seals their ACH file; asks cards for what is due today", "each day", runAutopay},
 		{"reminders", "reminds members of what is due, by text and e-mail", "each day; 10 to 7 days before the due date", runReminders},
+		{"dormant", "flags credit that has lain unused for years, and queues a letter about it", "each day", runDormant},
 	}
 }
 

@@ -3,13 +3,14 @@ package notices
 import (
 	"context"
 	"fmt"
-	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // Why a reminder is not sent, besides the reasons of a hold.
@@ -27,9 +28,14 @@ type candidate struct {
 	id                     int64
 	cycle                  calendar.Cycle
 	dueOn                  calendar.Date
+	last4                  string
 	phone, email, language string
-	done                   []string // channels that have the reminder
-	out                    []string // channels that were opted out of
+	done, out              string       // channels that have the reminder, or were opted out of, each followed by a blank
+	due                    ledger.Cents // now
+	plain                  bool         // neither on hold nor on autopay: there is no more to know
+	held                   string       // the reason of its hold, "" for none
+	autopay                bool
+	collectsOn             calendar.Date // the day autopay collects the bill, 0 if it won't
 }
 
 // Remind queues the reminders of a run dated day in a key range of accounts,
@@ -38,137 +44,160 @@ type candidate struct {
 // last day for which the job was finished (0 for none): a bill whose window
 // went by since then gets no late reminder but an exception. The tally counts
 // messages; its cents are the amounts reminded of, once per channel.
-func Remind(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calendar.Date, file int64, in billing.Range) (billing.Tally, error) {
-	var t billing.Tally
-	all, err := candidates(ctx, tx, p, day, since, in)
+func Remind(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calendar.Date, file int64, in billing.Range) (t billing.Tally, err error) {
+	found, err := candidates(ctx, tx, p, day, since, in)
 	if err != nil {
 		return t, err
 	}
-	channels := p.Reminder.Channels
-	var found []candidate
-	var ids []int64
-	for _, c := range all {
-		n := 0
-		for _, channel := range channels {
-			if slices.Contains(c.done, channel) {
-				n++
-			}
-		}
-		t.Skip(Already, int64(n))
-		if n < len(channels) {
-			found, ids = append(found, c), append(ids, c.id)
-		}
-	}
-	if len(found) == 0 {
-		return t, nil
-	}
-	b, err := billing.Load(ctx, tx, billing.OpenOnly, ids...)
-	if err != nil {
+	if err := lookCloser(ctx, tx, p, day, found); err != nil {
 		return t, err
 	}
-	var queue []queued
-	var missed []*billing.Account
+	var queue postgres.Copy
+	var missed []*candidate
 	for n := range found {
 		c := &found[n]
-		a := b.Account(c.id)
 		late := c.dueOn < day+calendar.Date(p.Reminder.LastDaysBefore)
-		messages := c.decide(a, p, day, late, &t)
-		switch {
-		case len(messages) > 0 && late:
-			missed = append(missed, a)
+		channels := c.channels(p, late, &t)
+		if len(channels) > 0 && late {
+			missed = append(missed, c)
 			t.Skip(Missed, 1)
-		default:
-			queue = append(queue, messages...)
-			t.Did(int64(len(messages)), a.Due()*ledger.Cents(len(messages)))
+			continue
+		}
+		language := languageOf(c.language)
+		r := reminder{biller: p.Biller.Name, web: p.Biller.Web, phone: p.Biller.Phone, last4: c.last4, due: c.due, dueOn: c.dueOn, autopay: c.autopay, collectsOn: c.collectsOn}
+		for _, channel := range channels {
+			subject, body := r.say(language, channel)
+			queue.Row(len(columns)).Int64(c.id).Int32(int32(c.cycle)).Text(Reminder).Text(channel).Date(day).Int64(file).Text(c.address(channel)).Text(language).Text(subject).Text(body)
+			t.Did(1, c.due)
 		}
 	}
 	if err := except(ctx, tx, day, missed); err != nil {
 		return t, err
 	}
-	_, err = tx.CopyFrom(ctx, pgx.Identifier{"message"}, []string{"account_id", "cycle", "kind", "channel", "queued_on", "file_id", "address", "language", "subject", "body"},
-		pgx.CopyFromSlice(len(queue), func(i int) ([]any, error) {
-			m := &queue[i]
-			return []any{m.account, int32(m.cycle), Reminder, m.channel, day, file, m.address, m.language, m.subject, m.body}, nil
-		}))
-	return t, err
+	return t, queue.Send(ctx, tx, "message", columns)
 }
 
-// queued is a message to be stored.
-type queued struct {
-	account                                   int64
-	cycle                                     calendar.Cycle
-	channel, address, language, subject, body string
-}
+var columns = []string{"account_id", "cycle", "kind", "channel", "queued_on", "file_id", "address", "language", "subject", "body"}
 
-// decide writes the messages that an account gets about its bill, or should
-// have got if it is late. It counts the channels that get none.
-func (c *candidate) decide(a *billing.Account, p *billing.Policy, day calendar.Date, late bool, t *billing.Tally) (messages []queued) {
-	skip := func(reason string) {
+// channels returns the channels on which an account gets its reminder, or
+// should have got it if it is late. It counts those that get none.
+func (c *candidate) channels(p *billing.Policy, late bool, t *billing.Tally) (on []string) {
+	for _, channel := range p.Reminder.Channels {
+		reason := ""
+		switch {
+		case strings.Contains(c.done, channel+" "):
+			reason = Already
+		case c.held != "":
+			reason = c.held
+		case c.due == 0:
+			reason = NothingDue
+		case strings.Contains(c.out, channel+" "):
+			reason = OptedOut
+		case c.address(channel) == "":
+			reason = NoAddress
+		default:
+			on = append(on, channel)
+			continue
+		}
 		if !late { // a bill that is past its window is no longer selected for it
 			t.Skip(reason, 1)
 		}
 	}
-	due, hold := a.Due(), a.HeldOn(day)
-	r := reminder{biller: p.Biller.Name, web: p.Biller.Web, phone: p.Biller.Phone, last4: last4(a.MRN), due: due, dueOn: c.dueOn,
-		autopay: a.Autopay == billing.AutopayOn, collectsOn: a.CollectsOn(p)}
-	language := languageOf(c.language)
-	for _, channel := range p.Reminder.Channels {
-		address := addressOn(channel, c.phone, c.email)
-		switch {
-		case slices.Contains(c.done, channel): // counted already
-		case hold != nil:
-			skip(hold.Reason)
-		case due == 0:
-			skip(NothingDue)
-		case slices.Contains(c.out, channel):
-			skip(OptedOut)
-		case address == "":
-			skip(NoAddress)
-		default:
-			m := queued{account: c.id, cycle: c.cycle, channel: channel, address: address, language: language}
-			m.subject, m.body = r.say(language, channel)
-			messages = append(messages, m)
+	return on
+}
+
+// address is where the account's guarantor is reached on a channel, "" for
+// nowhere.
+func (c *candidate) address(channel string) string {
+	if channel == Email {
+		return strings.TrimSpace(c.email)
+	}
+	return strings.TrimSpace(c.phone)
+}
+
+// lookCloser asks the rules about the candidates that are not plain.
+func lookCloser(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, found []candidate) error {
+	var ids []int64
+	for n := range found {
+		if !found[n].plain {
+			ids = append(ids, found[n].id)
 		}
 	}
-	return messages
+	if len(ids) == 0 {
+		return nil
+	}
+	b, err := billing.Load(ctx, tx, billing.OpenOnly, ids...)
+	if err != nil {
+		return err
+	}
+	for n := range found {
+		c := &found[n]
+		if c.plain {
+			continue
+		}
+		a := b.Account(c.id)
+		c.due, c.autopay, c.collectsOn = a.Due(), a.Autopay == billing.AutopayOn, a.CollectsOn(p)
+		if h := a.HeldOn(day); h != nil {
+			c.held = h.Reason
+		}
+	}
+	return nil
 }
 
 // candidates reads the accounts of the range whose newest bill is in its
 // window on a day, or left it since the last finished run without a message.
-func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calendar.Date, in billing.Range) ([]candidate, error) {
-	first, last := p.Reminder.FirstDaysBefore, p.Reminder.LastDaysBefore
-	rows, err := tx.Query(ctx, `select a.id, b.cycle, b.due_on, coalesce(g.phone, ''), coalesce(g.email, ''), coalesce(g.language, ''),
-			array(select channel from message m where m.account_id = a.id and m.cycle = b.cycle and m.kind = 'reminder'),
-			array(select channel from preference o where o.account_id = a.id)
-		from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle left join member g on g.mrn = a.mrn
-		where a.id >= $1 and a.id < $2 and b.due_on <= $3::date + $5::int and (b.due_on >= $3::date + $6::int
-			or $4::date < greatest(b.due_on - $5::int, b.made_on)
-			and not exists (select from message m where m.account_id = a.id and m.cycle = b.cycle and m.kind = 'reminder')
-			and not exists (select from exception x where x.account_id = a.id and x.job = 'reminders' and x.code = 'reminder_missed' and x.subject = `+cycleText+`))
-		order by a.id`, in.From, in.To, day, max(since, 1), first, last)
+// What is due is added up as billing.Account.Due does, over the whole range at
+// once; a test holds the two together.
+func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calendar.Date, in billing.Range) (found []candidate, err error) {
+	rows, err := tx.Query(ctx, `with near as materialized (
+			select a.id, a.mrn, b.cycle, b.due_on, a.autopay <> 'on' as plain
+			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+			where a.id >= $1 and a.id < $2 and b.account_id >= $1 and b.account_id < $2
+			and b.due_on <= $3::date + $5::int and (b.due_on >= $3::date + $6::int
+				or $4::date < greatest(b.due_on - $5::int, b.made_on)
+				and not exists (select from message m where m.account_id = a.id and m.cycle = b.cycle and m.kind = 'reminder')
+				and not exists (select from exception x where x.account_id = a.id and x.job = 'reminders' and x.code = 'reminder_missed'
+					and x.subject = to_char(make_date(b.cycle / 12, b.cycle % 12 + 1, 1), 'YYYY-MM')))
+		), owed as (
+			select account_id, sum(cents - paid) as cents from item
+			where account_id >= $1 and account_id < $2 and state = 'billed' and paid < cents and exists (select from near) group by account_id
+		), money as (
+			select account_id, sum(case when state = 'pending' then cents else unapplied end) as cents from receipt
+			where account_id >= $1 and account_id < $2 and (state = 'pending' or state = 'posted' and not guest and unapplied > 0) and exists (select from near) group by account_id
+		), refused as (
+			select account_id, string_agg(channel, ' ') || ' ' as channels from preference where account_id >= $1 and account_id < $2 group by account_id
+		), held as (
+			select distinct account_id from hold where account_id >= $1 and account_id < $2 and placed_on <= $3 and (released_on is null or released_on > $3)
+		)
+		select n.id, n.cycle, n.due_on, right(n.mrn, 4), g.phone, g.email, g.language,
+			(select string_agg(channel, ' ') || ' ' from message m where m.account_id = n.id and m.cycle = n.cycle and m.kind = 'reminder'),
+			r.channels, greatest(coalesce(o.cents, 0) - coalesce(m.cents, 0), 0)::bigint, n.plain and h.account_id is null
+		from near n left join lateral (select phone, email, language from member where mrn = n.mrn limit 1) g on true
+		left join owed o on o.account_id = n.id left join money m on m.account_id = n.id
+		left join refused r on r.account_id = n.id left join held h on h.account_id = n.id
+		order by n.id`, in.From, in.To, day, max(since, 1), p.Reminder.FirstDaysBefore, p.Reminder.LastDaysBefore)
 	if err != nil {
 		return nil, err
 	}
-	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
-		err = row.Scan(&c.id, (*int32)(&c.cycle), &c.dueOn, &c.phone, &c.email, &c.language, &c.done, &c.out)
-		return c, err
-	})
+	defer rows.Close()
+	for rows.Next() {
+		r := postgres.ReadRow(rows)
+		found = append(found, candidate{id: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), last4: r.Text(), phone: r.Text(), email: r.Text(), language: r.Text(),
+			done: r.Text(), out: r.Text(), due: ledger.Cents(r.Int64()), plain: r.Bool()})
+	}
+	return found, rows.Err()
 }
 
-// cycleText is a bill's cycle as calendar.Cycle writes it.
-const cycleText = `to_char(make_date(b.cycle / 12, b.cycle % 12 + 1, 1), 'YYYY-MM')`
-
 // except puts bills that were not reminded of before a person.
-func except(ctx context.Context, tx pgx.Tx, day calendar.Date, accounts []*billing.Account) error {
-	if len(accounts) == 0 {
+func except(ctx context.Context, tx pgx.Tx, day calendar.Date, missed []*candidate) error {
+	if len(missed) == 0 {
 		return nil
 	}
 	var ids []int64
 	var subjects, details []string
-	for _, a := range accounts {
-		bill := a.NewestBill()
-		ids, subjects = append(ids, a.ID), append(subjects, bill.Cycle.String())
-		details = append(details, fmt.Sprintf("no run came between the first and the last day for a reminder of the bill due %s, of which %s is due: tell the member otherwise", bill.DueOn, a.Due()))
+	for _, c := range missed {
+		ids, subjects = append(ids, c.id), append(subjects, c.cycle.String())
+		details = append(details, fmt.Sprintf("no run came between the first and the last day for a reminder of the bill due %s, of which %s is due: tell the member otherwise", c.dueOn, c.due))
 	}
 	_, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail)
 		select account, $2, 'reminders', $3, subject, detail from unnest($1::bigint[], $4::text[], $5::text[]) u(account, subject, detail) on conflict do nothing`,

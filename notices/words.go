@@ -1,7 +1,6 @@
 package notices
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -99,12 +98,4 @@ func (r *reminder) say(language, channel string) (subject, body string) {
 		return "", fill(w.available, " ", middle, " ", w.stop)
 	}
 	return fill(subject), fill(w.greeting, "\n\n", w.available, " ", middle, "\n", w.contact, "\n\n", w.unsubscribe, "\n")
-}
-
-// last4 returns the last four digits of an MRN.
-func last4(mrn string) string { return mrn[max(0, len(mrn)-4):] }
-
-// addressOn returns where a member is reached on a channel, "" for nowhere.
-func addressOn(channel, phone, email string) string {
-	return strings.TrimSpace(cmp.Or(map[string]string{Text: phone, Email: email}[channel]))
 }

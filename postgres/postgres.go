@@ -161,6 +161,7 @@ func openPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 		config.MaxConns = int32(max(8, 2*runtime.NumCPU()))
 	}
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	config.ConnConfig.RuntimeParams["jit"] = "off" // compiling costs more than our statements run
 	if config.ConnConfig.RuntimeParams["application_name"] == "" {
 		config.ConnConfig.RuntimeParams["application_name"] = "billcycle"
 	}

@@ -84,6 +84,8 @@ func (p *player) compare(ctx context.Context, n int, s Step, was before) error {
 				return err
 			}
 			continue
+		case "grace", "coverage_end":
+			got, err = p.covered(ctx, key, s)
 		case "journal_balanced":
 			got, err = p.balanced(ctx)
 		default:

@@ -221,6 +221,7 @@ var verbs = map[string]func(p *player, ctx context.Context, s Step) error{
 	"ach_return": (*player).achReturn, "ach_noc": (*player).achCorrection, "ach_edit": (*player).achEdit,
 	"card": (*player).card, "optout": (*player).optout,
 	"dispute": (*player).dispute, "assist": (*player).assist, "hold": (*player).hold, "waive": (*player).waive, "refund": (*player).refund,
+	"plan": (*player).plan, "coverage": (*player).coverage, "remit_unclaimed": (*player).remitUnclaimed,
 }
 
 func (p *player) charge(ctx context.Context, s Step) error {

@@ -132,7 +132,7 @@ func (s *sealing) readLines(ctx context.Context, tx pgx.Tx) error {
 	for id, cuts := range s.bills {
 		ids, after = append(ids, id), append(after, cuts[0].after)
 	}
-	rows, err := tx.Query(ctx, `select j.account_id, j.posted_on, j.effective_on, j.what, case when j.debit = 'receivable' then j.cents else -j.cents end,
+	rows, err := tx.Query(ctx, `select j.account_id, case when i.origin = 'coverage' and j.what = 'charge' then j.effective_on else j.posted_on end, j.effective_on, j.what, case when j.debit = 'receivable' then j.cents else -j.cents end,
 			coalesce(i.kind, ''), coalesce(i.service_date, j.effective_on), coalesce(i.description, ''), coalesce(i.charge_id, ''), coalesce(i.gross_cents, 0), coalesce(i.insurer_cents, 0),
 			coalesce(m.first_name || ' ' || m.last_name, ''), coalesce(r.channel, ''), coalesce(r.reference, '')
 		from unnest($1::bigint[], $2::int[]) u(account_id, after)

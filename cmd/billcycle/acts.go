@@ -18,7 +18,7 @@ import (
 // only by another.
 
 func (p *program) actCommands() []*cobra.Command {
-	return []*cobra.Command{p.refundCommand(), p.adjustCommand(), p.disputeCommand(), p.holdCommand(), p.waiveCommand(), p.assistCommand()}
+	return []*cobra.Command{p.refundCommand(), p.adjustCommand(), p.disputeCommand(), p.holdCommand(), p.waiveCommand(), p.assistCommand(), p.planCommand(), p.remitCommand()}
 }
 
 // act is an act on one account.

@@ -22,6 +22,8 @@ type feed struct {
 var feeds = []feed{
 	{"members", "Take in members and whose account each is billed to",
 		"mrn, guarantor_mrn, first_name, last_name, birth_date, address1, address2, city, state, zip, email, phone, language, delivery, deceased_on", billing.Import.Members},
+	{"coverage", "Take in which plan covers each member, since when and for how much",
+		"mrn, plan, start, end, monthly_cents, aptc_cents", billing.Import.Coverage},
 	{"charges", "Take in charges and corrections of charges",
 		"charge_id, mrn, kind, service_date, description, gross_cents, insurer_cents, patient_cents, adjusts", billing.Import.Charges},
 	{"payments", "Take in payments that were taken elsewhere",

@@ -17,6 +17,8 @@ create table account (
     last_debit_cents bigint,                               -- null: never debited
     relook           boolean     not null default false,   -- the late fees of its bills must be looked at again
     replay           boolean     not null default false,   -- what is open may not be what a replay by received date gives
+    pending          integer     not null default 0,       -- receipts that have not posted
+    base             bigint      not null default 0,       -- what is open of the newest bill's own principal
     looked           integer     not null default 0,       -- the last journal entry that the late-fee job has seen
     check (id = 0 or id < 100000000)                       -- eight digits of a statement number
 ) with (fillfactor = 45);
@@ -501,6 +503,62 @@ create table preference (
     channel      text   not null check (channel in ('text', 'email')),
     opted_out_on date   not null,
     primary key (account_id, channel)
+);
+
+-- A period in which a member is covered by a plan on one set of terms. Its
+-- premiums are items of origin coverage: for_doc = no, for_cycle = the month.
+create table coverage (
+    account_id    bigint  not null references account,
+    no            integer not null,
+    mrn           text    not null references member,
+    plan          text    not null,
+    start_on      date    not null,
+    end_on        date    check (end_on >= start_on - 1),   -- last day covered; the day before start_on: it never took effect
+    said_end      date,                                    -- end_on as enrolment told it
+    monthly_cents bigint  not null check (monthly_cents >= 0), -- 0: premiums come from the charge feed
+    aptc_cents    bigint  not null check (aptc_cents >= 0), -- advance premium tax credit
+    paid_through  date,                                    -- charged and paid before the account was kept here
+    charged_to    integer not null,                        -- the months up to this one are charged
+    lapsed_on     date,                                    -- the run that ended it after its grace
+    open          boolean not null,                        -- a cut may still charge it
+    primary key (account_id, no)
+);
+create unique index coverage_period on coverage (mrn, plan, start_on);
+create index coverage_aptc on coverage (account_id) where aptc_cents > 0 and lapsed_on is null;
+
+-- A payment plan. Its deferred items and installments have for_doc = no.
+create table plan (
+    account_id   bigint  not null references account,
+    no           integer not null,
+    kind         text    not null check (kind in ('premium', 'medical')),
+    cents        bigint  not null check (cents > 0),
+    installments integer not null check (installments > 0),
+    billed       integer not null check (billed between 0 and installments),
+    made_on      date    not null,
+    state        text    not null check (state in ('running', 'kept', 'broken', 'cancelled')),
+    ended_on     date,
+    primary key (account_id, no),
+    check ((state = 'running') = (ended_on is null))
+);
+
+-- Credit flagged as dormant: once for each part of a receipt's credit.
+create table dormant (
+    account_id bigint  not null references account,
+    receipt    integer not null,
+    arose_on   date    not null,
+    cents      bigint  not null check (cents > 0),
+    flagged_on date    not null,
+    primary key (account_id, receipt, arose_on)
+);
+
+-- Letters to be printed and mailed.
+create table letter (
+    account_id bigint  not null references account,
+    kind       text    not null,                           -- dormant_credit
+    queued_on  date    not null,
+    cents      bigint  not null,
+    sent_on    date,
+    primary key (account_id, kind, queued_on)
 );
 
 -- +goose Down

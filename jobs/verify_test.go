@@ -1,0 +1,374 @@
+package jobs_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/postgres/postgrestest"
+	"github.com/billcycle/billcycle/rehearsal"
+	"github.com/billcycle/billcycle/secret"
+)
+
+// breaks says for each invariant how it is broken, each way on a copy of a
+// lived demo: SQL, that must change something. The copy has lost its triggers
+// and checks, since Verify has to see what a database let pass.
+var breaks = map[string][]string{
+	"journal_balanced": {
+		`update journal set cents = -cents where no = 1 and account_id = 3`,
+		`update journal set debit = credit where no = 1 and account_id = 3`,
+		`update journal set debit = 'petty_cash' where no = 1 and account_id = 3`,
+		`update journal set credit = 'petty_cash' where no = 1 and account_id = 3`,
+	},
+	"journal_append_only": {
+		`delete from journal where account_id = 3 and no = 1`,
+		`delete from journal where (account_id, no) in (select id, entries from account where id = 3)`,
+		`update account set entries = entries + 1 where id = 3`,
+		`insert into journal select 99999999, no, posted_on, effective_on, what, debit, credit, cents, doc, reverses from journal where account_id = 3 and no = 1`,
+		`alter table journal disable trigger journal_append_only`,
+		`alter table allocation disable trigger allocation_append_only`,
+		`drop trigger journal_no_truncate on journal`,
+	},
+	"journal_reversals": {
+		`update journal set reverses = no + 1 where reverses is null and account_id = 3 and no = 1`,
+		`update journal j set reverses = 1 from journal o where o.account_id = j.account_id and o.no = 1 and j.no = 2 and (o.debit, o.credit) <> (j.credit, j.debit)`,
+		`insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc, reverses)
+			select account_id, 900, posted_on, effective_on, 'adjustment', credit, debit, cents + 1, doc, no from journal where account_id = 3 and no = 1`,
+		`insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc, reverses)
+			select account_id, n, posted_on, effective_on, 'adjustment', credit, debit, cents, doc, no from journal, generate_series(901, 902) n where account_id = 3 and no = 1`,
+	},
+	"items_agree_with_ledger": {
+		`update item set cents = cents + 1 where account_id = 3 and no = 1`,
+		`update receipt set unapplied = unapplied + 1 where (account_id, no) = (select account_id, no from receipt where state = 'posted' limit 1)`,
+		`update journal set cents = cents + 1 where account_id = 3 and no = 1`,
+	},
+	"items_agree_with_allocations": {
+		`update item set paid = paid - 1 where (account_id, no) = (select account_id, item from allocation limit 1)`,
+		`update allocation set cents = cents + 1 where (account_id, no) = (select account_id, no from allocation limit 1)`,
+		`delete from item where (account_id, no) = (select account_id, item from allocation limit 1)`,
+	},
+	"receipts_agree_with_allocations": {
+		`update receipt set refunded = refunded + 1 where (account_id, no) = (select account_id, no from receipt where state = 'posted' limit 1)`,
+		`update receipt set state = 'void' where (account_id, no) = (select account_id, receipt from allocation limit 1)`,
+		`delete from receipt where (account_id, no) = (select account_id, receipt from allocation limit 1)`,
+	},
+	"statements_chain": {
+		`update bill set previous = previous + 1, balance = balance + 1 where cycle = (select max(cycle) from bill) and account_id = 3`,
+		`update bill set fees = fees + 1 where cycle = (select max(cycle) from bill) and account_id = 3`,
+		`delete from bill where account_id = 3 and cycle = (select max(cycle) from bill)`,
+	},
+	"statement_balance": {
+		`update bill set charges = charges + 1, balance = balance + 1 where account_id = 3 and cycle = (select max(cycle) from bill)`,
+	},
+	"statement_sealed": {
+		`delete from statement where account_id = 3 and cycle = (select max(cycle) from bill)`,
+	},
+	"items_billed_once": {
+		`update item set cycle = cycle + 100 where state = 'billed' and account_id = 3`,
+	},
+	"charges_have_their_entry": {
+		`update item set entry = 0 where account_id = 3 and no = 1`,
+		`update journal set doc = 999 where account_id = 3 and no = 1`,
+		`update journal set what = 'adjustment' where account_id = 3 and no = 1`,
+	},
+	"fees_have_their_entry": {
+		`delete from item where (account_id, no) = (select account_id, no from item where origin = 'late_fee' limit 1)`,
+		`update item set entry = 1 where (account_id, no) = (select account_id, no from item where origin = 'late_fee' limit 1)`,
+		`update item set ended = 'reversed' where (account_id, no) = (select account_id, no from item where origin = 'late_fee' and ended = '' limit 1)`,
+	},
+	"one_late_fee_per_bill": {
+		`insert into item select (jsonb_populate_record(null::item, to_jsonb(i) || '{"no": 900}')).* from (select * from item i where origin = 'late_fee' and ended = '' limit 1) i`,
+		`update item set for_cycle = 1 where (account_id, no) = (select account_id, no from item where origin = 'late_fee' and ended = '' limit 1)`,
+	},
+	"receipts_have_their_entry": {
+		`update receipt set posted_entry = 0 where (account_id, no) = (select account_id, no from receipt where state = 'posted' limit 1)`,
+		`update receipt set cents = cents + 1 where (account_id, no) = (select account_id, no from receipt where state = 'posted' limit 1)`,
+		`delete from receipt where (account_id, no) = (select account_id, no from receipt where state = 'posted' limit 1)`,
+		`update receipt set state = 'returned' where (account_id, no) = (select account_id, no from receipt where state = 'posted' limit 1)`,
+		`update receipt set state = 'posted' where (account_id, no) = (select account_id, no from receipt where state = 'returned' and posted_entry <> 0 limit 1)`,
+	},
+	"pending_money_on_the_books": {
+		`update receipt set state = 'void' where (account_id, no) = (select account_id, no from receipt where state = 'pending' and channel = 'lockbox' limit 1)`,
+		`update receipt set cents = cents + 1, unapplied = unapplied + 1 where (account_id, no) = (select account_id, no from receipt where state = 'pending' and channel = 'lockbox' limit 1)`,
+	},
+	"nothing_pending_past_its_date": {
+		`update receipt set posts_on = arrived_on where (account_id, no) = (select account_id, no from receipt where state = 'pending' limit 1)`,
+	},
+	"debits_have_a_receipt": {
+		`update debit set cents = cents - 1 where (account_id, receipt) = (select account_id, receipt from debit limit 1)`,
+		`delete from debit where (account_id, receipt) = (select account_id, receipt from debit limit 1)`,
+		`delete from receipt where (account_id, no) = (select account_id, receipt from debit limit 1)`,
+		`update debit set state = 'returned' where (account_id, receipt) = (select account_id, receipt from debit where state = 'built' limit 1)`,
+	},
+	"no_debit_without_authorization": {
+		`update autopay_method set account_id = account_id + 1 where id = (select method_id from debit limit 1)`,
+		`update autopay_method set authorized_on = '2030-01-01' where id = (select method_id from debit limit 1)`,
+		`update autopay_method set ended_on = '2020-01-01' where id = (select method_id from debit limit 1)`,
+		`update autopay_method set method = 'card' where id = (select method_id from debit limit 1)`,
+		`delete from autopay_method where id = (select method_id from debit limit 1)`,
+	},
+	"no_debit_above_due": {
+		`update debit set due_then = cents - 1 where (account_id, receipt) = (select account_id, receipt from debit limit 1)`,
+	},
+	"one_debit_per_attempt": {
+		`insert into debit select (jsonb_populate_record(null::debit, to_jsonb(d) || '{"receipt": 900}')).* from (select * from debit where state <> 'withdrawn' limit 1) d`,
+		`update debit set attempt = 1 where (account_id, receipt) = (select account_id, receipt from debit where attempt = 0 limit 1)`,
+	},
+	"no_debit_posted_unreleased": {
+		`update ach_file set released_on = null where id = (select d.file_id from debit d join receipt r on r.account_id = d.account_id and r.no = d.receipt where r.posted_entry <> 0 limit 1)`,
+		`update ach_file set released_on = effective_on where id = (select d.file_id from debit d join receipt r on r.account_id = d.account_id and r.no = d.receipt where r.posted_entry <> 0 limit 1)`,
+		`update debit set file_id = null where (account_id, receipt) = (select r.account_id, r.no from receipt r where channel = 'ach' and posted_entry <> 0 limit 1)`,
+	},
+	"lockbox_files": {
+		`update lockbox_file set cents = cents + 1 where id = (select id from lockbox_file where state = 'accepted' and items > 0 limit 1)`,
+		`delete from lockbox_item where (file_id, ordinal) = (select i.file_id, i.ordinal from lockbox_item i join lockbox_file f on f.id = i.file_id where f.state = 'accepted' limit 1)`,
+	},
+	"lockbox_batches": {
+		`update lockbox_batch set cents = cents + 1 where (file_id, ordinal) = (select file_id, ordinal from lockbox_batch where state = 'accepted' and items > 0 limit 1)`,
+		`insert into lockbox_batch select (jsonb_populate_record(null::lockbox_batch, to_jsonb(b) || '{"file_id": 900}')).* from (select * from lockbox_batch where state = 'accepted' and items > 0 limit 1) b`,
+	},
+	"lockbox_receipts": {
+		`update lockbox_receipt set cents = cents + 1 where (file_id, ordinal, coupon) = (select file_id, ordinal, coupon from lockbox_receipt limit 1)`,
+		`delete from lockbox_receipt where (file_id, ordinal, coupon) = (select file_id, ordinal, coupon from lockbox_receipt limit 1)`,
+		`update lockbox_item set state = 'void' where (file_id, ordinal) = (select file_id, ordinal from lockbox_receipt limit 1)`,
+	},
+	"lockbox_suspense": {
+		`update lockbox_item set state = 'void' where (file_id, ordinal) = (select file_id, ordinal from lockbox_item where state = 'suspense' limit 1)`,
+		`update lockbox_item set entry = 900 where (file_id, ordinal) = (select file_id, ordinal from lockbox_item where state = 'suspense' limit 1)`,
+		`update journal set cents = cents + 1 where account_id = 0 and what = 'suspense_in'`,
+	},
+	"ach_file_total": {
+		`update ach_file set cents = cents + 1 where id = (select min(id) from ach_file)`,
+		`update ach_file set entries = entries + 1 where id = (select min(id) from ach_file)`,
+		`update debit set file_id = null where (account_id, receipt) = (select account_id, receipt from debit where file_id is not null limit 1)`,
+	},
+	"ach_file_released_by_a_second_person": {
+		`update ach_file set released_by = maker where id = (select min(id) from ach_file where state = 'released')`,
+		`update ach_file set released_by = 'system', maker = 'pat' where id = (select min(id) from ach_file where state = 'released')`,
+		`update ach_file set released_by = null where id = (select min(id) from ach_file where state = 'released')`,
+		`update ach_file set released_on = effective_on where id = (select min(id) from ach_file where state = 'released')`,
+	},
+	"ach_traces_single": {
+		`update debit set trace = (select min(trace) from debit)`,
+	},
+	"ach_files_as_sealed": {
+		`update ach_file set sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) where id = (select min(id) from ach_file)`,
+		`update ach_file set sha256 = '\x00' where id = (select min(id) from ach_file)`,
+		`update ach_file set name = 'other.ach' where id = (select min(id) from ach_file)`,
+	},
+	"statements_as_made": {
+		`update statement set sha256 = '\x00' where account_id = 3 and cycle = (select max(cycle) from bill)`,
+	},
+	"outbox_as_sealed": {
+		`update outbox_file set sha256 = '\x00' where id = (select min(id) from outbox_file where sha256 is not null)`,
+		`update message set body = body || '!' where (account_id, cycle, kind, channel) = (select account_id, cycle, kind, channel from message limit 1)`,
+	},
+	"messages_have_a_bill": {
+		`insert into message (account_id, cycle, kind, channel, queued_on, file_id, address, language, subject, body) values (3, 1, 'reminder', 'text', '2026-03-01', 1, '', 'en', '', '')`,
+		`insert into message (account_id, cycle, kind, channel, queued_on, file_id, address, language, subject, body)
+			select account_id, cycle, 'test', 'text', made_on - 1, 1, '', 'en', '', '' from bill where account_id = 3`,
+	},
+	"no_message_after_optout": {
+		`with m as (insert into message (account_id, cycle, kind, channel, queued_on, file_id, address, language, subject, body)
+			select account_id, cycle, 'test', 'text', made_on + 1, 1, '', 'en', '', '' from bill where account_id = 3 returning *)
+			insert into preference (account_id, channel, opted_out_on) select distinct account_id, channel, date '2026-01-01' from m on conflict do nothing`,
+	},
+	"card_charges_have_a_receipt": {
+		cardCharge + `, 'approved', 900)`,
+	},
+	"card_attempts_follow": {
+		strings.Replace(cardCharge, "24312, 0", "24312, 1", 1) + `, 'asked', null)`,
+	},
+	"no_card_without_authorization": {
+		cardCharge + `, 'asked', null)`,
+	},
+	"no_card_charge_above_due": {
+		strings.Replace(cardCharge, "100, 100", "101, 100", 1) + `, 'asked', null)`,
+	},
+	"plans_add_up": {
+		`insert into item select (jsonb_populate_record(null::item, to_jsonb(i) || '{"no": 900, "state": "deferred", "for_doc": 900}')).* from (select * from item where account_id = 3 limit 1) i`,
+		`with p as (insert into plan (account_id, no, kind, cents, installments, billed, made_on, state) values (3, 900, 'premium', 1, 3, 0, '2026-02-01', 'running') returning *)
+			update item set state = 'deferred', for_doc = 900 where account_id = 3 and no = 1`,
+	},
+	"one_premium_per_month": {
+		`update item set origin = 'coverage', entry = 0 where account_id = 3 and no = 1`,
+	},
+	"coverage_periods_apart": {
+		`insert into coverage (account_id, no, mrn, plan, start_on, monthly_cents, aptc_cents, charged_to, open)
+			select 3, n, 'M', 'P', date '2026-01-01' + n, 100, 0, 24312, true from generate_series(901, 902) n`,
+	},
+	"remittances_were_dormant": {
+		`insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) values (3, 900, '2026-03-01', '2026-03-01', 'remittance', 'receivable', 'unclaimed', 1, 1)`,
+	},
+}
+
+// cardCharge asks a card for money by a method of payment that nobody has.
+const cardCharge = `insert into card_charge (account_id, cycle, attempt, cents, due_then, asked_on, received_on, method_id, file_id, answered_on, state, receipt)
+	values (3, 24312, 0, 100, 100, '2026-02-01', '2026-02-01', 900, 1, '2026-02-02'`
+
+func TestVerifyNamesWhatIsBroken(t *testing.T) {
+	h, copyOf := lived(t)
+	var proofs []jobs.Proof
+	for _, prepare := range []string{`select 1`, undefended} {
+		if _, err := h.DB.Exec(t.Context(), prepare); err != nil {
+			t.Fatal(err)
+		}
+		var broken int
+		var err error
+		if proofs, broken, err = h.Verify(t.Context()); err != nil || broken > 0 {
+			t.Fatalf("before anything is broken: %d broken, %v: %+v", broken, err, proofs)
+		}
+	}
+	h.DB.Close() // a database that is copied has no guests
+	var names []string
+	for _, p := range proofs {
+		names = append(names, p.Name)
+		if len(breaks[p.Name]) == 0 {
+			t.Errorf("nothing here breaks the invariant %s: an untested proof proves nothing", p.Name)
+		}
+		for n, sql := range breaks[p.Name] {
+			t.Run(fmt.Sprintf("%s %d", p.Name, n+1), func(t *testing.T) {
+				t.Parallel()
+				h := h
+				h.DB = copyOf(t)
+				spoil(t, h.DB, sql)
+				expectBroken(t, h, p.Name)
+			})
+		}
+	}
+	for name := range breaks {
+		if !slices.Contains(names, name) {
+			t.Errorf("there is no invariant %s any more", name)
+		}
+	}
+	t.Run("statement on disk", func(t *testing.T) {
+		h := h
+		h.DB = copyOf(t)
+		path := firstStatement(t, h)
+		if err := os.WriteFile(path, []byte("%PDF-1.4"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		expectBroken(t, h, "statements_as_made")
+		if err := os.Remove(path); err != nil { // it can be made again
+			t.Fatal(err)
+		}
+		if _, broken, err := h.Verify(t.Context()); broken > 0 || err != nil {
+			t.Errorf("a statement that is not on disk: %d broken, %v", broken, err)
+		}
+	})
+}
+
+func expectBroken(t *testing.T, h jobs.House, name string) {
+	t.Helper()
+	proofs, broken, err := h.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := 0
+	for _, p := range proofs {
+		if !p.Holds {
+			counted++
+		}
+		if p.Name == name && (p.Holds || p.Rows == 0 || len(p.Examples) == 0) {
+			t.Errorf("%s is said to hold: %+v", name, p)
+		}
+	}
+	if counted != broken || broken == 0 {
+		t.Errorf("%d invariants broken, %d counted", counted, broken)
+	}
+}
+
+// undefended drops a database's checks and unique indexes.
+const undefended = `do $$ declare c record; begin
+	for c in select conrelid::regclass as t, conname from pg_constraint where contype = 'c' and conrelid <> 0 and connamespace = 'public'::regnamespace loop
+		execute format('alter table %s drop constraint %I', c.t, c.conname);
+	end loop;
+	for c in select i.indexrelid::regclass as name from pg_index i join pg_class r on r.oid = i.indrelid where i.indisunique and r.relnamespace = 'public'::regnamespace
+		and not exists (select from pg_constraint where conindid = i.indexrelid) loop
+		execute format('drop index %s', c.name);
+	end loop;
+end $$`
+
+// spoil changes rows behind the database's back; that must change some, or
+// there was nothing to break.
+func spoil(t *testing.T, db *pgxpool.Pool, sql string) {
+	t.Helper()
+	err := pgx.BeginFunc(t.Context(), db, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(t.Context(), `set local session_replication_role = replica`); err != nil {
+			return err
+		}
+		done, err := tx.Exec(t.Context(), sql)
+		if err == nil && done.RowsAffected() == 0 && !strings.HasPrefix(sql, "alter") && !strings.HasPrefix(sql, "drop") {
+			err = fmt.Errorf("it changed nothing: the demo has nothing of the kind")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func firstStatement(t *testing.T, h jobs.House) string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(h.Dir, "statements", "*", "*", "*.pdf"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no statements: %v", err)
+	}
+	return paths[0]
+}
+
+// lived returns the house of a demo of two months, and what makes copies of its
+// database.
+func lived(t *testing.T) (h jobs.House, copyOf func(t *testing.T) *pgxpool.Pool) {
+	t.Helper()
+	keys, err := secret.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := billing.DefaultPolicy()
+	h = jobs.House{DB: postgrestest.New(t), Policy: &policy, Keys: keys, Dir: t.TempDir(), Operator: "system"}
+	demo := rehearsal.Demo{Members: 60, Months: 2, Seed: 7, Start: rehearsal.DemoStart}
+	if _, err := demo.Live(context.Background(), h); err != nil {
+		t.Fatal(err)
+	}
+	config := h.DB.Config()
+	administer := func(t *testing.T, sql string) {
+		t.Helper()
+		admin := config.ConnConfig.Copy()
+		admin.Database = "postgres"
+		conn, err := pgx.ConnectConfig(context.Background(), admin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.Background())
+		if _, err := conn.Exec(context.Background(), sql); err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+	}
+	return h, func(t *testing.T) *pgxpool.Pool {
+		t.Helper()
+		name := "billcycle_test_" + strings.ToLower(rand.Text()[:12])
+		administer(t, "create database "+name+" template "+config.ConnConfig.Database)
+		copied := config.Copy()
+		copied.ConnConfig.Database = name
+		pool, err := pgxpool.NewWithConfig(context.Background(), copied)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			pool.Close()
+			administer(t, "drop database "+name+" with (force)")
+		})
+		return pool
+	}
+}

@@ -1,0 +1,39 @@
+package rehearsal_test
+
+import (
+	"testing"
+
+	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/postgres/postgrestest"
+	"github.com/billcycle/billcycle/rehearsal"
+)
+
+// Stories of plans, coverage, grace and old credit come out as told, and leave
+// books of which every invariant holds.
+func TestAgreementStories(t *testing.T) {
+	stories, err := rehearsal.Open("testdata/agreements")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range stories {
+		t.Run(s.ID, func(t *testing.T) {
+			db := postgrestest.New(t)
+			failures, err := rehearsal.PlayOn(t.Context(), db, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range failures {
+				t.Errorf("%q, step %d (%s): %s: want %s, got %s", s.Title, f.Step, s.Steps[f.Step-1].Date, f.Key, f.Want, f.Got)
+			}
+			for _, inv := range jobs.Invariants() {
+				var broken int
+				if err := db.QueryRow(t.Context(), "select count(*) from ("+inv.SQL+") x").Scan(&broken); err != nil {
+					t.Fatalf("%s: %v", inv.Name, err)
+				}
+				if broken > 0 {
+					t.Errorf("%q: %s: %d rows break it", s.Title, inv.Name, broken)
+				}
+			}
+		})
+	}
+}
