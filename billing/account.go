@@ -139,6 +139,7 @@ type Bill struct {
 	DebitMissed                                                  bool            // by the biller
 	DebitNone                                                    bool            // nothing was due on its build day
 	FeeBarred                                                    bool            // its debit came back as unauthorized
+	PrevDeadline                                                 calendar.Date   // of the bill before
 	CardOn                                                       calendar.Date   // the day its card was first asked; a row of package cards
 	CardDeclined                                                 bool            // and that the answer was no
 

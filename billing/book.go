@@ -190,20 +190,20 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *po
 // its dates will do.
 func (b *Book) askBills(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
 	if need == ToPost {
-		ask(`select b.account_id, b.cycle, b.made_on, b.deadline_on from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle where a.id = any($1)`,
+		ask(`select b.account_id, b.cycle, b.made_on, b.deadline_on, b.prev_deadline from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle where a.id = any($1)`,
 			func(a *Account, r *postgres.Row) {
-				a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), MadeOn: r.Date(), DeadlineOn: r.Date()})
+				a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), MadeOn: r.Date(), DeadlineOn: r.Date(), PrevDeadline: r.Date()})
 			})
 		return
 	}
 	cents := func(r *postgres.Row) ledger.Cents { return ledger.Cents(r.Int64()) }
 	ask(`select b.account_id, b.cycle, cut_on, made_on, due_on, deadline_on, previous, payments, adjustments, charges, fees, balance, amount_due, b.pending, disputed, deferred,
-		aging_current, aging_30, aging_60, aging_90, b.entries, debit_on, debit_moved, debit_missed, debit_none, fee_barred
+		aging_current, aging_30, aging_60, aging_90, b.entries, debit_on, debit_moved, debit_missed, debit_none, fee_barred, prev_deadline
 		from bill b`+where(need != Whole, " join account a on a.id = b.account_id and a.last_cycle = b.cycle")+` where b.account_id = any($1) order by b.account_id, b.cycle`,
 		func(a *Account, r *postgres.Row) {
 			a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), CutOn: r.Date(), MadeOn: r.Date(), DueOn: r.Date(), DeadlineOn: r.Date(),
 				Previous: cents(r), Payments: cents(r), Adjustments: cents(r), Charges: cents(r), Fees: cents(r), Balance: cents(r), AmountDue: cents(r), PendingCents: cents(r), DisputedCents: cents(r), DeferredCts: cents(r),
-				Aging: [4]ledger.Cents{cents(r), cents(r), cents(r), cents(r)}, Entries: r.Int32(), DebitOn: r.Date(), DebitMoved: r.Bool(), DebitMissed: r.Bool(), DebitNone: r.Bool(), FeeBarred: r.Bool()})
+				Aging: [4]ledger.Cents{cents(r), cents(r), cents(r), cents(r)}, Entries: r.Int32(), DebitOn: r.Date(), DebitMoved: r.Bool(), DebitMissed: r.Bool(), DebitNone: r.Bool(), FeeBarred: r.Bool(), PrevDeadline: r.Date()})
 		})
 }
 

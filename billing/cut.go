@@ -54,7 +54,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	b := &Bill{Cycle: c, CutOn: c.CutOn(p.Statement.CutDay), MadeOn: day, DueOn: c.DueOn(p.Statement.DueDay), fresh: true}
 	b.DeadlineOn = b.DueOn + calendar.Date(p.LateFee.GraceDays)
 	if prev := a.NewestBill(); prev != nil {
-		b.Previous = prev.Balance
+		b.Previous, b.PrevDeadline = prev.Balance, prev.DeadlineOn
 		if a.missedDebit(p, prev, day) { // only the newest bill is debited, so it never will be
 			prev.DebitMissed, prev.dirty = true, true
 		}

@@ -38,7 +38,7 @@ const postPlainSQL = `
 			left join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.account_id >= $2 and b.account_id < $3
 			where r.account_id >= $2 and r.account_id < $3 and a.id >= $2 and a.id < $3
 			and r.directed = '' and not r.guest and r.channel <> 'opening'
-			and (b.cycle is null or r.received_on > b.made_on and r.received_on <= b.deadline_on and b.deadline_on >= $1)
+			and (b.cycle is null or r.received_on > b.made_on and r.received_on > coalesce(b.prev_deadline, b.made_on) and r.received_on <= b.deadline_on and b.deadline_on >= $1)
 		), open as (
 			select i.account_id, i.no, i.cents - i.paid as cents, i.cycle = p.last_cycle and i.kind <> 'fee' and i.origin <> 'installment' as in_base,
 				sum(i.cents - i.paid) over inorder - (i.cents - i.paid) as before, row_number() over inorder as nth

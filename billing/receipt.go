@@ -44,7 +44,7 @@ func (a *Account) Post(p *Policy, r *Receipt, day calendar.Date) {
 	r.PostedEntry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: r.ReceivedOn, What: what, Debit: r.from(), Credit: ledger.Receivable, Cents: r.Cents, Doc: r.No})
 	a.allocate(p, r, r.Directed, day)
 	b := a.NewestBill()
-	if b != nil && (r.ReceivedOn <= b.DeadlineOn && b.DeadlineOn < day || r.ReceivedOn <= b.MadeOn) {
+	if b != nil && (r.ReceivedOn <= b.DeadlineOn && b.DeadlineOn < day || r.ReceivedOn <= max(b.MadeOn, b.PrevDeadline)) {
 		a.lookAgain() // it may undo a late fee
 	}
 	if !a.Replay && (r.Guest || r.Directed != "" || b != nil && r.ReceivedOn > b.DeadlineOn) {

@@ -39,7 +39,7 @@ var inserts = [tables]struct {
 		"charge_id", "mrn", "service_date", "description", "gross_cents", "insurer_cents"}},
 	receiptTable: {"receipt", []string{"account_id", "no", "channel", "state", "cents", "unapplied", "refunded", "received_on", "arrived_on", "posts_on", "posted_on", "in_entry", "posted_entry", "ended_on", "end_code", "guest", "payer", "directed", "reference"}},
 	billTable: {"bill", []string{"account_id", "cycle", "cut_on", "made_on", "due_on", "deadline_on", "previous", "payments", "adjustments", "charges", "fees", "balance", "amount_due", "pending", "disputed", "deferred",
-		"aging_current", "aging_30", "aging_60", "aging_90", "entries", "debit_on", "debit_moved", "debit_missed", "debit_none", "fee_barred"}},
+		"aging_current", "aging_30", "aging_60", "aging_90", "entries", "debit_on", "debit_moved", "debit_missed", "debit_none", "fee_barred", "prev_deadline"}},
 	holdTable:       {"hold", []string{"account_id", "no", "reason", "placed_on", "released_on", "automatic", "placed_by", "released_by", "note"}},
 	debitTable:      {"debit", []string{"account_id", "cycle", "attempt", "receipt", "cents", "built_on", "effective_on", "due_then", "last_before", "trace", "sec", "method_id", "file_id", "state", "missed", "code", "returned_on", "retry_on"}},
 	allocationTable: {"allocation", []string{"account_id", "no", "receipt", "item", "cents", "on_date"}},
@@ -212,7 +212,7 @@ func (s *saver) bill(account int64, b *Bill) {
 		for _, cents := range [...]ledger.Cents{b.Previous, b.Payments, b.Adjustments, b.Charges, b.Fees, b.Balance, b.AmountDue, b.PendingCents, b.DisputedCents, b.DeferredCts, b.Aging[0], b.Aging[1], b.Aging[2], b.Aging[3]} {
 			row.Int64(int64(cents))
 		}
-		row.Int32(b.Entries).Date(b.DebitOn).Bool(b.DebitMoved).Bool(b.DebitMissed).Bool(b.DebitNone).Bool(b.FeeBarred)
+		row.Int32(b.Entries).Date(b.DebitOn).Bool(b.DebitMoved).Bool(b.DebitMissed).Bool(b.DebitNone).Bool(b.FeeBarred).Date(b.PrevDeadline)
 	case b.dirty:
 		c := s.update(marked, account, int32(b.Cycle))
 		for n, f := range []bool{b.DebitMoved, b.DebitMissed, b.DebitNone, b.FeeBarred} {

@@ -47,6 +47,10 @@ var breaks = map[string][]string{
 		`insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc, reverses)
 			select account_id, n, posted_on, effective_on, 'adjustment', credit, debit, cents, doc, no from journal, generate_series(901, 902) n where account_id = 3 and no = 1`,
 	},
+	"account_counters": {
+		`update account set base = base + 1 where id = 3`,
+		`update account set pending = pending + 1 where id = 3`,
+	},
 	"items_agree_with_ledger": {
 		`update item set cents = cents + 1 where account_id = 3 and no = 1`,
 		`update receipt set unapplied = unapplied + 1 where (account_id, no) = (select account_id, no from receipt where state = 'posted' limit 1)`,

@@ -222,7 +222,7 @@ func (u unharmed) choose(dice *rand.Rand, day calendar.Date) []point {
 	var points []point
 	for _, j := range jobs.Jobs() {
 		said := u.said[day][j.Name]
-		if len(said) <= u.idle(j.Name) && dice.IntN(3) > 0 {
+		if len(said) <= u.idle(j.Name) && dice.IntN(6) > 0 {
 			continue
 		}
 		n := 1 + dice.IntN(len(said))
@@ -338,7 +338,7 @@ func killAtRandom(t *testing.T, u unharmed, seed uint64) {
 		return nil
 	})
 	for _, j := range jobs.Jobs() {
-		if k.kills[j.Name] < 3 {
+		if k.kills[j.Name] < 2 {
 			t.Errorf("%s was killed %d times only", j.Name, k.kills[j.Name])
 		}
 	}
@@ -358,7 +358,7 @@ func killAroundCommits(t *testing.T, u unharmed) {
 				continue
 			}
 			var was string
-			for n, turns := 1, 0; n <= 30 && turns < 60; turns++ {
+			for n, turns := 1, 0; n <= 30 && turns < 20; turns++ {
 				for _, what := range []string{"ask commit", "told commit"} {
 					if died, err := k.kill(ctx, h, day, point{j.Name, n, what}, what); err != nil {
 						return err

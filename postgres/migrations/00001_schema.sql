@@ -115,6 +115,7 @@ create table bill (
     debit_moved       boolean not null default false,      -- by the biller, for the notice of a varying amount
     debit_missed      boolean not null default false,      -- by the biller
     debit_none        boolean not null default false,      -- nothing was due on its build day
+    prev_deadline     date,                                -- of the bill before: money received by then may concern it
     fee_barred        boolean not null default false,      -- its debit came back as unauthorized
     primary key (account_id, cycle),
     check (previous + payments + adjustments + charges + fees = balance),
