@@ -48,7 +48,7 @@ type Report struct {
 
 const (
 	premium = 45000 // cents, the first of the three charges of a month
-	pairs   = 1
+	pairs   = 5
 	workers = 2
 	chunk   = 10_000
 )

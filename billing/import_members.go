@@ -93,8 +93,10 @@ func mergeMembers(ctx context.Context, in *intake) error {
 	if in.Refused > 0 && !in.Partial {
 		return nil
 	}
-	if _, err := in.tx.Exec(ctx, `insert into account (mrn, opened_on)
-			select f.guarantor, $1 from feed_member f where not exists (select from account a where a.mrn = f.guarantor)
+	// Ids follow from what is there, not from a sequence: one that a killed run
+	// has used up would give every later account another number.
+	if _, err := in.tx.Exec(ctx, `insert into account (id, mrn, opened_on) overriding system value
+			select (select max(id) from account) + row_number() over (order by min(f.line)), f.guarantor, $1 from feed_member f where not exists (select from account a where a.mrn = f.guarantor)
 			group by f.guarantor order by min(f.line)`, in.Day); err != nil {
 		return err
 	}

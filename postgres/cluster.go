@@ -124,15 +124,15 @@ func (c *cluster) open(ctx context.Context) (err error) {
 
 // ensureRunning returns when the server has answered.
 func (c *cluster) ensureRunning(ctx context.Context) error {
-	starting := false
+	starting := 0 // how often it said that it is
 	for waited := time.Duration(0); ; waited += pollEvery {
 		err := c.ping(ctx)
 		switch {
 		case err == nil:
 			return nil
 		case isState(err, "57P03"): // starting up, recovering or shutting down
-			if waited = 0; !starting {
-				starting = true
+			waited = 0
+			if starting++; starting == int(2*time.Second/pollEvery) {
 				fmt.Fprintln(c.tell, "waiting for PostgreSQL to get ready")
 			}
 		case !notThere(err):

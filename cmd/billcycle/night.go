@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
@@ -178,9 +179,16 @@ func (p *program) jobsCommand() *cobra.Command {
 				}
 				lines = append(lines, line)
 			}
+			at, day, err := jobs.NextNight(p.now(), house.Policy.Location())
+			if err != nil {
+				return err
+			}
 			return p.answer(struct {
-				Jobs []jobLine `json:"jobs"`
-			}{lines}, func(w *page) {
+				Jobs []jobLine     `json:"jobs"`
+				Next time.Time     `json:"next_night"`
+				Day  calendar.Date `json:"next_night_date"`
+			}{lines, at, day}, func(w *page) {
+				defer w.line("\nThe next night begins %s, for the business date %s.", at.Format("January 2, 2006, 15:04 MST"), day)
 				w.line("job\tschedule\tlast run\tnext\twhat it does")
 				for _, l := range lines {
 					ran := "never"
