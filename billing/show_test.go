@@ -99,10 +99,10 @@ func TestShowExplains(t *testing.T) {
 			billed = i
 		}
 	}
-	if disputed.Open != 5000 || disputed.What != "Medical: Office visit [M-1]" || disputed.ChargeID != "M-1" || !disputed.BilledOn.IsZero() {
+	if disputed.Open != 7500 || disputed.What != "Medical: Office visit [M-1]" || disputed.ChargeID != "M-1" || !disputed.BilledOn.IsZero() {
 		t.Errorf("in dispute: %+v", disputed)
 	}
-	if billed.Open != 5000 || billed.AgeDays != 30 || billed.DueOn != calendar.MustParse("2026-03-25") {
+	if billed.Open != 2500 || billed.AgeDays != 30 || billed.DueOn != calendar.MustParse("2026-03-25") {
 		t.Errorf("billed and open: %+v", billed)
 	}
 	if _, err := Show(ctx, db, string(NewMRN(7)), 1, 1); !errors.Is(err, ErrNoAccount) {
