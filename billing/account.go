@@ -68,6 +68,7 @@ type Item struct {
 
 	dirty bool
 	moved bool // only Paid has changed
+	cut   bool // it was billed, and perhaps paid
 }
 
 // Detail is what a statement prints of an item.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // What an account has agreed on beside its bills (coverage, payment plans),
@@ -16,24 +15,24 @@ import (
 
 // askAgreements asks for plans and coverage: all of whole accounts, else those
 // that a cut may have to bill.
-func askAgreements(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
+func askAgreements(need Need, ask func(sql string, read func(a *Account, row *ledger.Row))) {
 	live := need != Whole
 	ask(`select account_id, no, mrn, plan, start_on, end_on, said_end, monthly_cents, aptc_cents, paid_through, charged_to, lapsed_on
-		from coverage where account_id = any($1)`+where(live, " and open")+` order by account_id, no`, func(a *Account, r *postgres.Row) {
+		from coverage where account_id = any($1)`+where(live, " and open")+` order by account_id, no`, func(a *Account, r *ledger.Row) {
 		a.Coverages = append(a.Coverages, &Coverage{No: r.Int32(), MRN: r.Text(), Plan: r.Text(), StartOn: r.Date(), EndOn: r.Date(), SaidEnd: r.Date(), MonthlyCents: ledger.Cents(r.Int64()), APTCCents: ledger.Cents(r.Int64()),
 			PaidThrough: r.Date(), ChargedTo: calendar.Cycle(r.Int32()), LapsedOn: r.Date()})
 	})
 	ask(`select account_id, no, kind, cents, installments, billed, made_on, state, ended_on
-		from plan where account_id = any($1)`+where(live, " and state = 'running'")+` order by account_id, no`, func(a *Account, r *postgres.Row) {
+		from plan where account_id = any($1)`+where(live, " and state = 'running'")+` order by account_id, no`, func(a *Account, r *ledger.Row) {
 		a.Plans = append(a.Plans, &Plan{No: r.Int32(), Kind: Kind(r.Text()), Cents: ledger.Cents(r.Int64()), Installments: int(r.Int32()), Billed: int(r.Int32()), MadeOn: r.Date(), State: r.Text(), EndedOn: r.Date()})
 	})
 	ask(`select i.account_id, i.no, i.mrn, i.for_cycle from item i
 		where i.account_id = any($1) and i.kind = 'premium' and i.origin = 'charge' and i.for_cycle > 0 and i.parent = 0
-		and exists (select from coverage c where c.account_id = i.account_id and c.mrn = i.mrn`+where(live, " and c.open and i.for_cycle > c.charged_to")+`) order by i.account_id, i.no`, func(a *Account, r *postgres.Row) {
+		and exists (select from coverage c where c.account_id = i.account_id and c.mrn = i.mrn`+where(live, " and c.open and i.for_cycle > c.charged_to")+`) order by i.account_id, i.no`, func(a *Account, r *ledger.Row) {
 		a.fed = append(a.fed, fedPremium{r.Int32(), r.Text(), calendar.Cycle(r.Int32())})
 	})
 	if need == Whole {
-		ask(`select account_id, receipt, arose_on, cents, flagged_on from dormant where account_id = any($1) order by account_id, receipt, arose_on`, func(a *Account, r *postgres.Row) {
+		ask(`select account_id, receipt, arose_on, cents, flagged_on from dormant where account_id = any($1) order by account_id, receipt, arose_on`, func(a *Account, r *ledger.Row) {
 			a.Dormant = append(a.Dormant, &Dormant{Receipt: r.Int32(), AroseOn: r.Date(), Cents: ledger.Cents(r.Int64()), FlaggedOn: r.Date()})
 		})
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // Need says how much of each account a rule must see.
@@ -55,11 +54,11 @@ func Load(ctx context.Context, tx pgx.Tx, need Need, ids ...int64) (*Book, error
 	for _, id := range ids {
 		wanted[id] = true
 	}
-	ask := func(sql string, read func(a *Account, row *postgres.Row)) {
+	ask := func(sql string, read func(a *Account, row *ledger.Row)) {
 		batch.Queue(strings.ReplaceAll(sql, "= any($1)", in), args...).Query(func(rows pgx.Rows) error {
 			var a *Account
 			for rows.Next() {
-				row := postgres.ReadRow(rows)
+				row := ledger.ReadRow(rows)
 				id := row.Int64()
 				if !wanted[id] {
 					continue
@@ -101,11 +100,8 @@ const blockAccounts = 10_000
 
 // lockRange is lock for a key range.
 func lockRange(ctx context.Context, tx pgx.Tx, in Range) error {
-	var ids []int64
-	for id := in.From; id < in.To; id += blockAccounts {
-		ids = append(ids, id)
-	}
-	return lock(ctx, tx, append(ids, in.To-1))
+	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1, block::int) from generate_series($1::bigint / $3, least($2::bigint - 1, (select max(id) from account)) / $3) block`, in.From, in.To, blockAccounts)
+	return err
 }
 
 // lock holds the blocks of the accounts until the transaction ends. Whoever
@@ -125,9 +121,9 @@ func lock(ctx context.Context, tx pgx.Tx, ids []int64) error {
 
 // ask asks for what a need includes. The reader of each row stands beside its
 // columns.
-func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
+func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *ledger.Row))) {
 	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked, pending, base from account where id = any($1) order by id`,
-		func(a *Account, r *postgres.Row) {
+		func(a *Account, r *ledger.Row) {
 			a.whole, a.counted = need == Whole, need >= ToCut
 			a.MRN, a.OpenedOn, a.docs, a.entries = r.Text(), r.Date(), r.Int32(), r.Int32()
 			a.FirstCycle, a.LastCycle = calendar.Cycle(r.Int32()), calendar.Cycle(r.Int32())
@@ -141,13 +137,13 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *po
 	open := need != Whole
 	ask(`select account_id, no, kind, origin, state, cents, paid, cycle, billed_on, made_on, arrived_on, for_cycle, for_doc, ended, parent, entry
 		from item where account_id = any($1)`+where(open, " and (paid < cents or state <> 'billed')")+` order by account_id, no`,
-		func(a *Account, r *postgres.Row) {
+		func(a *Account, r *ledger.Row) {
 			a.Items = append(a.Items, &Item{No: r.Int32(), Kind: Kind(r.Text()), Origin: r.Text(), State: State(r.Text()), Cents: ledger.Cents(r.Int64()), Paid: ledger.Cents(r.Int64()),
 				Cycle: calendar.Cycle(r.Int32()), BilledOn: r.Date(), MadeOn: r.Date(), ArrivedOn: r.Date(), ForCycle: calendar.Cycle(r.Int32()), ForDoc: r.Int32(), Ended: r.Text(), Parent: r.Int32(), Entry: r.Int32()})
 		})
 	ask(`select account_id, no, channel, state, cents, unapplied, refunded, received_on, arrived_on, posts_on, posted_on, in_entry, posted_entry, ended_on, end_code, guest, payer, directed, reference
 		from receipt where account_id = any($1)`+where(open, " and (state = 'pending' or unapplied > 0)")+` order by account_id, no`,
-		func(a *Account, r *postgres.Row) {
+		func(a *Account, r *ledger.Row) {
 			a.Receipts = append(a.Receipts, &Receipt{No: r.Int32(), Channel: r.Text(), State: r.Text(), Cents: ledger.Cents(r.Int64()), Unapplied: ledger.Cents(r.Int64()), Refunded: ledger.Cents(r.Int64()),
 				ReceivedOn: r.Date(), ArrivedOn: r.Date(), PostsOn: r.Date(), PostedOn: r.Date(), InEntry: r.Int32(), PostedEntry: r.Int32(), EndedOn: r.Date(), EndCode: r.Text(),
 				Guest: r.Bool(), Payer: r.Text(), Directed: Kind(r.Text()), Reference: r.Text()})
@@ -157,28 +153,28 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *po
 		return
 	}
 	ask(`select account_id, no, reason, placed_on, released_on, automatic, placed_by, released_by, note from hold where account_id = any($1) order by account_id, no`,
-		func(a *Account, r *postgres.Row) {
+		func(a *Account, r *ledger.Row) {
 			a.Holds = append(a.Holds, &Hold{No: r.Int32(), Reason: r.Text(), PlacedOn: r.Date(), ReleasedOn: r.Date(), Automatic: r.Bool(), PlacedBy: r.Text(), ReleasedBy: r.Text(), Note: r.Text()})
 		})
 	ask(`select d.account_id, d.cycle, d.attempt, d.receipt, d.cents, d.built_on, d.effective_on, d.due_then, d.last_before, d.trace, d.sec, d.method_id, d.file_id, d.state, d.missed, d.code, d.returned_on, d.retry_on
 		from debit d`+where(open, " join account a on a.id = d.account_id and (d.cycle >= a.last_cycle or d.retry_on is not null)")+` where d.account_id = any($1) order by d.account_id, d.cycle, d.attempt, d.receipt`,
-		func(a *Account, r *postgres.Row) {
+		func(a *Account, r *ledger.Row) {
 			a.Debits = append(a.Debits, &Debit{Cycle: calendar.Cycle(r.Int32()), Attempt: int(r.Int32()), Receipt: r.Int32(), Cents: ledger.Cents(r.Int64()), BuiltOn: r.Date(), EffectiveOn: r.Date(),
 				DueThen: ledger.Cents(r.Int64()), LastBefore: (*ledger.Cents)(r.NullInt64()), Trace: r.Int64(), SEC: r.Text(), MethodID: r.Int64(), FileID: r.NullInt64(), State: r.Text(), Missed: r.Bool(),
 				Code: r.Text(), ReturnedOn: r.Date(), RetryOn: r.Date()})
 		})
 	ask(cardSQL, readCard)
 	if need == Whole {
-		ask(`select account_id, no, receipt, item, cents, on_date from allocation where account_id = any($1) order by account_id, no`, func(a *Account, r *postgres.Row) {
+		ask(`select account_id, no, receipt, item, cents, on_date from allocation where account_id = any($1) order by account_id, no`, func(a *Account, r *ledger.Row) {
 			a.Allocations = append(a.Allocations, Allocation{No: r.Int32(), Receipt: r.Int32(), Item: r.Int32(), Cents: ledger.Cents(r.Int64()), On: r.Date()})
 		})
 	}
 	if need >= ToCut {
 		askAgreements(need, ask)
-		ask(`select j.account_id, j.posted_on, j.what, sum(case when j.debit = 'receivable' then j.cents else -j.cents end)::bigint
+		ask(`select j.account_id, j.posted_on, j.what, case when j.debit = 'receivable' then j.cents else -j.cents end
 			from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			join journal j on j.account_id = a.id and j.no > coalesce(b.entries, 0)
-			where a.id = any($1) and 'receivable' in (j.debit, j.credit) group by 1, 2, 3 order by 1, 2, 3`, func(a *Account, r *postgres.Row) {
+			where a.id = any($1) and 'receivable' in (j.debit, j.credit)`, func(a *Account, r *ledger.Row) {
 			if x := (recent{r.Date(), ledger.PartOf(r.Text()), ledger.Cents(r.Int64())}); x.part != ledger.NoPart {
 				a.recent = append(a.recent, x)
 			}
@@ -188,19 +184,19 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *po
 
 // askBills asks for all bills of whole accounts, else for the newest; to post,
 // its dates will do.
-func (b *Book) askBills(need Need, ask func(sql string, read func(a *Account, row *postgres.Row))) {
+func (b *Book) askBills(need Need, ask func(sql string, read func(a *Account, row *ledger.Row))) {
 	if need == ToPost {
 		ask(`select b.account_id, b.cycle, b.made_on, b.deadline_on, b.prev_deadline from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle where a.id = any($1)`,
-			func(a *Account, r *postgres.Row) {
+			func(a *Account, r *ledger.Row) {
 				a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), MadeOn: r.Date(), DeadlineOn: r.Date(), PrevDeadline: r.Date()})
 			})
 		return
 	}
-	cents := func(r *postgres.Row) ledger.Cents { return ledger.Cents(r.Int64()) }
+	cents := func(r *ledger.Row) ledger.Cents { return ledger.Cents(r.Int64()) }
 	ask(`select b.account_id, b.cycle, cut_on, made_on, due_on, deadline_on, previous, payments, adjustments, charges, fees, balance, amount_due, b.pending, disputed, deferred,
 		aging_current, aging_30, aging_60, aging_90, b.entries, debit_on, debit_moved, debit_missed, debit_none, fee_barred, prev_deadline
 		from bill b`+where(need != Whole, " join account a on a.id = b.account_id and a.last_cycle = b.cycle")+` where b.account_id = any($1) order by b.account_id, b.cycle`,
-		func(a *Account, r *postgres.Row) {
+		func(a *Account, r *ledger.Row) {
 			a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), CutOn: r.Date(), MadeOn: r.Date(), DueOn: r.Date(), DeadlineOn: r.Date(),
 				Previous: cents(r), Payments: cents(r), Adjustments: cents(r), Charges: cents(r), Fees: cents(r), Balance: cents(r), AmountDue: cents(r), PendingCents: cents(r), DisputedCents: cents(r), DeferredCts: cents(r),
 				Aging: [4]ledger.Cents{cents(r), cents(r), cents(r), cents(r)}, Entries: r.Int32(), DebitOn: r.Date(), DebitMoved: r.Bool(), DebitMissed: r.Bool(), DebitNone: r.Bool(), FeeBarred: r.Bool(), PrevDeadline: r.Date()})

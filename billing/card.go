@@ -3,7 +3,6 @@ package billing
 import (
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // What autopay by card means for the account (POLICY section 6): the card is
@@ -88,7 +87,7 @@ func (a *Account) CollectsOn(p *Policy) calendar.Date {
 const cardSQL = `select account_id, 0, null::date, false from autopay_method where account_id = any($1) and method = 'card' and ended_on is null
 	union all select account_id, cycle, asked_on, state = 'declined' from card_charge where account_id = any($1) and attempt = 0`
 
-func readCard(a *Account, r *postgres.Row) {
+func readCard(a *Account, r *ledger.Row) {
 	cycle, on, declined := calendar.Cycle(r.Int32()), r.Date(), r.Bool()
 	if cycle == 0 {
 		a.ByCard = true

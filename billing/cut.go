@@ -66,7 +66,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	a.takeUp(b, day, newest)
 	for _, i := range a.Items {
 		if i.State == Unbilled && (newest || i.ArrivedOn <= b.CutOn) {
-			i.State, i.Cycle, i.BilledOn, i.MadeOn, i.dirty = Billed, c, b.CutOn, day, true
+			i.State, i.Cycle, i.BilledOn, i.MadeOn, i.cut = Billed, c, b.CutOn, day, true
 		}
 	}
 	a.billInstallments(b, newest)

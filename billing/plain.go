@@ -7,7 +7,6 @@ import (
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // Most of a night is plain: one check for an account on which nothing unusual
@@ -27,16 +26,15 @@ func postPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in 
 }
 
 const postPlainSQL = `
-		with due as materialized (
-			select account_id, min(no) as no from receipt
-			where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3 group by account_id having count(*) = 1
+		with due as (
+			select account_id, no, cents, received_on, channel, directed, guest, count(*) over (partition by account_id) as n from receipt
+			where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3
 		), plain as materialized (
 			select a.id, a.docs, a.entries, a.last_cycle, r.no, r.cents, r.received_on, case r.channel when 'lockbox' then 'lockbox_pending' else 'cash' end as stood
-			from due d
-			join receipt r on r.account_id = d.account_id and r.no = d.no
-			join account a on a.id = d.account_id
+			from due r
+			join account a on a.id = r.account_id
 			left join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.account_id >= $2 and b.account_id < $3
-			where r.account_id >= $2 and r.account_id < $3 and a.id >= $2 and a.id < $3
+			where r.n = 1 and a.id >= $2 and a.id < $3
 			and r.directed = '' and not r.guest and r.channel <> 'opening'
 			and (b.cycle is null or r.received_on > b.made_on and r.received_on > coalesce(b.prev_deadline, b.made_on) and r.received_on <= b.deadline_on and b.deadline_on >= $1)
 		), open as (
@@ -93,7 +91,7 @@ func plainBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 		}
 		defer rows.Close()
 		for rows.Next() {
-			r := postgres.ReadRow(rows)
+			r := ledger.ReadRow(rows)
 			x := plainBill{r.Int64(), calendar.Cycle(r.Int32()), r.Date(), ledger.Cents(r.Int64())}
 			if r.Bool() {
 				plain = append(plain, x)
@@ -110,7 +108,8 @@ const plainBillsSQL = `
 		select b.account_id, b.cycle, b.due_on, a.base, p.plain and h.account_id is null and d.account_id is null and c.account_id is null and v.account_id is null and f.account_id is null
 		from bill b
 		join account a on a.id = b.account_id and a.id >= $3 and a.id < $4
-		cross join lateral (select not a.relook and not a.replay and a.pending = 0 and a.autopay = 'off' and a.last_cycle = b.cycle
+		cross join lateral (select not a.relook and not a.replay and a.pending = 0 as calm) s
+		cross join lateral (select s.calm and a.autopay = 'off' and a.last_cycle = b.cycle
 			and b.made_on <= b.due_on and not b.fee_barred and not b.debit_moved and not b.debit_missed as plain) p
 		left join (select distinct account_id from hold where account_id >= $3 and account_id < $4) h on h.account_id = a.id
 		left join (select distinct account_id from debit where account_id >= $3 and account_id < $4) d on d.account_id = a.id
@@ -118,7 +117,10 @@ const plainBillsSQL = `
 		left join (select distinct account_id from coverage where account_id >= $3 and account_id < $4 and aptc_cents > 0) v on v.account_id = a.id
 		left join (select account_id, for_cycle from item where account_id >= $3 and account_id < $4 and origin = 'late_fee' and ended = '') f on f.account_id = a.id and f.for_cycle = b.cycle
 		where b.deadline_on >= $1 and b.deadline_on < $2 and b.account_id >= $3 and b.account_id < $4
-		and (a.base > 0 or not p.plain)
+		and case when not s.calm then true
+			when a.last_cycle = b.cycle then a.base > 0
+			else exists (select from item i where i.account_id = b.account_id and i.cycle = b.cycle and i.paid < i.cents)
+				or exists (select from receipt r where r.account_id = b.account_id and r.received_on > b.deadline_on) end
 		order by b.account_id, b.cycle`
 
 // plainBill is a bill whose base is what is open on it now.

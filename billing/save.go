@@ -7,14 +7,13 @@ import (
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // saver gathers the changes of many accounts and writes them table by table:
 // new rows by COPY, changed ones by one UPDATE from arrays.
 type saver struct {
 	tx      pgx.Tx
-	copies  [tables]postgres.Copy
+	copies  [tables]ledger.Copy
 	updates [kinds]columns
 	entries []ledger.Entry
 	issues  [][]any
@@ -51,6 +50,7 @@ const (
 	counted  = iota // an account's counters
 	changed         // all of an account
 	paid            // what is paid on an item
+	billed          // an item's bill, and what is paid on it
 	revised         // all of an item
 	settled         // a receipt
 	marked          // a bill
@@ -87,6 +87,9 @@ var updates = [kinds]struct {
 		}},
 	paid: {`update item i set paid = u.paid from unnest($1::bigint[], $2::int[], $3::bigint[]) u(id, no, paid) where i.account_id = u.id and i.no = u.no`,
 		func(c *columns) []any { return []any{c.ids, c.nos, c.cents[0]} }},
+	billed: {`update item i set state = 'billed', paid = u.paid, cycle = u.cycle, billed_on = u.billed, made_on = u.made
+			from unnest($1::bigint[], $2::int[], $3::bigint[], $4::int[], $5::date[], $6::date[]) u(id, no, paid, cycle, billed, made) where i.account_id = u.id and i.no = u.no`,
+		func(c *columns) []any { return []any{c.ids, c.nos, c.cents[0], c.ints[0], c.days[0], c.days[1]} }},
 	revised: {`update item i set state = u.state, ended = u.ended, cents = u.cents, paid = u.paid, cycle = u.cycle, billed_on = u.billed, made_on = u.made
 			from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::int[], $8::date[], $9::date[]) u(id, no, state, ended, cents, paid, cycle, billed, made)
 			where i.account_id = u.id and i.no = u.no`,
@@ -118,7 +121,7 @@ func (s *saver) update(kind int, account int64, no int32) *columns {
 	return c
 }
 
-func (s *saver) insert(table int) *postgres.Copy {
+func (s *saver) insert(table int) *ledger.Copy {
 	return s.copies[table].Row(len(inserts[table].columns))
 }
 
@@ -184,11 +187,15 @@ func (s *saver) item(account int64, i *Item) {
 		c.texts[0], c.texts[1] = append(c.texts[0], string(i.State)), append(c.texts[1], i.Ended)
 		c.cents[0], c.cents[1] = append(c.cents[0], int64(i.Cents)), append(c.cents[1], int64(i.Paid))
 		c.ints[0], c.days[0], c.days[1] = append(c.ints[0], int32(i.Cycle)), append(c.days[0], i.BilledOn), append(c.days[1], i.MadeOn)
+	case i.cut:
+		c := s.update(billed, account, i.No)
+		c.cents[0], c.ints[0] = append(c.cents[0], int64(i.Paid)), append(c.ints[0], int32(i.Cycle))
+		c.days[0], c.days[1] = append(c.days[0], i.BilledOn), append(c.days[1], i.MadeOn)
 	case i.moved:
 		c := s.update(paid, account, i.No)
 		c.cents[0] = append(c.cents[0], int64(i.Paid))
 	}
-	i.Detail, i.dirty, i.moved = nil, false, false
+	i.Detail, i.dirty, i.moved, i.cut = nil, false, false, false
 }
 
 func (s *saver) receipt(account int64, r *Receipt) {

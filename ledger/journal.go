@@ -13,7 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/calendar"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // The accounts of the general ledger.
@@ -119,7 +118,7 @@ func Append(ctx context.Context, tx pgx.Tx, entries []Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	var rows postgres.Copy
+	var rows Copy
 	for i := range entries {
 		e := &entries[i]
 		rows.Row(len(Columns)).Int64(e.AccountID).Int32(e.No).Date(e.PostedOn).Date(e.EffectiveOn).Text(e.What).Text(e.Debit).Text(e.Credit).Int64(int64(e.Cents)).Int32(e.Doc).NullInt32(e.Reverses)

@@ -10,7 +10,6 @@ import (
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // Why a reminder is not sent, besides the reasons of a hold.
@@ -52,7 +51,7 @@ func Remind(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calend
 	if err := lookCloser(ctx, tx, p, day, found); err != nil {
 		return t, err
 	}
-	var queue postgres.Copy
+	var queue ledger.Copy
 	var missed []*candidate
 	for n := range found {
 		c := &found[n]
@@ -181,7 +180,7 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since ca
 	}
 	defer rows.Close()
 	for rows.Next() {
-		r := postgres.ReadRow(rows)
+		r := ledger.ReadRow(rows)
 		found = append(found, candidate{id: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), last4: r.Text(), phone: r.Text(), email: r.Text(), language: r.Text(),
 			done: r.Text(), out: r.Text(), due: ledger.Cents(r.Int64()), plain: r.Bool()})
 	}

@@ -256,13 +256,14 @@ func (p *program) benchCommand() *cobra.Command {
 		short:   "Size this machine: every stage of a night beside its floor",
 		example: "  billcycle bench --accounts 100000",
 		long: `Time every stage of a night at a number of accounts, each beside its floor on the
-same machine, data and connections. What counts is the ratio. It works in a
-scratch database; the one that --database names is never touched.`,
+same machine, data and connections. What counts is the ratio. It works in
+scratch databases on the biller's server; the biller's own is never touched.`,
 		run: func(ctx context.Context, _ []string) error {
 			if accounts < 1 {
 				return wrongUsage("--accounts %d: give at least 1", accounts)
 			}
-			if err := p.openScratchServer(ctx); err != nil {
+			// The server that the nights would run on: one in memory would not do.
+			if err := p.openServer(ctx, postgres.Config{URL: p.database, Data: p.data, Log: p.story()}); err != nil {
 				return err
 			}
 			log := p.story()

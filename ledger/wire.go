@@ -1,4 +1,4 @@
-package postgres
+package ledger
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func (r *Row) next(width int) []byte {
 	v := r.values[r.at]
 	r.at++
 	if v != nil && width > 0 && len(v) != width {
-		panic(fmt.Sprintf("postgres: column %d has %d bytes, read as one of %d", r.at, len(v), width))
+		panic(fmt.Sprintf("ledger: column %d has %d bytes, read as one of %d", r.at, len(v), width))
 	}
 	return v
 }
