@@ -175,7 +175,7 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 			return t, err
 		}
 		plain = slices.DeleteFunc(plain, func(x plainBill) bool { return !late(p, x.base) || p.LateFee.Fee(x.base) == 0 })
-		cents, err := assessPlain(ctx, tx, p, day, plain)
+		cents, err := assessPlain(ctx, tx, p, day, r, plain)
 		if err != nil {
 			return t, err
 		}

@@ -132,7 +132,7 @@ type plainBill struct {
 }
 
 // assessPlain assesses the fees of plain bills, as Account.fee does.
-func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, late []plainBill) (total ledger.Cents, err error) {
+func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in Range, late []plainBill) (total ledger.Cents, err error) {
 	var ids, cents []int64
 	var cycles []int32
 	var words []string
@@ -141,14 +141,20 @@ func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, l
 		ids, cents, cycles, words = append(ids, x.account), append(cents, int64(fee)), append(cycles, int32(x.cycle)), append(words, lateFeeWords(x.dueOn))
 		total += fee
 	}
-	_, err = tx.Exec(ctx, `
+	if len(late) == 0 {
+		return 0, nil
+	}
+	return total, byRange(ctx, tx, func() error {
+		_, err := tx.Exec(ctx, `
 		with fee as materialized (
-			select a.id, a.docs + 1 as no, a.entries + 1 as entry, u.cents, u.cycle, u.words from unnest($2::bigint[], $3::bigint[], $4::int[], $5::text[]) u(id, cents, cycle, words) join account a on a.id = u.id
+			select a.id, a.docs + 1 as no, a.entries + 1 as entry, u.cents, u.cycle, u.words
+			from unnest($2::bigint[], $3::bigint[], $4::int[], $5::text[]) u(id, cents, cycle, words) join account a on a.id = u.id and a.id >= $6 and a.id < $7
 		), item as (
 			insert into item (account_id, no, kind, origin, state, cents, arrived_on, for_cycle, entry, description) select id, no, 'fee', 'late_fee', 'unbilled', cents, $1, cycle, entry, words from fee
 		), book as (
 			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $1, $1, 'late_fee', 'receivable', 'fees', cents, no from fee
 		)
-		update account a set docs = f.no, entries = f.entry from fee f where a.id = f.id`, day, ids, cents, cycles, words)
-	return total, err
+		update account a set docs = f.no, entries = f.entry from fee f where a.id = f.id and a.id >= $6 and a.id < $7`, day, ids, cents, cycles, words, in.From, in.To)
+		return err
+	})
 }
