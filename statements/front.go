@@ -299,7 +299,11 @@ func (d *drawing) sums() []sum {
 			sums = append(sums, sum{"On your payment plan, not due now", -f.Deferred, false})
 		}
 		if f.Credit != 0 {
-			sums = append(sums, sum{"Credit kept for later bills", f.Credit, false})
+			words := latin("Credit kept for later bills")
+			if f.AmountDue > 0 { // a member's own credit would have been used
+				words = "Credit that belongs to another payer"
+			}
+			sums = append(sums, sum{words, f.Credit, false})
 		}
 	}
 	return append(sums, sum{"Amount due", f.AmountDue, true})
