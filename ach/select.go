@@ -155,19 +155,22 @@ func (c *candidate) obstacle(p *billing.Policy, built []*billing.Debit) (code, d
 	return "", ""
 }
 
-// candidates locks the accounts of the range that may have a debit to build
-// and returns how each pays, by id.
+// candidates locks the range and returns which of its accounts may have a debit
+// to build, and how each pays, by id.
 func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) ([]candidate, error) {
 	// A debit is built the lead before its day; turned round, what has to be
 	// built on a day or earlier is all that takes effect up to the lead after it.
 	reach, missed := calendar.AddBankingDays(day, p.ACH.LeadBankingDays), calendar.AddBankingDays(day-1, p.ACH.LeadBankingDays)
+	if err := billing.LockRange(ctx, tx, in); err != nil {
+		return nil, err
+	}
 	rows, err := tx.Query(ctx, `select id from account where id in (
 			select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			where a.id >= $1 and a.id < $2 and a.autopay = 'on' and b.debit_on <= $3 and not b.debit_none
 			and not exists (select from debit d where d.account_id = b.account_id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
 			union
 			select account_id from debit where retry_on <= $3 and account_id >= $1 and account_id < $2)
-		order by id for no key update`, in.From, in.To, reach)
+		order by id`, in.From, in.To, reach)
 	if err != nil {
 		return nil, err
 	}

@@ -98,8 +98,9 @@ func span(ids []int64) (sql string, args []any) {
 // a night takes one lock for ten thousand accounts, not one each.
 const blockAccounts = 10_000
 
-// lockRange is lock for a key range.
-func lockRange(ctx context.Context, tx pgx.Tx, in Range) error {
+// LockRange locks all accounts of a key range until the transaction ends, as
+// Load does its own: for work that chooses before it loads.
+func LockRange(ctx context.Context, tx pgx.Tx, in Range) error {
 	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1, block::int) from generate_series($1::bigint / $3, least($2::bigint - 1, (select max(id) from account)) / $3) block`, in.From, in.To, blockAccounts)
 	return err
 }

@@ -60,7 +60,7 @@ type Range struct{ From, To int64 }
 // PostDue posts every pending receipt of the range whose posting date has
 // come: the plain ones where they lie, the others by the rules.
 func PostDue(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (t Tally, err error) {
-	if err := lockRange(ctx, tx, r); err != nil {
+	if err := LockRange(ctx, tx, r); err != nil {
 		return t, err
 	}
 	n, cents, err := postPlain(ctx, tx, p, day, r)
@@ -157,7 +157,7 @@ func load(ctx context.Context, tx pgx.Tx, need Need, whole, all []int64) (*Book,
 // the last finished run (since; 0 for none), and at those of accounts where
 // something happened that may change an earlier answer.
 func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.Date, r Range) (t Tally, err error) {
-	if err := lockRange(ctx, tx, r); err != nil {
+	if err := LockRange(ctx, tx, r); err != nil {
 		return t, err
 	}
 	var fresh int64
