@@ -53,7 +53,8 @@ func (a *Account) Cut(p *Policy, day calendar.Date) ([]*Bill, string) {
 func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newest bool) *Bill {
 	b := &Bill{Cycle: c, CutOn: c.CutOn(p.Statement.CutDay), MadeOn: day, DueOn: c.DueOn(p.Statement.DueDay), fresh: true}
 	b.DeadlineOn = b.DueOn + calendar.Date(p.LateFee.GraceDays)
-	if prev := a.NewestBill(); prev != nil {
+	prev := a.NewestBill()
+	if prev != nil {
 		b.Previous, b.PrevDeadline = prev.Balance, prev.DeadlineOn
 		if a.missedDebit(p, prev, day) { // only the newest bill is debited, so it never will be
 			prev.DebitMissed, prev.dirty = true, true
@@ -71,6 +72,9 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	}
 	a.billInstallments(b, newest)
 	a.useCredit(p, day)
+	if prev != nil && prev.MadeOn == day && !a.ByCard && a.unasked(prev, p.buildDay(prev.DebitOn), day) && a.Due() > 0 {
+		prev.DebitMissed, prev.dirty = true, true // both are cut too late today: it could never be debited
+	}
 	a.sumUp(p, b)
 	if !newest {
 		b.asOfItsCut()

@@ -321,8 +321,14 @@ func (a *Account) missedDebit(p *Policy, b *Bill, day calendar.Date) bool {
 	if a.ByCard {
 		build = b.DueOn
 	}
-	return a.whole && a.Autopay == AutopayOn && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
-		a.firstDebit(b.Cycle) == nil && b.CardOn.IsZero() && a.HeldOn(build) == nil && a.dueOn(b.asked(build)) > 0
+	return a.whole && a.unasked(b, build, day) && a.dueOn(b.asked(build)) > 0
+}
+
+// unasked says whether the newest bill's build day has passed without a debit,
+// though nothing but the biller stood in its way.
+func (a *Account) unasked(b *Bill, build, day calendar.Date) bool {
+	return a.Autopay == AutopayOn && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
+		a.firstDebit(b.Cycle) == nil && b.CardOn.IsZero() && a.HeldOn(build) == nil
 }
 
 // dueOn returns what was due at the end of an earlier day, by the items as
