@@ -179,11 +179,16 @@ func (b *bench) month(ctx context.Context, c calendar.Cycle) error {
 	if err := b.vacuum(ctx); err != nil {
 		return err
 	}
+	return b.lateFees(ctx, cut, deadline, b.n-paid)
+}
+
+// lateFees measures the assessment of the bills that are open at the deadline.
+func (b *bench) lateFees(ctx context.Context, since, deadline calendar.Date, want int64) error {
 	fees := int64(0)
 	var mu sync.Mutex
-	err = b.stage(ctx, "late-fees", b.n-paid, 2, workers, func(ctx context.Context) error {
+	err := b.stage(ctx, "late-fees", want, 2, workers, func(ctx context.Context) error {
 		return b.ranges(ctx, func(ctx context.Context, tx pgx.Tx, in billing.Range) error {
-			t, err := billing.AssessLateFees(ctx, tx, &b.policy, deadline+1, cut, in)
+			t, err := billing.AssessLateFees(ctx, tx, &b.policy, deadline+1, since, in)
 			mu.Lock()
 			fees += t.Done
 			mu.Unlock()
@@ -193,8 +198,8 @@ func (b *bench) month(ctx context.Context, c calendar.Cycle) error {
 	if err != nil {
 		return err
 	}
-	if fees != b.n-paid {
-		return fmt.Errorf("%d late fees, want %d", fees, b.n-paid)
+	if fees != want {
+		return fmt.Errorf("%d late fees, want %d", fees, want)
 	}
 	return nil
 }

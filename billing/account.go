@@ -6,7 +6,8 @@
 // written without SQL and without a clock: they change the account and book
 // journal entries on it. A Book loads any number of accounts under lock and
 // saves what the rules have changed, set by set. The nightly jobs, the
-// operator's commands and the scenarios all go this one way.
+// operator's commands and the scenarios all go this one way; plain.go says what
+// the night also does where it lies, and how it is held to the rules.
 package billing
 
 import (
