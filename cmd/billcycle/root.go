@@ -122,8 +122,8 @@ func (p *program) person() string { return cmp.Or(p.operator, p.user(), "unknown
 func (p *program) clock() string { return cmp.Or(p.operator, "system") }
 
 // command is one command with something to do. It leads with an example. The
-// words of use up to the first flag are what it must be given: FILE, and PATH...
-// for one or more.
+// words of use up to the first flag are what it must be given: FILE, [FILE] if
+// it may be left out, and PATH... for one or more.
 type command struct {
 	use, short, long, example string
 	run                       func(ctx context.Context, args []string) error
@@ -147,7 +147,10 @@ func argumentsOf(use string) cobra.PositionalArgs {
 		if strings.HasPrefix(word, "-") || strings.HasPrefix(word, "(") {
 			break
 		}
-		want, most = append(want, word), most+1
+		most++
+		if !strings.HasPrefix(word, "[") {
+			want = append(want, word)
+		}
 		if strings.HasSuffix(word, "...") {
 			most = 1 << 30
 		}
