@@ -32,6 +32,7 @@ demo: build ## a synthetic biller lived through night by night, into demo-out/
 	@echo
 	@echo "  demo-out/statements/    the members' statements, as PDF"
 	@echo "  demo-out/outbox/ach/    the debits, as Nacha files"
+	@echo "  demo-out/outbox/journal/  what the general ledger is to know, as CSV"
 	@echo "  demo-out/archive/       what came in and was taken; what holds account numbers is encrypted"
 	@[ -n "$$BILLCYCLE_DATABASE" ] || \
 	 echo "  bin/billcycle account $$(cat demo-out/archive/members/*/* | sed -n '2s/,.*//p') --data demo-out    a member's account, every cent explained"

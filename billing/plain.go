@@ -54,6 +54,8 @@ const postPlainSQL = `
 			insert into allocation (account_id, no, receipt, item, cents, on_date) select id, no, receipt, item, cents, $1 from share
 		), book as (
 			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $1, received_on, 'payment', stood, 'receivable', cents, no from posted
+		), total as (
+			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'payment', stood, 'receivable', count(*), sum(cents) from posted group by stood
 		), pay as (
 			update item i set paid = i.paid + s.cents from share s where i.account_id = s.id and i.no = s.item and i.account_id >= $2 and i.account_id < $3
 		), settle as (
@@ -153,6 +155,8 @@ func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, i
 			insert into item (account_id, no, kind, origin, state, cents, arrived_on, for_cycle, entry, description) select id, no, 'fee', 'late_fee', 'unbilled', cents, $1, cycle, entry, words from fee
 		), book as (
 			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $1, $1, 'late_fee', 'receivable', 'fees', cents, no from fee
+		), total as (
+			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'late_fee', 'receivable', 'fees', count(*), sum(cents) from fee having count(*) > 0
 		)
 		update account a set docs = f.no, entries = f.entry from fee f where a.id = f.id and a.id >= $6 and a.id < $7`, day, ids, cents, cycles, words, in.From, in.To)
 		return err

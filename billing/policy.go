@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"reflect"
 	"slices"
@@ -30,6 +31,7 @@ type Policy struct {
 	Plan                    PlanPolicy       `json:"plan"`
 	Grace                   GracePolicy      `json:"grace"`
 	Dormancy                DormancyPolicy   `json:"dormancy"`
+	Journal                 JournalPolicy    `json:"journal"`
 	Biller                  Biller           `json:"biller"`
 	Company                 Company          `json:"company"`
 	Lockboxes               []LockboxAccount `json:"lockboxes"`
@@ -111,6 +113,11 @@ type DormancyPolicy struct {
 	ReportMonth int  `json:"report_month"`
 }
 
+// JournalPolicy says how the journal's files name what they hold.
+type JournalPolicy struct {
+	Accounts ledger.Chart `json:"accounts"` // the biller's chart of accounts, by ours
+}
+
 // Biller is who sends the statements.
 type Biller struct {
 	Name       string   `json:"name"`
@@ -156,6 +163,7 @@ func DefaultPolicy() Policy {
 		Plan:     PlanPolicy{BrokenAfterMissed: 2},
 		Grace:    GracePolicy{APTCMonths: 3, ClaimsPaidMonths: 1, CoverageKeptMonths: 1},
 		Dormancy: DormancyPolicy{Years: 3, Letter: true, ReportMonth: 10},
+		Journal:  JournalPolicy{Accounts: ledger.DefaultChart()},
 		Biller: Biller{Name: "Member Health Plan, Inc.", Sender: []string{"Member Health Plan, Inc.", "PO Box 12929", "Oakland CA 94604-2929"},
 			RemitTo: []string{"MEMBER HEALTH PLAN INC", "PO BOX 742680", "LOS ANGELES CA 90074-2680"},
 			Phone:   "1-800-555-0100 (TTY 711)", Hours: "Monday to Friday, 7 am to 7 pm", Web: "memberhealth.example", BrandColor: "#003C64"},
@@ -199,7 +207,7 @@ func ParsePolicy(overrides []byte) (Policy, error) {
 // strict decodes JSON into v key by key, so that an error can name its path;
 // encoding/json alone can't.
 func strict(path string, raw json.RawMessage, v reflect.Value) error {
-	if v.Kind() != reflect.Struct {
+	if v.Kind() != reflect.Struct && v.Kind() != reflect.Map {
 		if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
 			return &PolicyError{path, fmt.Sprintf("%s can't be used here: want %s", compact(raw), wanted(v.Type()))}
 		}
@@ -208,6 +216,16 @@ func strict(path string, raw json.RawMessage, v reflect.Value) error {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &keys); err != nil || keys == nil {
 		return &PolicyError{orTop(path), "want an object {...}, found " + compact(raw)}
+	}
+	if v.Kind() == reflect.Map { // of words to words: the defaults stay but for those given
+		for _, name := range slices.Sorted(maps.Keys(keys)) {
+			value := reflect.New(v.Type().Elem())
+			if err := strict(path+"."+name, keys[name], value.Elem()); err != nil {
+				return err
+			}
+			v.SetMapIndex(reflect.ValueOf(name), value.Elem())
+		}
+		return nil
 	}
 	for i := range v.NumField() {
 		name := v.Type().Field(i).Tag.Get("json")
@@ -220,20 +238,10 @@ func strict(path string, raw json.RawMessage, v reflect.Value) error {
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(mapKeys(keys)) {
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
 		return &PolicyError{strings.TrimPrefix(path+"."+name, "."), "no such key"}
 	}
 	return nil
-}
-
-func mapKeys(m map[string]json.RawMessage) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 func orTop(path string) string {
@@ -318,6 +326,14 @@ func (p *Policy) check() error {
 	}
 	if o := slices.Sorted(slices.Values(p.Allocation.Order)); !slices.Equal(o, []Kind{Fee, Medical, Premium}) {
 		return bad("allocation.order", "want premium, medical and fee, each once, found %v", p.Allocation.Order)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Journal.Accounts)) {
+		switch code := p.Journal.Accounts[name]; {
+		case !slices.Contains(ledger.GLAccounts, name):
+			return bad("journal.accounts."+name, "no such account; the ledger has %s", strings.Join(ledger.GLAccounts, ", "))
+		case code == "" || len(code) > 40 || strings.ContainsFunc(code, func(r rune) bool { return r < ' ' || r > '~' }):
+			return bad("journal.accounts."+name, "%q can't stand in a file: give 1 to 40 letters, digits or signs", code)
+		}
 	}
 	return p.checkLateFee(bad)
 }

@@ -59,6 +59,7 @@ func Jobs() []Job {
 		{"autopay", "builds the debits of the next banking day and seals their ACH file; asks cards for what is due today", "each day", runAutopay},
 		{"reminders", "reminds members of what is due, by text and e-mail", "each day; 10 to 7 days before the due date", runReminders},
 		{"dormant", "flags credit that has lain unused for years, and queues a letter about it", "each day", runDormant},
+		{"journal", "seals what the journal has gained, as a file for the general ledger", "each day", runJournal},
 	}
 }
 

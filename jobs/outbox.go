@@ -18,8 +18,9 @@ import (
 	"github.com/billcycle/billcycle/notices"
 )
 
-// The outbox: files of JSON lines for those who carry things on. A run adds
-// rows to a file of its own in the database; what is in them is settled then.
+// The outbox: files of JSON lines for those who carry things on, and the CSV of
+// the general ledger. A run adds rows to a file of its own in the database; what
+// is in them is settled then.
 // The bytes follow from the rows alone, their hash is stored before the file
 // appears, and a crash at any moment leads to the same bytes again.
 
@@ -27,7 +28,7 @@ import (
 type writeRows func(ctx context.Context, tx pgx.Tx, file int64, madeOn calendar.Date, to io.Writer) (int, error)
 
 // outgoing are the folders of the outbox that are filled this way.
-var outgoing = map[string]writeRows{"card": cards.WriteFile, "notices": notices.WriteFile}
+var outgoing = map[string]writeRows{"card": cards.WriteFile, "notices": notices.WriteFile, "journal": writeJournal}
 
 // outFile is a file of the outbox.
 type outFile struct {

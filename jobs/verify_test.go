@@ -47,6 +47,24 @@ var breaks = map[string][]string{
 		`insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc, reverses)
 			select account_id, n, posted_on, effective_on, 'adjustment', credit, debit, cents, doc, no from journal, generate_series(901, 902) n where account_id = 3 and no = 1`,
 	},
+	"journal_totals": {
+		`update journal_total set cents = cents + 1 where id = (select min(id) from journal_total)`,
+		`update journal_total set entries = entries + 1 where id = (select min(id) from journal_total)`,
+		`delete from journal_total where id = (select min(id) from journal_total)`,
+		`insert into journal_total (posted_on, what, debit, credit, entries, cents) select posted_on, what, debit, credit, entries, cents from journal_total where id = (select min(id) from journal_total)`,
+		`update journal_total set posted_on = posted_on + 1 where id = (select min(id) from journal_total)`,
+	},
+	"journal_files": {
+		`update journal_file set no = no + 1 where no = (select max(no) from journal_file)`,
+		`update journal_file set cents = cents + 1 where no = 5`,
+		`update journal_file set entries = entries + 1 where no = 5`,
+		`update journal_total set file = file + 1 where id = (select min(id) from journal_total)`,
+		`update journal_total set file = null where id = (select min(id) from journal_total)`,
+		`update journal_total set file = 900 where id = (select min(id) from journal_total)`,
+		`delete from journal_line where (file, no) = (select file, no from journal_line order by 1, 2 limit 1)`,
+		`update journal_line set cents = cents + 1 where file = (select min(file) from journal_line)`,
+		`update journal_line set ledger_account = 'suspense' where (file, no) = (select file, no from journal_line order by 1, 2 limit 1)`,
+	},
 	"account_counters": {
 		`update account set base = base + 1 where id = 3`,
 		`update account set pending = pending + 1 where id = 3`,
@@ -175,6 +193,7 @@ var breaks = map[string][]string{
 	},
 	"outbox_as_sealed": {
 		`update outbox_file set sha256 = '\x00' where id = (select min(id) from outbox_file where sha256 is not null)`,
+		`update journal_line set account = account || '!' where (file, no) = (select file, no from journal_line order by 1, 2 limit 1)`,
 		`update message set body = body || '!' where (account_id, cycle, kind, channel) = (select account_id, cycle, kind, channel from message limit 1)`,
 	},
 	"messages_have_a_bill": {

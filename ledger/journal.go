@@ -112,18 +112,24 @@ func (e Entry) Member() Cents {
 // Columns of the journal, in the order of Row.
 var Columns = []string{"account_id", "no", "posted_on", "effective_on", "what", "debit", "credit", "cents", "doc", "reverses"}
 
-// Append writes entries in one go. The caller has numbered them under the lock
-// of their accounts; a number given twice fails the transaction.
+// Append writes entries in one go, and their totals for the general ledger. The
+// caller has numbered them under the lock of their accounts; a number given
+// twice fails the transaction.
 func Append(ctx context.Context, tx pgx.Tx, entries []Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
 	var rows Copy
+	var sums totals
 	for i := range entries {
 		e := &entries[i]
+		sums.add(e)
 		rows.Row(len(Columns)).Int64(e.AccountID).Int32(e.No).Date(e.PostedOn).Date(e.EffectiveOn).Text(e.What).Text(e.Debit).Text(e.Credit).Int64(int64(e.Cents)).Int32(e.Doc).NullInt32(e.Reverses)
 	}
-	return rows.Send(ctx, tx, "journal", Columns)
+	if err := rows.Send(ctx, tx, "journal", Columns); err != nil {
+		return err
+	}
+	return sums.write(ctx, tx)
 }
 
 // Invariant is a statement about the books that must hold always: SQL that
@@ -150,4 +156,19 @@ var Invariants = []Invariant{
 		 where r.reverses is not null and (o.no is null or o.no >= r.no or o.debit <> r.credit or o.credit <> r.debit or r.cents > o.cents)
 		 union all select account_id, reverses from journal where reverses is not null
 		   group by account_id, reverses having sum(cents) > (select cents from journal o where o.account_id = journal.account_id and o.no = journal.reverses)`},
+	{"journal_totals", "what the general ledger's files have taken and what still waits for one is the journal, to the entry and the cent",
+		`select posted_on, what, debit, credit, j.entries, j.cents, t.entries, t.cents
+		 from (select posted_on, what, debit, credit, count(*) entries, sum(cents) cents from journal group by 1, 2, 3, 4) j
+		 full join (select posted_on, what, debit, credit, sum(entries) entries, sum(cents) cents from journal_total group by 1, 2, 3, 4) t using (posted_on, what, debit, credit)
+		 where (j.entries, j.cents) is distinct from (t.entries, t.cents)`},
+	{"journal_files", "the general ledger's files are numbered without a gap, each balances, and its lines are what it has taken of the journal",
+		`select f.no from (select *, row_number() over (order by no) n from journal_file) f
+		   left join (select file, count(*) lines, sum(cents) filter (where side = 'debit') debits, sum(cents) filter (where side = 'credit') credits from journal_line group by 1) l on l.file = f.no
+		   left join (select file, sum(entries) entries, sum(cents) cents from journal_total group by 1) t on t.file = f.no
+		   where f.no <> f.n or f.lines <> coalesce(l.lines, 0) or f.cents <> coalesce(l.debits, 0) or f.cents <> coalesce(l.credits, 0) or f.cents <> coalesce(t.cents, 0) or f.entries <> coalesce(t.entries, 0)
+		 union all select coalesce(l.file, t.file) from (select file, posted_on, what, side, ledger_account, sum(entries) entries, sum(cents) cents from journal_line group by 1, 2, 3, 4, 5) l
+		   full join (select t.file, t.posted_on, t.what, s.side, s.ledger_account, sum(entries) entries, sum(cents) cents from journal_total t
+		     cross join lateral (values ('debit', debit), ('credit', credit)) s(side, ledger_account) where t.file is not null group by 1, 2, 3, 4, 5) t using (file, posted_on, what, side, ledger_account)
+		   where (l.entries, l.cents) is distinct from (t.entries, t.cents)
+		 union all select t.file from journal_total t left join journal_file f on f.no = t.file where t.file is not null and f.no is null`},
 }

@@ -51,6 +51,7 @@ type Lived struct {
 	LateFees         int          `json:"late_fees"`
 	LateFeesReversed int          `json:"late_fees_reversed"`
 	JournalEntries   int          `json:"journal_entries"`
+	JournalFiles     int          `json:"journal_files"`
 	InvariantsBroken int          `json:"invariants_broken"`
 	Seconds          float64      `json:"seconds"` // filled in by who has a clock
 
@@ -156,9 +157,9 @@ func (d Demo) sumUp(ctx context.Context, h jobs.House) (l Lived, err error) {
 		(select count(*) from lockbox_file where state = 'accepted'), (select count(*) from lockbox_item), (select coalesce(sum(cents), 0)::bigint from lockbox_item),
 		(select count(*) from lockbox_item where state in ('suspense', 'held')),
 		(select count(*) from item where origin = 'late_fee'), (select count(*) from item where origin = 'late_fee' and ended = 'reversed'),
-		(select count(*) from journal)`).
+		(select count(*) from journal), (select count(*) from journal_file)`).
 		Scan(&l.Members, &l.Statements, &l.StatementCents, &l.ACHFiles, &l.ACHDebits, &l.ACHDebitCents, &l.ACHReturns,
-			&l.LockboxFiles, &l.LockboxItems, &l.LockboxCents, &l.Held, &l.LateFees, &l.LateFeesReversed, &l.JournalEntries)
+			&l.LockboxFiles, &l.LockboxItems, &l.LockboxCents, &l.Held, &l.LateFees, &l.LateFeesReversed, &l.JournalEntries, &l.JournalFiles)
 	if err != nil {
 		return l, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/billcycle/billcycle/ach"
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/postgres"
 )
@@ -53,7 +54,7 @@ func refuse(err error) error {
 }
 
 // refusals are the errors by which rooms refuse input whole.
-var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile}
+var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile, ledger.ErrNoFile}
 
 // exitOf sorts an error into an exit code, and says what to do about it.
 func (p *program) exitOf(ctx context.Context, err error) (code int, advice string) {

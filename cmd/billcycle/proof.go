@@ -234,7 +234,7 @@ func writeDemo(w *page, l rehearsal.Lived, out string) {
 	w.line("%s\t%d checks in %d lockbox files, of which %d wait for a person", amount(l.LockboxCents), l.LockboxItems, l.LockboxFiles, l.Held)
 	w.line("")
 	w.line("%d late fees, of which %d were taken back: the check had come in time", l.LateFees, l.LateFeesReversed)
-	w.line("%d journal entries", l.JournalEntries)
+	w.line("%d journal entries, in %d files for the general ledger", l.JournalEntries, l.JournalFiles)
 	for _, broken := range l.Broken {
 		w.line("BROKEN\t%s (%s: %d rows)", broken.Says, broken.Name, broken.Rows)
 		for _, example := range broken.Examples {

@@ -187,6 +187,47 @@ create trigger journal_append_only before update or delete on journal for each r
 create trigger journal_no_truncate before truncate on journal for each statement execute function refuse_change();
 create trigger allocation_append_only before update or delete on allocation for each row execute function refuse_change();
 
+-- What each transaction wrote into the journal, added up by what will be a line
+-- of a file for the general ledger.
+create table journal_total (
+    id        bigint generated always as identity primary key,
+    posted_on date    not null,
+    what      text    not null,
+    debit     text    not null,
+    credit    text    not null,
+    entries   bigint  not null check (entries > 0),
+    cents     bigint  not null check (cents > 0),
+    file      integer                                      -- the journal_file that has taken it, null until one does
+);
+create index journal_total_waiting on journal_total (posted_on) where file is null;
+create index journal_total_file on journal_total (file) where file is not null;
+
+-- A file for the general ledger, and its lines: sealed together, never changed.
+-- Its bytes follow from them; the outbox_file keeps their hash.
+create table journal_file (
+    no      integer primary key check (no > 0),            -- without a gap
+    day     date    not null,                              -- business date of the run that made it
+    outbox  bigint  not null unique,                       -- its outbox_file
+    lines   integer not null,
+    entries bigint  not null,                              -- journal entries behind them
+    cents   bigint  not null                               -- of all debits, and of all credits
+);
+create index journal_file_day on journal_file (day);
+create table journal_line (
+    file           integer not null references journal_file,
+    no             integer not null,
+    posted_on      date    not null,
+    what           text    not null,
+    side           text    not null check (side in ('debit', 'credit')),
+    ledger_account text    not null,
+    account        text    not null,                       -- the same as the biller's chart of accounts calls it
+    entries        bigint  not null,
+    cents          bigint  not null check (cents > 0),
+    primary key (file, no)
+);
+create trigger journal_file_append_only before update or delete on journal_file for each row execute function refuse_change();
+create trigger journal_line_append_only before update or delete on journal_line for each row execute function refuse_change();
+
 -- The payments feed: what was taken elsewhere.
 create table payment (
     payment_id  text    primary key,
@@ -446,7 +487,7 @@ create table parked (
 -- that name it; the hash is taken before the file appears.
 create table outbox_file (
     id         bigint generated always as identity primary key,
-    folder     text    not null,                           -- card, notices
+    folder     text    not null,                           -- card, notices, journal
     name       text    not null unique,
     made_on    date    not null,
     rows       integer not null default 0,
