@@ -145,6 +145,9 @@ type LockboxAccount struct {
 	Lockbox string `json:"lockbox"` // its number
 	Profile string `json:"profile"` // the layout of its files
 	Routing string `json:"routing"` // the bank's number in its files, "" to take any
+	// SilentWhenEmpty: the bank sends no file of a banking day without mail.
+	// Else one is missed for every banking day.
+	SilentWhenEmpty bool `json:"silent_when_empty"`
 }
 
 // DefaultPolicy is what the jobs do when nothing is configured.

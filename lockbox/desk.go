@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
+	"regexp"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
 )
@@ -24,6 +22,7 @@ const (
 	itemHeld     = "held"     // not on the books
 	itemRefused  = "refused"  // not on the books, with its batch
 	itemVoid     = "void"
+	itemSentBack = "sent_back" // not on the books any more: returned to who sent it
 )
 
 // Errors of the desk.
@@ -31,13 +30,6 @@ var (
 	ErrNoItem   = errors.New("there is no such check")
 	ErrNotNow   = errors.New("this can't be done with the check as it stands")
 	errOperator = errors.New("an act needs an operator's name")
-)
-
-// Return codes of a bank for a check.
-const (
-	NSF    = "NSF" // not sufficient funds: the only one that bears a fee
-	Stop   = "STOP"
-	Closed = "CLOSED"
 )
 
 // WorkItem is a check, or a whole file, that waits for a person.
@@ -57,46 +49,94 @@ type WorkItem struct {
 	Cents    ledger.Cents  `json:"cents"`
 	Check    string        `json:"check"`
 	Coupons  []Coupon      `json:"coupons"`
-	Raw      string        `json:"raw"` // its lines, account numbers masked; "" if the file's layout is not known any more
+	Raw      string        `json:"raw"` // its lines, account numbers masked
+
+	Twin      *Twin      `json:"twin"`      // of a suspected duplicate: the check that it is like
+	Proposals []Proposal `json:"proposals"` // whose it may be, likeliest first
+	Problems  []Problem  `json:"problems"`  // of a whole file
 }
+
+const heldSQL = `
+	select f.id, f.name, i.ordinal, 1, i.state, i.reason, b.lockbox, b.number, b.deposit_on, i.received_on, f.ingested_on, i.cents, i.check_no, i.coupons, f.profile, i.raw_sealed, i.batch, i.envelope, i.payer, i.twin, '[]'
+	from lockbox_item i join lockbox_file f on f.id = i.file_id join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch
+	where i.state in ('suspense', 'held', 'refused') and b.state <> 'replaced'
+	union all
+	select f.id, f.name, 0, f.items, f.state, $1, '', '', null, null, f.ingested_on, f.cents, '', '[]', f.profile, null, 0, '', null, null, f.problems
+	from lockbox_file f where f.state = 'held'
+	order by 11, 1, 3`
 
 // Held lists what waits for a person, oldest first: checks in suspense, held
 // ones, those of a refused batch that has not come again, and held files.
-func (d Desk) Held(ctx context.Context) ([]WorkItem, error) {
-	rows, err := d.DB.Query(ctx, `
-		select f.id, f.name, i.ordinal, 1, i.state, i.reason, b.lockbox, b.number, b.deposit_on, i.received_on, f.ingested_on, i.cents, i.check_no, i.coupons, f.profile, i.raw_sealed
-		from lockbox_item i join lockbox_file f on f.id = i.file_id join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch
-		where i.state in ('suspense', 'held', 'refused') and b.state <> 'replaced'
-		union all
-		select f.id, f.name, 0, f.items, f.state, $1, '', '', null, null, f.ingested_on, f.cents, '', '[]', f.profile, null
-		from lockbox_file f where f.state = 'held'
-		order by 11, 1, 3`, BatchDiffers)
-	if err != nil {
-		return nil, err
-	}
-	list := []WorkItem{}
-	var w WorkItem
-	var coupons, sealed []byte
-	var profile string
-	_, err = pgx.ForEachRow(rows, []any{&w.FileID, &w.File, &w.Item, &w.Items, &w.State, &w.Reason, &w.Lockbox, &w.Batch, &w.Deposit, &w.Received, &w.Arrived, &w.Cents, &w.Check, &coupons, &profile, &sealed}, func() error {
-		w.Coupons, w.Raw, w.AgeDays = []Coupon{}, "", int(d.Day-w.Arrived)
-		if err := json.Unmarshal(coupons, &w.Coupons); err != nil {
-			return err
-		}
-		if sealed != nil {
-			raw, err := d.Keys.Open(sealed, sealContext(w.FileID, w.Item))
-			if err != nil {
-				return err
-			}
-			if p, err := ProfileNamed(d.profiles(), profile); err == nil {
-				w.Raw = Item{Raw: string(raw)}.MaskedRaw(p)
-			}
-		}
-		list = append(list, w)
-		return nil
+func (d Desk) Held(ctx context.Context) (list []WorkItem, err error) {
+	err = pgx.BeginTxFunc(ctx, d.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		list, err = d.held(ctx, tx)
+		return err
 	})
 	return list, err
 }
+
+func (d Desk) held(ctx context.Context, tx pgx.Tx) ([]WorkItem, error) {
+	rows, err := tx.Query(ctx, heldSQL, BatchDiffers)
+	if err != nil {
+		return nil, err
+	}
+	items := []*WorkItem{}
+	var seek []*proposed
+	like := map[int64][]*WorkItem{}
+	var w WorkItem
+	var p proposed
+	var coupons, sealed, problems []byte
+	var profile string
+	var twin *int64
+	_, err = pgx.ForEachRow(rows, []any{&w.FileID, &w.File, &w.Item, &w.Items, &w.State, &w.Reason, &w.Lockbox, &w.Batch, &w.Deposit, &w.Received, &w.Arrived, &w.Cents, &w.Check, &coupons, &profile, &sealed,
+		&p.batch, &p.envelope, &p.payer, &twin, &problems}, func() error {
+		x := w
+		x.Coupons, x.Proposals, x.Problems, x.AgeDays = nil, []Proposal{}, nil, int(d.Day-w.Arrived)
+		if err := errors.Join(json.Unmarshal(coupons, &x.Coupons), json.Unmarshal(problems, &x.Problems)); err != nil {
+			return err
+		}
+		if sealed != nil {
+			var err error
+			if x.Raw, err = d.maskedRaw(sealed, x.FileID, x.Item, profile); err != nil {
+				return err
+			}
+		}
+		items = append(items, &x)
+		if x.State == itemSuspense || x.State == itemHeld && x.Item > 0 {
+			seek = append(seek, &proposed{item: &x, batch: p.batch, envelope: p.envelope, payer: p.payer, found: map[int64]*Proposal{}})
+		}
+		if x.Reason == DuplicateCheck && twin != nil {
+			like[*twin] = append(like[*twin], &x)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(propose(ctx, tx, seek), findTwins(ctx, tx, like)); err != nil {
+		return nil, err
+	}
+	list := make([]WorkItem, 0, len(items))
+	for _, x := range items {
+		list = append(list, *x)
+	}
+	return list, nil
+}
+
+// maskedRaw opens the lines of a check and masks the account numbers in them.
+// Where the layout is not known any more, every long number is masked.
+func (d Desk) maskedRaw(sealed []byte, file int64, item int, profile string) (string, error) {
+	raw, err := d.Keys.Open(sealed, sealContext(file, item))
+	if err != nil {
+		return "", err
+	}
+	if p, err := ProfileNamed(d.profiles(), profile); err == nil {
+		return Item{Raw: string(raw)}.MaskedRaw(p), nil
+	}
+	return longNumber.ReplaceAllStringFunc(string(raw), lastFour), nil
+}
+
+var longNumber = regexp.MustCompile(`[0-9]{5,}`)
 
 // onHand is a check that an act is about, its row locked.
 type onHand struct {
@@ -114,32 +154,6 @@ type onHand struct {
 }
 
 func (h *onHand) String() string { return fmt.Sprintf("item %d of file %d", h.ordinal, h.file) }
-
-// act carries out what a person does with a check, in one transaction with its
-// record. do returns the account it is about, 0 for none.
-func (d Desk) act(ctx context.Context, verb string, file int64, item int, reason string, detail map[string]any, states []string, do func(tx pgx.Tx, h *onHand) (account int64, err error)) error {
-	if d.Operator == "" {
-		return errOperator
-	}
-	return pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
-		h, err := take(ctx, tx, file, item)
-		if err != nil {
-			return err
-		}
-		if !slices.Contains(states, h.state) {
-			return fmt.Errorf("%s: %s: it is %s, and only a check that is %s will do: %w", verb, h, describe(h), strings.Join(states, " or "), ErrNotNow)
-		}
-		account, err := do(tx, h)
-		if err != nil {
-			return fmt.Errorf("%s: %s: %w", verb, h, err)
-		}
-		if detail == nil {
-			detail = map[string]any{}
-		}
-		detail["file_id"], detail["item"], detail["cents"] = file, item, h.cents
-		return billing.Act{Day: d.Day, Operator: d.Operator, Reason: reason, Verb: verb, Detail: detail}.Record(ctx, tx, account)
-	})
-}
 
 // describe says how a check stands.
 func describe(h *onHand) string {
@@ -184,190 +198,6 @@ func (h *onHand) date(day calendar.Date) (calendar.Date, error) {
 	return on, nil
 }
 
-// Match gives the money of a check in suspense, or of a held one, to a member,
-// with the received date it came with. It posts at once if its posting date
-// has come.
-func (d Desk) Match(ctx context.Context, fileID int64, item int, mrn, reason string) error {
-	return d.act(ctx, "lockbox match", fileID, item, reason, map[string]any{"mrn": mrn}, []string{itemSuspense, itemHeld}, func(tx pgx.Tx, h *onHand) (int64, error) {
-		received, err := h.date(d.Day)
-		if err != nil {
-			return 0, err
-		}
-		account, err := billing.Find(ctx, tx, mrn)
-		if err != nil {
-			return 0, err
-		}
-		return account, d.give(ctx, tx, h, received, []share{{account, h.cents, commonKind(h.coupons)}}, "")
-	})
-}
-
-// commonKind returns the kind that every coupon which names one names.
-func commonKind(coupons []Coupon) (kind billing.Kind) {
-	for _, c := range coupons {
-		if c.Kind != "" && kind != "" && c.Kind != kind {
-			return ""
-		}
-		if c.Kind != "" {
-			kind = c.Kind
-		}
-	}
-	return kind
-}
-
-// Release says that a held check is a check like any other after all, a
-// suspected duplicate for one: it goes where its references say, be it into
-// suspense.
-func (d Desk) Release(ctx context.Context, fileID int64, item int, reason string) error {
-	return d.act(ctx, "lockbox release", fileID, item, reason, nil, []string{itemHeld}, func(tx pgx.Tx, h *onHand) (int64, error) {
-		received, err := h.date(d.Day)
-		if err != nil {
-			return 0, err
-		}
-		if len(h.coupons) == 0 {
-			h.coupons = []Coupon{{}}
-		}
-		known, err := lookUp(ctx, tx, [][]Coupon{h.coupons})
-		if err != nil {
-			return 0, err
-		}
-		shares, why := known.divide(h.cents, h.coupons)
-		account := billing.House
-		if len(shares) > 0 {
-			account = shares[0].account
-		}
-		return account, d.give(ctx, tx, h, received, shares, why)
-	})
-}
-
-// give takes a check out of suspense or hold and gives it to accounts; without
-// any, it goes into suspense for the reason why.
-func (d Desk) give(ctx context.Context, tx pgx.Tx, h *onHand, received calendar.Date, shares []share, why string) error {
-	need := []int64{}
-	if h.state == itemSuspense || len(shares) == 0 {
-		need = append(need, billing.House)
-	}
-	for _, s := range shares {
-		need = append(need, s.account)
-	}
-	book, err := billing.Load(ctx, tx, billing.OpenOnly, need...)
-	if err != nil {
-		return err
-	}
-	if h.state == itemSuspense {
-		book.Account(billing.House).SuspenseOut(d.Day, h.entry, h.cents)
-	}
-	state, entry := itemTaken, int32(0)
-	if len(shares) == 0 {
-		state, entry = itemSuspense, book.Account(billing.House).SuspenseIn(d.Day, received, h.cents)
-	}
-	batch := &pgx.Batch{}
-	for n, s := range shares {
-		a := book.Account(s.account)
-		r := a.Receive(d.Day, d.receipt(s, h.check, received, h.arrived))
-		if r.PostsOn <= d.Day {
-			a.Post(d.Policy, r, d.Day)
-		}
-		batch.Queue(`insert into lockbox_receipt (file_id, ordinal, coupon, account_id, receipt, cents) values ($1, $2, $3, $4, $5, $6)`, h.file, h.ordinal, n+1, s.account, r.No, int64(s.cents))
-	}
-	if err := book.Save(ctx); err != nil {
-		return err
-	}
-	batch.Queue(`update lockbox_item set state = $3, reason = $4, entry = $5 where file_id = $1 and ordinal = $2`, h.file, h.ordinal, state, why, entry)
-	return tx.SendBatch(ctx, batch).Close()
-}
-
-// Redate corrects the received date of a held check that came without one, or
-// with one that can't be. The check stays held.
-func (d Desk) Redate(ctx context.Context, fileID int64, item int, received calendar.Date, reason string) error {
-	return d.act(ctx, "lockbox redate", fileID, item, reason, map[string]any{"received": received}, []string{itemHeld}, func(tx pgx.Tx, h *onHand) (int64, error) {
-		if received.IsZero() || received > d.Day {
-			return 0, fmt.Errorf("%q can't be a received date: want a day up to %s", received, d.Day)
-		}
-		_, err := tx.Exec(ctx, `update lockbox_item set received_on = $3 where file_id = $1 and ordinal = $2`, fileID, item, received)
-		return billing.House, err
-	})
-}
-
-// Void says that a held check, or one in suspense, is no money of ours: a
-// duplicate, or one that was sent back.
-func (d Desk) Void(ctx context.Context, fileID int64, item int, reason string) error {
-	return d.act(ctx, "lockbox void", fileID, item, reason, nil, []string{itemSuspense, itemHeld}, func(tx pgx.Tx, h *onHand) (int64, error) {
-		return billing.House, d.drop(ctx, tx, h, "voided")
-	})
-}
-
-// drop ends a check that is nobody's.
-func (d Desk) drop(ctx context.Context, tx pgx.Tx, h *onHand, why string) error {
-	if h.state == itemSuspense {
-		book, err := billing.Load(ctx, tx, billing.OpenOnly, billing.House)
-		if err != nil {
-			return err
-		}
-		book.Account(billing.House).SuspenseOut(d.Day, h.entry, h.cents)
-		if err := book.Save(ctx); err != nil {
-			return err
-		}
-	}
-	_, err := tx.Exec(ctx, `update lockbox_item set state = $3, reason = $4, entry = 0 where file_id = $1 and ordinal = $2`, h.file, h.ordinal, itemVoid, why)
-	return err
-}
-
-// Return takes in that the bank sent a check back, before or after it posted:
-// NSF, STOP or CLOSED. Every receipt of the check is taken back; NSF bears one
-// fee, on the account of its first coupon. A check that is nobody's leaves.
-func (d Desk) Return(ctx context.Context, fileID int64, item int, code, reason string) error {
-	if !slices.Contains([]string{NSF, Stop, Closed}, code) {
-		return fmt.Errorf("lockbox return: %q is not a reason of a bank: want %s, %s or %s", code, NSF, Stop, Closed)
-	}
-	return d.act(ctx, "lockbox return", fileID, item, reason, map[string]any{"code": code}, []string{itemTaken, itemSuspense, itemHeld}, func(tx pgx.Tx, h *onHand) (int64, error) {
-		if h.state != itemTaken {
-			return billing.House, d.drop(ctx, tx, h, "returned_"+strings.ToLower(code))
-		}
-		return d.takeBack(ctx, tx, h, code)
-	})
-}
-
-// takeBack returns the receipts of a taken check.
-func (d Desk) takeBack(ctx context.Context, tx pgx.Tx, h *onHand, code string) (first int64, err error) {
-	type part struct {
-		Account int64
-		No      int32
-	}
-	rows, err := tx.Query(ctx, `select account_id, receipt from lockbox_receipt where file_id = $1 and ordinal = $2 order by coupon`, h.file, h.ordinal)
-	if err != nil {
-		return 0, err
-	}
-	parts, err := pgx.CollectRows(rows, pgx.RowToStructByPos[part])
-	if err != nil {
-		return 0, err
-	}
-	if len(parts) == 0 {
-		return 0, errors.New("no receipt of it is known")
-	}
-	var accounts []int64
-	for _, p := range parts {
-		accounts = append(accounts, p.Account)
-	}
-	book, err := billing.Load(ctx, tx, billing.Whole, accounts...)
-	if err != nil {
-		return 0, err
-	}
-	for _, p := range parts {
-		r := book.Account(p.Account).Receipt(p.No)
-		if r.State != billing.Pending && r.State != billing.Posted {
-			return 0, fmt.Errorf("the payment of %s received %s is %s already: %w", r.Cents, r.ReceivedOn, r.State, ErrNotNow)
-		}
-		if err := book.Account(p.Account).Return(d.Policy, r, d.Day, code); err != nil {
-			return 0, err
-		}
-	}
-	if code == NSF {
-		a := book.Account(parts[0].Account)
-		a.ReturnedFee(d.Policy, a.Receipt(parts[0].No), d.Day)
-	}
-	return parts[0].Account, book.Save(ctx)
-}
-
 // FindItem finds a check by the name of its file and its number, among several
 // one in the states given, else one that waits.
 func (d Desk) FindItem(ctx context.Context, fileName, checkNo string, states ...string) (fileID int64, item int, err error) {
@@ -379,64 +209,4 @@ func (d Desk) FindItem(ctx context.Context, fileName, checkNo string, states ...
 		err = fmt.Errorf("file %s, check %s: %w", fileName, checkNo, ErrNoItem)
 	}
 	return fileID, item, err
-}
-
-// TakeHeld says that a held file is right and its batches are new ones,
-// whatever came before under their numbers. The content is that of the file.
-func (d Desk) TakeHeld(ctx context.Context, fileID int64, content io.ReadSeeker, reason string) (Ingested, error) {
-	none := Ingested{Problems: []Problem{}}
-	if d.Operator == "" {
-		return none, errOperator
-	}
-	var name, profile, state string
-	var hash []byte
-	err := d.DB.QueryRow(ctx, `select name, profile, state, sha256 from lockbox_file where id = $1`, fileID).Scan(&name, &profile, &state, &hash)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return none, fmt.Errorf("there is no lockbox file %d", fileID)
-	}
-	if err != nil {
-		return none, err
-	}
-	p, err := ProfileNamed(d.profiles(), profile)
-	if err != nil {
-		return none, err
-	}
-	f, err := d.inspect(name, content, p)
-	if err != nil {
-		return none, err
-	}
-	if state != stateHeld || f.sum.SHA256 != Hash(hash) {
-		return none, fmt.Errorf("file %d is %s, and the content given must be the very bytes that came: %w", fileID, state, ErrNotNow)
-	}
-	f.asNew, f.reason = true, reason
-	return d.take(ctx, f, content)
-}
-
-// RefuseHeld says that a held file is a mistake of the bank: nothing of it is
-// taken.
-func (d Desk) RefuseHeld(ctx context.Context, fileID int64, reason string) error {
-	if d.Operator == "" {
-		return errOperator
-	}
-	return pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `update lockbox_file set state = 'refused' where id = $1 and state = 'held'`, fileID)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return fmt.Errorf("lockbox refuse: file %d is not held: %w", fileID, ErrNotNow)
-		}
-		if _, err := tx.Exec(ctx, `delete from lockbox_batch where file_id = $1`, fileID); err != nil {
-			return err
-		}
-		return d.endWait(ctx, tx, fileID, "lockbox refuse", reason)
-	})
-}
-
-// endWait clears what was noted of a held file and records who ended its wait.
-func (d Desk) endWait(ctx context.Context, tx pgx.Tx, fileID int64, verb, reason string) error {
-	if _, err := tx.Exec(ctx, `update exception set cleared_on = $2 where job = 'lockbox' and code = $3 and subject = $1 and cleared_on is null`, fileSubject(fileID), d.Day, BatchDiffers); err != nil {
-		return err
-	}
-	return billing.Act{Day: d.Day, Operator: d.Operator, Reason: reason, Verb: verb, Detail: map[string]any{"file_id": fileID}}.Record(ctx, tx, billing.House)
 }

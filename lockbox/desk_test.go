@@ -128,9 +128,9 @@ func (m *mail) proven() {
 			m.Errorf("%s: %d rows break it", inv.Name, broken)
 		}
 	}
-	days, err := m.desk("2026-12-31").Reconcile(m.Context(), 1, calendar.MustParse("2026-12-31"))
+	found, err := m.desk("2026-12-31").Reconcile(m.Context(), calendar.MustParse("2026-01-01"), calendar.MustParse("2026-12-31"))
 	m.must(err)
-	for _, x := range days {
+	for _, x := range found.Days {
 		if x.Difference() != 0 {
 			m.Errorf("deposit of %s, lockbox %s: %s is not accounted for: %+v", x.Deposit, x.Lockbox, x.Difference(), x)
 		}

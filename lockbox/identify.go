@@ -30,6 +30,7 @@ const (
 	UnknownStatement  = "unknown_statement"     // suspense: a statement that was never made
 	Ambiguous         = "ambiguous"             // suspense: several accounts, and no amounts to divide it by
 	ReferenceConflict = "reference_conflict"    // suspense: MRN and statement name different accounts
+	TakenBack         = "taken_back"            // suspense: a person took it from whom its references named
 	CouponsDontAddUp  = "coupons_do_not_add_up" // suspense: the parts don't come to the check
 	BatchRefused      = "batch_refused"         // refused: with its batch
 	BatchDiffers      = "batch_differs"         // held, a whole file: a batch taken before came with other checks

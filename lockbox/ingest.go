@@ -316,10 +316,30 @@ func (f *arrival) store(ctx context.Context, tx pgx.Tx, day calendar.Date, state
 			items = excluded.items, cents = excluded.cents, state = excluded.state, problems = excluded.problems
 		returning id`,
 		f.sum.SHA256[:], f.sum.CanonicalSHA256[:], f.name, f.profile.Name, day, f.sum.Items, int64(f.sum.Cents), state, problems).Scan(&id)
-	if err == nil {
-		_, err = tx.Exec(ctx, `delete from lockbox_batch where file_id = $1 and state = 'held'`, id)
+	if err != nil {
+		return 0, err
 	}
-	return id, err
+	batch := &pgx.Batch{}
+	batch.Queue(`delete from lockbox_batch where file_id = $1 and state = 'held'`, id)
+	batch.Queue(`delete from lockbox_deposit where file_id = $1`, id)
+	boxes, days := f.deposits()
+	batch.Queue(`insert into lockbox_deposit select distinct $1::bigint, u.* from unnest($2::text[], $3::date[]) u(lockbox, deposit_on)`, id, boxes, days)
+	return id, tx.SendBatch(ctx, batch).Close()
+}
+
+// deposits lists the lockboxes and deposit dates that the file tells of.
+func (f *arrival) deposits() (boxes []string, days []calendar.Date) {
+	for _, b := range f.sum.Boxes {
+		if !b.DepositDate.IsZero() {
+			boxes, days = append(boxes, b.Lockbox), append(days, b.DepositDate)
+		}
+	}
+	for _, p := range f.batches {
+		if n := len(days); !p.deposit.IsZero() && (n == 0 || boxes[n-1] != p.lockbox || days[n-1] != p.deposit) {
+			boxes, days = append(boxes, p.lockbox), append(days, p.deposit)
+		}
+	}
+	return boxes, days
 }
 
 // compare holds the batches against those that came before under their keys:

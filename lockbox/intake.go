@@ -2,12 +2,14 @@ package lockbox
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -35,7 +37,7 @@ type incoming struct {
 	batch    int
 	refused  bool // with its batch
 	coupons  []Coupon
-	micr     []byte // keyed hash, nil unless all parts are there
+	twin     *int64 // what it is known again by, nil unless all parts are there
 	state    string
 	reason   string
 	shares   []share
@@ -158,21 +160,21 @@ func (in *intake) flush(ctx context.Context) error {
 // batch, without a date or an amount, and those that came before. Money orders
 // without an account number look alike and are all taken.
 func (in *intake) suspectTwins(ctx context.Context) error {
-	var hashes [][]byte
+	var twins []int64
 	for _, c := range in.group {
-		c.micr = in.micrOf(c.Item)
-		if c.micr != nil && !c.refused {
-			hashes = append(hashes, c.micr)
+		c.twin = in.twinOf(c.Item)
+		if c.twin != nil && !c.refused {
+			twins = append(twins, *c.twin)
 		}
 	}
-	seen := map[string]bool{}
-	if len(hashes) > 0 {
-		rows, err := in.tx.Query(ctx, `select micr_hash from lockbox_item where micr_hash = any($1) and state not in ('refused', 'void')`, hashes)
+	seen := map[int64]bool{}
+	if len(twins) > 0 {
+		rows, err := in.tx.Query(ctx, `select twin from lockbox_item where twin = any($1) and state not in ('refused', 'void')`, twins)
 		if err != nil {
 			return err
 		}
-		var hash []byte
-		if _, err := pgx.ForEachRow(rows, []any{&hash}, func() error { seen[string(hash)] = true; return nil }); err != nil {
+		var twin int64
+		if _, err := pgx.ForEachRow(rows, []any{&twin}, func() error { seen[twin] = true; return nil }); err != nil {
 			return err
 		}
 	}
@@ -181,7 +183,7 @@ func (in *intake) suspectTwins(ctx context.Context) error {
 		case c.refused:
 			c.state, c.reason = itemRefused, BatchRefused
 			continue
-		case c.micr != nil && seen[string(c.micr)]:
+		case c.twin != nil && seen[*c.twin]:
 			c.state, c.reason = itemHeld, DuplicateCheck
 		case c.received.IsZero():
 			c.state, c.reason = itemHeld, ReceivedBlank
@@ -190,21 +192,39 @@ func (in *intake) suspectTwins(ctx context.Context) error {
 		case c.Cents == 0:
 			c.state, c.reason = itemHeld, NoAmount
 		}
-		if c.micr != nil {
-			seen[string(c.micr)] = true
+		if c.twin != nil {
+			seen[*c.twin] = true
 		}
 	}
 	return nil
 }
 
-// micrOf is what a check is known again by; nil if its routing, account or
-// check number is missing.
-func (d Desk) micrOf(i Item) []byte {
+// twinOf is what a check is known again by; nil if its routing, account or
+// check number is missing. 64 bits of a keyed hash: among a hundred million
+// checks, one in two hundred billion would be held for no reason.
+func (d Desk) twinOf(i Item) *int64 {
 	if i.Routing == "" || i.Account == "" || i.Check == "" {
 		return nil
 	}
-	return d.Keys.Fingerprint("micr", i.Routing, i.Account, i.Check, strconv.FormatInt(int64(i.Cents), 10))
+	return d.short("micr", i.Routing, i.Account, i.Check, strconv.FormatInt(int64(i.Cents), 10))
 }
+
+// payerOf is what the bank account of a check is known again by; nil if it
+// names none.
+func (d Desk) payerOf(i Item) *int64 {
+	if i.Routing == "" || i.Account == "" {
+		return nil
+	}
+	return d.short("payer", i.Routing, i.Account)
+}
+
+func (d Desk) short(parts ...string) *int64 {
+	n := int64(binary.BigEndian.Uint64(d.Keys.Fingerprint(parts...)))
+	return &n
+}
+
+// envelopeOf is the envelope that a check came in, "" if the bank doesn't say.
+func envelopeOf(i Item) string { return strings.TrimLeft(i.Envelope, "0") }
 
 // book makes the group's money receipts and suspense.
 func (in *intake) book(ctx context.Context, accounts []int64) (receipts [][]any, err error) {
@@ -260,7 +280,7 @@ func (in *intake) count(c *incoming) {
 // storeGroup writes the group's checks and their receipts' numbers.
 func (in *intake) storeGroup(ctx context.Context, receipts [][]any) error {
 	_, err := in.tx.CopyFrom(ctx, pgx.Identifier{"lockbox_item"},
-		[]string{"file_id", "ordinal", "batch", "cents", "received_on", "check_no", "micr_hash", "payer_hash", "raw_sealed", "coupons", "state", "reason", "entry"},
+		[]string{"file_id", "ordinal", "batch", "cents", "received_on", "check_no", "twin", "payer", "envelope", "raw_sealed", "coupons", "state", "reason", "entry"},
 		pgx.CopyFromSlice(len(in.group), func(i int) ([]any, error) {
 			c := in.group[i]
 			raw, err := in.Keys.Seal([]byte(c.Raw), sealContext(in.file, c.Ordinal))
@@ -273,11 +293,7 @@ func (in *intake) storeGroup(ctx context.Context, receipts [][]any) error {
 					return nil, err
 				}
 			}
-			var payer []byte
-			if c.Routing != "" && c.Account != "" {
-				payer = in.Keys.Fingerprint("payer", c.Routing, c.Account)
-			}
-			return []any{in.file, c.Ordinal, c.batch, int64(c.Cents), c.received, c.Check, c.micr, payer, raw, coupons, c.state, c.reason, c.entry}, nil
+			return []any{in.file, c.Ordinal, c.batch, int64(c.Cents), c.received, c.Check, c.twin, in.payerOf(c.Item), envelopeOf(c.Item), raw, coupons, c.state, c.reason, c.entry}, nil
 		}))
 	if err != nil {
 		return err
@@ -288,7 +304,7 @@ func (in *intake) storeGroup(ctx context.Context, receipts [][]any) error {
 
 // sealContext ties the sealed lines of a check to their place.
 func sealContext(file int64, ordinal int) string {
-	return fmt.Sprintf("lockbox_item/%d/%d", file, ordinal)
+	return "lockbox_item/" + strconv.FormatInt(file, 10) + "/" + strconv.Itoa(ordinal)
 }
 
 // postLate posts the checks of the file whose posting date has come, each

@@ -2,6 +2,7 @@ package lockbox
 
 import (
 	"context"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -31,20 +32,52 @@ func (x DepositDay) Difference() ledger.Cents {
 	return x.Cents - x.Posted - x.Pending - x.Returned - x.Suspense - x.Held - x.Refused - x.Void
 }
 
+// MissingDay is a banking day of which a lockbox should have told, and has not:
+// the bank's file never came, or it was refused.
+type MissingDay struct {
+	Deposit calendar.Date `json:"deposit"`
+	Lockbox string        `json:"lockbox"`
+	Refused []int64       `json:"refused"` // files of that day that were refused
+}
+
+// Reconciled is what Reconcile found.
+type Reconciled struct {
+	Days    []DepositDay `json:"days"`
+	Missing []MissingDay `json:"missing"`
+}
+
 // Reconcile accounts for every lockbox and deposit date from one day to
-// another, both included.
-func (d Desk) Reconcile(ctx context.Context, from, to calendar.Date) ([]DepositDay, error) {
-	rows, err := d.DB.Query(ctx, `
+// another, both included, and says for which banking days before the desk's own
+// a box of the policy has sent no file. A box that the bank lets be silent when
+// there was no mail is never missed.
+func (d Desk) Reconcile(ctx context.Context, from, to calendar.Date) (r Reconciled, err error) {
+	r = Reconciled{Days: []DepositDay{}, Missing: []MissingDay{}}
+	err = pgx.BeginTxFunc(ctx, d.DB, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if r.Days, err = depositDays(ctx, tx, from, to); err != nil {
+			return err
+		}
+		r.Missing, err = d.missing(ctx, tx, from, min(to, d.Day-1))
+		return err
+	})
+	return r, err
+}
+
+func depositDays(ctx context.Context, tx pgx.Tx, from, to calendar.Date) ([]DepositDay, error) {
+	rows, err := tx.Query(ctx, `
 		with b as (select * from lockbox_batch where deposit_on between $1 and $2 and state in ('accepted', 'refused', 'held'))
 		select * from (
-		select deposit_on, lockbox, 'total' as state, sum(items)::bigint, sum(cents)::bigint, sum(said_cents)::bigint from b group by 1, 2
+		select deposit_on, lockbox, 'total' as state, sum(items)::bigint, sum(cents)::bigint, sum(said_cents)::bigint from (
+			select deposit_on, lockbox, items, cents, said_cents from b
+			union all
+			select d.deposit_on, d.lockbox, 0, 0, 0 from lockbox_deposit d join lockbox_file f on f.id = d.file_id where d.deposit_on between $1 and $2 and f.state in ('accepted', 'held')
+		) all_of_it group by 1, 2
 		union all
 		select deposit_on, lockbox, 'held', 0, sum(cents)::bigint, 0 from b where state = 'held' group by 1, 2
 		union all
-		select deposit_on, lockbox, coalesce(r.state, i.state), 0, sum(coalesce(c.cents, i.cents))::bigint, 0
+		select deposit_on, lockbox, coalesce(c.state, i.state), 0, sum(coalesce(c.cents, i.cents))::bigint, 0
 		from b join lockbox_item i on i.file_id = b.file_id and i.batch = b.ordinal
-		left join lockbox_receipt c on i.state = 'taken' and c.file_id = i.file_id and c.ordinal = i.ordinal
-		left join receipt r on r.account_id = c.account_id and r.no = c.receipt
+		left join (select c.*, r.state from lockbox_receipt c join receipt r on r.account_id = c.account_id and r.no = c.receipt and r.state <> 'withdrawn') c
+			on i.state = 'taken' and c.file_id = i.file_id and c.ordinal = i.ordinal
 		group by 1, 2, 3
 		) x order by deposit_on, lockbox, state <> 'total'`, from, to)
 	if err != nil {
@@ -67,12 +100,45 @@ func (d Desk) Reconcile(ctx context.Context, from, to calendar.Date) ([]DepositD
 	return days, err
 }
 
+// missing lists the banking days without a file, by day and then by box.
+func (d Desk) missing(ctx context.Context, tx pgx.Tx, from, to calendar.Date) ([]MissingDay, error) {
+	list := []MissingDay{}
+	rows, err := tx.Query(ctx, `select d.deposit_on, ltrim(d.lockbox, '0'), bool_or(f.state <> 'refused'), array_agg(f.id order by f.id) filter (where f.state = 'refused')
+		from lockbox_deposit d join lockbox_file f on f.id = d.file_id where d.deposit_on between $1 and $2 group by 1, 2`, from, to)
+	if err != nil {
+		return nil, err
+	}
+	type key struct {
+		day calendar.Date
+		box string
+	}
+	here, refused := map[key]bool{}, map[key][]int64{}
+	var k key
+	var came bool
+	var files []int64
+	if _, err := pgx.ForEachRow(rows, []any{&k.day, &k.box, &came, &files}, func() error {
+		here[k], refused[k] = came, files
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for day := from; day <= to; day++ {
+		for _, box := range d.Policy.Lockboxes {
+			k := key{day, strings.TrimLeft(box.Lockbox, "0")}
+			if calendar.IsBankingDay(day) && !box.SilentWhenEmpty && !here[k] {
+				list = append(list, MissingDay{day, box.Lockbox, append([]int64{}, refused[k]...)})
+			}
+		}
+	}
+	return list, nil
+}
+
 // place returns where money in a state is counted; nil for a state that no
 // check should be in, so that Difference shows it.
 func (x *DepositDay) place(state string) *ledger.Cents {
 	return map[string]*ledger.Cents{
 		"posted": &x.Posted, "pending": &x.Pending, "returned": &x.Returned,
-		itemSuspense: &x.Suspense, itemHeld: &x.Held, itemRefused: &x.Refused, itemVoid: &x.Void, "sent_back": &x.Void,
+		itemSuspense: &x.Suspense, itemHeld: &x.Held, itemRefused: &x.Refused, itemVoid: &x.Void, itemSentBack: &x.Void,
 	}[state]
 }
 
@@ -92,8 +158,8 @@ var Invariants = []ledger.Invariant{
 			select max(file_id), count(*) from lockbox_batch where state = 'accepted' and items > 0 group by lockbox, deposit_on, number, canonical having count(distinct file_id) > 1`},
 	{Name: "lockbox_receipts", Says: "a check that was taken is the sum of its receipts, and no other check has any",
 		SQL: `select i.file_id, i.ordinal from lockbox_item i
-			left join (select c.file_id, c.ordinal, sum(r.cents) cents, bool_and(r.cents = c.cents and r.channel = 'lockbox' and r.state <> 'withdrawn') fine
-				from lockbox_receipt c left join receipt r on r.account_id = c.account_id and r.no = c.receipt group by 1, 2) c on c.file_id = i.file_id and c.ordinal = i.ordinal
+			left join (select c.file_id, c.ordinal, sum(r.cents) cents, bool_and(r.cents = c.cents and r.channel = 'lockbox') fine
+				from lockbox_receipt c left join receipt r on r.account_id = c.account_id and r.no = c.receipt where r.state is distinct from 'withdrawn' group by 1, 2) c on c.file_id = i.file_id and c.ordinal = i.ordinal
 			where i.state = 'taken' and (c.cents is distinct from i.cents or c.fine is not true) or i.state <> 'taken' and c.file_id is not null
 			union all
 			select r.account_id, r.no from receipt r left join lockbox_receipt c on c.account_id = r.account_id and c.receipt = r.no where r.channel = 'lockbox' and c.file_id is null`},

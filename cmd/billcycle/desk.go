@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,55 +38,87 @@ func (p *program) deskCommands() []*cobra.Command {
 			example: `billcycle lockbox match 12 3 1000000016 --reason "name on the check"`,
 			long: `Give the money of a check in suspense, or of a held one, to a member, with the
 received date it came with. It posts at once if its posting date has come.`,
-			check: func(mrn string) error {
-				_, err := billing.ParseMRN(mrn)
+			check: func(more []string) error {
+				_, err := billing.ParseMRN(more[0])
 				return refuse(err)
 			},
-			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, mrn, why string) error {
-				return d.Match(ctx, file, item, mrn, why)
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, more []string, why string) error {
+				return d.Match(ctx, file, item, more[0], why)
+			},
+		}),
+		p.deskCommand(deskAct{
+			verb: "split", more: "MRN=CENTS...", short: "Give the money of a check to several members",
+			example: `billcycle lockbox split 12 3 1000000016=40000 1000000024=17500 --reason "one check for two, asked by phone"`,
+			long: `Give the money of a check in suspense, or of a held one, to several members. The
+parts, in cents, must come to exactly the check.`,
+			check: func(more []string) error {
+				_, err := partsIn(more)
+				return err
+			},
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, more []string, why string) error {
+				parts, err := partsIn(more)
+				if err != nil {
+					return err
+				}
+				return d.Split(ctx, file, item, parts, why)
 			},
 		}),
 		p.deskCommand(deskAct{
 			verb: "release", short: "Let a held check go where its references say",
 			example: `billcycle lockbox release 12 3 --reason "two checks of the same amount, asked the bank"`,
-			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _, why string) error {
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _ []string, why string) error {
 				return d.Release(ctx, file, item, why)
 			},
 		}),
 		p.deskCommand(deskAct{
 			verb: "void", short: "Say that a check is no money of ours",
 			example: `billcycle lockbox void 12 3 --reason "the same check twice"`,
-			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _, why string) error {
+			long: `Say that a held check, one in suspense, or one of a refused batch that will not
+come again, is no money of ours.`,
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _ []string, why string) error {
 				return d.Void(ctx, file, item, why)
 			},
 		}),
 		p.deskCommand(deskAct{
-			verb: "return", more: "CODE", short: "Take in that the bank sent a check back: NSF, STOP or CLOSED",
+			verb: "return", more: "CODE", short: "Take in that a check went back: NSF, STOP, CLOSED or PAYER",
 			example: `billcycle lockbox return 12 3 NSF --reason "advice of March 27"`,
-			long: `Take in that the bank sent a check back, posted or not. All that it paid is open
-again. NSF bears the fee for returned payments, once for the check.`,
-			check: func(code string) error {
-				if codes := []string{lockbox.NSF, lockbox.Stop, lockbox.Closed}; !slices.Contains(codes, code) {
-					return wrongUsage("CODE %q: give one of %q", code, codes)
+			long: `Take in that the bank sent a check back (NSF, STOP or CLOSED), posted or not. All
+that it paid is open again. NSF bears the fee for returned payments, once for the
+check. PAYER says that we sent a check in suspense, or a held one, back to who
+wrote it.`,
+			check: func(more []string) error {
+				if !slices.Contains(lockbox.ReturnCodes, more[0]) {
+					return wrongUsage("CODE %q: give one of %q", more[0], lockbox.ReturnCodes)
 				}
 				return nil
 			},
-			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, code, why string) error {
-				return d.Return(ctx, file, item, code, why)
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, more []string, why string) error {
+				return d.Return(ctx, file, item, more[0], why)
+			},
+		}),
+		p.deskCommand(deskAct{
+			verb: "undo", short: "Take back what was last done with a check, until it posts",
+			example: `billcycle lockbox undo 12 3 --reason "typed the neighbor's number"`,
+			long: `Take back what was last done with a check: it stands as it stood before, and its
+money leaves the members who had it. That is possible until any of it posts. A
+check with which nobody has done anything is taken from whom its coupon names,
+and waits in suspense.`,
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _ []string, why string) error {
+				return d.Undo(ctx, file, item, why)
 			},
 		}),
 		p.deskCommand(deskAct{
 			verb: "redate", more: "YYYY-MM-DD", short: "Correct the received date of a held check",
 			example: `billcycle lockbox redate 12 3 2026-03-24 --reason "envelope image"`,
-			check: func(day string) error {
-				_, err := calendar.Parse(day)
+			check: func(more []string) error {
+				_, err := calendar.Parse(more[0])
 				if err != nil {
 					return wrongUsage("%w", err)
 				}
 				return nil
 			},
-			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, day, why string) error {
-				received := calendar.MustParse(day)
+			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, more []string, why string) error {
+				received := calendar.MustParse(more[0])
 				if received > d.Day {
 					return refuse(fmt.Errorf("%s can't be a received date: it has not come", received))
 				}
@@ -96,13 +129,35 @@ again. NSF bears the fee for returned payments, once for the check.`,
 	}
 }
 
+// partsIn reads MRN=CENTS arguments.
+func partsIn(args []string) (parts []lockbox.Part, err error) {
+	for _, arg := range args {
+		name, amount, ok := strings.Cut(arg, "=")
+		cents, err := strconv.ParseInt(amount, 10, 64)
+		if !ok || err != nil || cents < 1 {
+			return nil, wrongUsage("%q: write a part as MRN=CENTS, such as 1000000016=40000", arg)
+		}
+		mrn, err := billing.ParseMRN(name)
+		if err != nil {
+			return nil, refuse(err)
+		}
+		parts = append(parts, lockbox.Part{MRN: string(mrn), Cents: ledger.Cents(cents)})
+	}
+	return parts, nil
+}
+
 func (p *program) heldCommand() *cobra.Command {
-	return p.command(command{
+	var date dateFlag
+	c := p.command(command{
 		use:     "held",
 		short:   "List the checks that wait for a person, oldest first",
 		example: "  billcycle lockbox held",
+		long: `List the checks and files that wait for a person, oldest first: why, since when,
+and for a check whose it may be. A proposal is only that: whoever matches the
+check answers for it. --json also holds the lines that the bank sent, with the
+numbers of bank accounts masked.`,
 		run: func(ctx context.Context, _ []string) error {
-			desk, err := p.desk(ctx, dateFlag{})
+			desk, err := p.desk(ctx, date)
 			if err != nil {
 				return err
 			}
@@ -111,29 +166,44 @@ func (p *program) heldCommand() *cobra.Command {
 				return err
 			}
 			var cents ledger.Cents
-			for _, w := range held {
-				cents += w.Cents
+			for n := range held {
+				cents += held[n].Cents
+				held[n].Problems = notNull(held[n].Problems)
 			}
 			return p.answer(struct {
 				Held  []lockbox.WorkItem `json:"held"`
 				Cents ledger.Cents       `json:"cents"`
-			}{notNull(held), cents}, func(w *page) {
-				w.line("file\titem\tstate\treason\treceived\tage\tcheck\t%14s\tfile name", "amount")
-				for _, x := range held {
-					w.line("%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s", x.FileID, x.Item, x.State, x.Reason, x.Received, x.AgeDays, x.Check, amount(x.Cents), x.File)
-				}
-				w.line("%s, %s", counted(len(held), "item"), cents)
-			})
+			}{notNull(held), cents}, func(w *page) { writeHeld(w, held, cents) })
 		},
 	})
+	return addDate(c, &date)
+}
+
+func writeHeld(w *page, held []lockbox.WorkItem, cents ledger.Cents) {
+	w.line("file\titem\tstate\treason\treceived\tage\tcheck\t%14s\tfile name", "amount")
+	for _, x := range held {
+		w.line("%d\t%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s", x.FileID, x.Item, x.State, x.Reason, x.Received, x.AgeDays, x.Check, amount(x.Cents), x.File)
+	}
+	w.line("%s, %s", counted(len(held), "item"), cents)
+	for _, x := range held {
+		if x.Twin != nil {
+			w.line("File %d item %d is like file %d item %d, which came on %s and is %s.", x.FileID, x.Item, x.Twin.FileID, x.Twin.Item, x.Twin.On, x.Twin.State)
+		}
+		for _, problem := range x.Problems {
+			w.line("File %d: %s", x.FileID, problem)
+		}
+		for _, o := range x.Proposals {
+			w.line("File %d item %d may be of %s: %s.", x.FileID, x.Item, o.MRN, strings.Join(o.Why, "; "))
+		}
+	}
 }
 
 // deskAct is an act on one check.
 type deskAct struct {
 	verb, more           string // more: what it takes besides the check, "" for nothing
 	short, long, example string
-	check                func(more string) error
-	do                   func(ctx context.Context, d lockbox.Desk, file int64, item int, more, why string) error
+	check                func(more []string) error
+	do                   func(ctx context.Context, d lockbox.Desk, file int64, item int, more []string, why string) error
 }
 
 // deskDone is the answer to an act of the desk.
@@ -163,9 +233,8 @@ check's ordinal in its file, from 1.`,
 			if err != nil {
 				return err
 			}
-			more := ""
+			more := args[2:]
 			if a.more != "" {
-				more = args[2]
 				if err := a.check(more); err != nil {
 					return err
 				}

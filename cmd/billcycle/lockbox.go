@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -198,48 +199,69 @@ func writeIngested(w *page, got lockbox.Ingested) {
 }
 
 func (p *program) lockboxReconcileCommand() *cobra.Command {
-	var from, to dateFlag
+	var from, to, date dateFlag
 	c := p.command(command{
 		use:     "reconcile",
-		short:   "Account for the money of each lockbox and deposit date",
+		short:   "Account for the money of each lockbox and deposit date, and say what is missing",
 		example: "  billcycle lockbox reconcile --from 2026-03-01 --to 2026-03-31",
 		long: `Say for each lockbox and deposit date what became of its money: the checks' total
-is posted, pending, returned, in suspense, held, refused or void, to the cent.
-Exit code 1 if a difference is left.`,
+is posted, pending, returned, in suspense, held, refused or void, to the cent. And
+say for which banking days before the business date a box of the policy (key
+lockboxes) has sent no file. Exit code 1 if a difference is left, 3 if a file is
+missing.`,
 		run: func(ctx context.Context, _ []string) error {
-			desk, err := p.desk(ctx, to)
+			desk, err := p.desk(ctx, date)
 			if err != nil {
 				return err
+			}
+			if to.IsZero() {
+				to.Date = desk.Day
 			}
 			if from.IsZero() {
-				from.Date = desk.Day - 30
+				from.Date = to.Date - 30
 			}
-			days, err := desk.Reconcile(ctx, from.Date, desk.Day)
+			if from.Date > to.Date || to.Date-from.Date > 3660 {
+				return wrongUsage("--from %s --to %s: give the first day, then the last, at most ten years", from, to)
+			}
+			found, err := desk.Reconcile(ctx, from.Date, to.Date)
 			if err != nil {
 				return err
 			}
-			difference := ledger.Cents(0)
-			for _, x := range days {
+			answer := reconciled{From: from.Date, To: to.Date, Reconciled: found}
+			for _, x := range found.Days {
 				if x.Difference() != 0 {
 					p.code = exitFailed
 				}
-				difference += x.Difference()
+				answer.Difference += x.Difference()
 			}
-			return p.answer(struct {
-				From       calendar.Date        `json:"from"`
-				To         calendar.Date        `json:"to"`
-				Days       []lockbox.DepositDay `json:"days"`
-				Difference ledger.Cents         `json:"difference"`
-			}{from.Date, desk.Day, notNull(days), difference}, func(w *page) {
-				w.line("deposit\tlockbox\tchecks\t%14s\t%14s\t%14s\t%14s\t%14s\t%14s", "total", "posted", "pending", "waiting", "gone", "difference")
-				for _, x := range days {
-					w.line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", x.Deposit, x.Lockbox, x.Items, amount(x.Cents), amount(x.Posted), amount(x.Pending),
-						amount(x.Suspense+x.Held+x.Refused), amount(x.Returned+x.Void), amount(x.Difference()))
-				}
-			})
+			p.leaves(len(found.Missing) > 0)
+			return p.answer(answer, func(w *page) { writeReconciled(w, found) })
 		},
 	})
 	c.Flags().Var(&from, "from", "first deposit date (default 30 days before the last)")
-	c.Flags().Var(&to, "to", "last deposit date (default today)")
-	return c
+	c.Flags().Var(&to, "to", "last deposit date (default the business date)")
+	return addDate(c, &date)
+}
+
+// reconciled is the answer of `lockbox reconcile`.
+type reconciled struct {
+	From calendar.Date `json:"from"`
+	To   calendar.Date `json:"to"`
+	lockbox.Reconciled
+	Difference ledger.Cents `json:"difference"`
+}
+
+func writeReconciled(w *page, found lockbox.Reconciled) {
+	w.line("deposit\tlockbox\tchecks\t%14s\t%14s\t%14s\t%14s\t%14s\t%14s", "total", "posted", "pending", "waiting", "gone", "difference")
+	for _, x := range found.Days {
+		w.line("%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s", x.Deposit, x.Lockbox, x.Items, amount(x.Cents), amount(x.Posted), amount(x.Pending),
+			amount(x.Suspense+x.Held+x.Refused), amount(x.Returned+x.Void), amount(x.Difference()))
+	}
+	for _, m := range found.Missing {
+		if len(m.Refused) > 0 {
+			w.line("%s, lockbox %s: no file was taken; refused was file %s", m.Deposit, m.Lockbox, strings.Trim(fmt.Sprint(m.Refused), "[]"))
+		} else {
+			w.line("%s, lockbox %s: no file has come", m.Deposit, m.Lockbox)
+		}
+	}
 }

@@ -364,6 +364,14 @@ create table lockbox_batch (
     primary key (file_id, ordinal)
 );
 create index lockbox_batch_key on lockbox_batch (lockbox, deposit_on, number);
+-- Of which lockboxes and deposit dates a file told, be it that there was no mail.
+create table lockbox_deposit (
+    file_id    bigint not null references lockbox_file,
+    lockbox    text   not null,
+    deposit_on date   not null,
+    primary key (file_id, lockbox, deposit_on)
+);
+create index lockbox_deposit_day on lockbox_deposit (deposit_on);
 create table lockbox_item (
     file_id     bigint  not null references lockbox_file,
     ordinal     integer not null,                          -- of the check in its file, from 1
@@ -371,19 +379,22 @@ create table lockbox_item (
     cents       bigint  not null,
     received_on date,
     check_no    text    not null default '',
-    micr_hash   bytea,                                     -- keyed hash of routing, account, check number and amount; null unless all are there
-    payer_hash  bytea,                                     -- keyed hash of routing and account
+    twin        bigint,                                    -- keyed hash of routing, account, check number and amount; null unless all are there
+    payer       bigint,                                    -- keyed hash of routing and account
+    envelope    text    not null default '',               -- of its batch, '' if the bank does not say
     raw_sealed  bytea   not null,                          -- the records as they came, encrypted, context lockbox_item
     coupons     jsonb   not null default '[]',             -- [{payer, statement, kind, cents}] as read, the check's own record first; nothing secret; [] once taken
-    state       text    not null check (state in ('taken', 'suspense', 'held', 'refused', 'void', 'sent_back')), -- taken: its receipts tell the rest
+    state       text    not null check (state in ('taken', 'suspense', 'held', 'refused', 'void', 'sent_back')), -- taken: its receipts tell the rest; sent_back: to who sent it
     reason      text    not null default '',
     entry       integer not null default 0,                -- while in suspense: account 0's journal entry that holds its money
     primary key (file_id, ordinal)
 );
-create index lockbox_item_micr on lockbox_item (micr_hash) where micr_hash is not null;
-create index lockbox_item_waiting on lockbox_item (state) where state in ('suspense', 'held');
+create index lockbox_item_twin on lockbox_item (twin) where twin is not null;
+create index lockbox_item_payer on lockbox_item (payer) where payer is not null;
+create index lockbox_item_waiting on lockbox_item (state) where state in ('suspense', 'held', 'refused');
 
--- Which receipts a check became: one for each coupon's account.
+-- Which receipts a check became: one for each coupon's account. Those of a
+-- decision that was undone are withdrawn, and stay.
 create table lockbox_receipt (
     file_id    bigint  not null,
     ordinal    integer not null,
@@ -405,6 +416,7 @@ create table act (
     reason     text   not null default '',
     detail     jsonb  not null default '{}'
 );
+create index act_check on act (((detail->>'file_id')::bigint), ((detail->>'item')::int)) where detail ? 'item';
 
 -- Work left undone that an operator must see.
 create table exception (

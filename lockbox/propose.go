@@ -1,0 +1,275 @@
+package lockbox
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// Proposals: whose a check that waits may be. They are for a person to weigh;
+// nothing is ever given to an account because of one. Each rests on facts (a
+// number on the check, a payer we know, an envelope), never on a number that is
+// merely like another.
+
+// Proposal is an account whose money a check may be, and why.
+type Proposal struct {
+	MRN string   `json:"mrn"` // the guarantor's
+	Why []string `json:"why"` // the strongest reason first
+
+	account int64
+	weight  int
+}
+
+// Twin is the check that a suspected duplicate is like.
+type Twin struct {
+	FileID int64         `json:"file_id"`
+	Item   int           `json:"item"`
+	State  string        `json:"state"`
+	On     calendar.Date `json:"arrived"`
+}
+
+// The weights of reasons. A number of ours on the check says most; the same
+// amount says something only beside another reason.
+const (
+	byNumber   = 8
+	byEnvelope = 4
+	byPayer    = 3
+	byAmount   = 1
+)
+
+// proposed is a check that proposals are sought for.
+type proposed struct {
+	item     *WorkItem
+	batch    int
+	envelope string
+	payer    *int64
+	found    map[int64]*Proposal
+}
+
+func (p *proposed) add(account int64, weight int, why string) {
+	x := p.found[account]
+	if x == nil {
+		x = &Proposal{account: account}
+		p.found[account] = x
+	}
+	if slices.Contains(x.Why, why) {
+		return
+	}
+	x.weight += weight
+	x.Why = append(x.Why, why)
+}
+
+// propose fills in the proposals of checks in suspense or held.
+func propose(ctx context.Context, tx pgx.Tx, list []*proposed) error {
+	for some := range slices.Chunk(list, 1000) {
+		for _, seek := range []func(context.Context, pgx.Tx, []*proposed) error{byReference, byMates, byMICR, byBill} {
+			if err := seek(ctx, tx, some); err != nil {
+				return err
+			}
+		}
+		for _, p := range some {
+			for _, x := range p.found {
+				p.item.Proposals = append(p.item.Proposals, *x)
+			}
+			slices.SortFunc(p.item.Proposals, func(x, y Proposal) int {
+				return cmp.Or(cmp.Compare(y.weight, x.weight), cmp.Compare(x.MRN, y.MRN))
+			})
+		}
+	}
+	return nil
+}
+
+// byReference proposes the accounts that numbers on the check name.
+func byReference(ctx context.Context, tx pgx.Tx, list []*proposed) error {
+	var checks [][]Coupon
+	for _, p := range list {
+		// Of a line that fails its check digits, the parts that prove themselves.
+		coupons := slices.Clone(p.item.Coupons)
+		for _, c := range p.item.Coupons {
+			for _, s := range slices.Concat(c.Payer, c.Statement) {
+				if mrn, statement, ok := partsOf(s); ok {
+					coupons = append(coupons, Coupon{Payer: []string{mrn}, Statement: []string{statement}})
+				}
+			}
+		}
+		checks = append(checks, coupons)
+	}
+	known, err := lookUp(ctx, tx, checks)
+	if err != nil {
+		return err
+	}
+	for n, p := range list {
+		for k, c := range checks[n] {
+			p.byNumbers(known, c, k >= len(p.item.Coupons))
+		}
+	}
+	return nil
+}
+
+// byNumbers proposes the accounts that a coupon names; torn is one made of the
+// parts of a scanline that fails its check digits.
+func (p *proposed) byNumbers(known directory, c Coupon, torn bool) {
+	if torn {
+		_, statement := numbersIn(c.Statement[0])
+		if account := known.members[c.Payer[0]]; account != 0 && account == statement/100 && known.bills[statement] {
+			p.add(account, byNumber, fmt.Sprintf("a scanline that fails its check digits names both MRN %s and statement %010d, which is that account's", c.Payer[0], statement))
+		}
+		return
+	}
+	for n, s := range slices.Concat(c.Payer, c.Statement) {
+		mrn, statement := numbersIn(s)
+		if account := known.members[mrn]; account != 0 {
+			p.add(account, byNumber, fmt.Sprintf("MRN %s is on the check", mrn))
+		}
+		if known.bills[statement] && (n >= len(c.Payer) || len(s) == scanlineDigits) {
+			p.add(statement/100, byNumber, fmt.Sprintf("statement %010d is on the check", statement))
+		}
+	}
+}
+
+// byMates proposes whom the other checks of the envelope went to.
+func byMates(ctx context.Context, tx pgx.Tx, list []*proposed) error {
+	var files []int64
+	var items []int
+	at := map[[2]int64]*proposed{}
+	for _, p := range list {
+		if p.envelope != "" {
+			files, items = append(files, p.item.FileID), append(items, p.item.Item)
+			at[[2]int64{p.item.FileID, int64(p.item.Item)}] = p
+		}
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `select distinct i.file_id, i.ordinal, m.ordinal, c.account_id
+		from unnest($1::bigint[], $2::int[]) w(file_id, ordinal) join lockbox_item i using (file_id, ordinal)
+		join lockbox_item m on m.file_id = i.file_id and m.batch = i.batch and m.envelope = i.envelope and m.ordinal <> i.ordinal and m.state = 'taken'
+		join lockbox_receipt c on c.file_id = m.file_id and c.ordinal = m.ordinal
+		join receipt r on r.account_id = c.account_id and r.no = c.receipt and r.state in ('pending', 'posted')
+		order by 1, 2, 3, 4`, files, items)
+	if err != nil {
+		return err
+	}
+	var file, item, mate, account int64
+	_, err = pgx.ForEachRow(rows, []any{&file, &item, &mate, &account}, func() error {
+		at[[2]int64{file, item}].add(account, byEnvelope, fmt.Sprintf("item %d came in the same envelope and is this account's", mate))
+		return nil
+	})
+	return err
+}
+
+// byMICR proposes the accounts that the same bank account has paid before.
+func byMICR(ctx context.Context, tx pgx.Tx, list []*proposed) error {
+	of := map[int64][]*proposed{}
+	for _, p := range list {
+		if p.payer != nil {
+			of[*p.payer] = append(of[*p.payer], p)
+		}
+	}
+	if len(of) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `select i.payer, c.account_id, count(*), max(i.received_on) from lockbox_item i
+		join lockbox_receipt c on c.file_id = i.file_id and c.ordinal = i.ordinal
+		join receipt r on r.account_id = c.account_id and r.no = c.receipt and r.state in ('pending', 'posted')
+		where i.payer = any($1) and i.state = 'taken' group by 1, 2 order by 1, 2`, keys(of))
+	if err != nil {
+		return err
+	}
+	var payer, account int64
+	var n int
+	var last calendar.Date
+	_, err = pgx.ForEachRow(rows, []any{&payer, &account, &n, &last}, func() error {
+		times := fmt.Sprintf("%d times", n)
+		if n == 1 {
+			times = "once"
+		}
+		for _, p := range of[payer] {
+			p.add(account, byPayer, fmt.Sprintf("the bank account on the check has paid for it %s, last on %s", times, last))
+		}
+		return nil
+	})
+	return err
+}
+
+// findTwins fills in the check that each suspected duplicate is like: the first
+// of them.
+func findTwins(ctx context.Context, tx pgx.Tx, like map[int64][]*WorkItem) error {
+	if len(like) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `select distinct on (i.twin) i.twin, i.file_id, i.ordinal, i.state, f.ingested_on from lockbox_item i join lockbox_file f on f.id = i.file_id
+		where i.twin = any($1) and i.state not in ('refused', 'void') order by i.twin, i.file_id, i.ordinal`, keys(like))
+	if err != nil {
+		return err
+	}
+	var twin int64
+	var t Twin
+	_, err = pgx.ForEachRow(rows, []any{&twin, &t.FileID, &t.Item, &t.State, &t.On}, func() error {
+		for _, w := range like[twin] {
+			if w.FileID != t.FileID || w.Item != t.Item {
+				first := t
+				w.Twin = &first
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// byBill adds who the proposed accounts are, and whose newest bill asks for
+// just the amount of the check.
+func byBill(ctx context.Context, tx pgx.Tx, list []*proposed) error {
+	need := map[int64]bool{}
+	for _, p := range list {
+		for account := range p.found {
+			need[account] = true
+		}
+	}
+	if len(need) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `select a.id, a.mrn, coalesce(b.amount_due, 0) from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle where a.id = any($1)`, keys(need))
+	if err != nil {
+		return err
+	}
+	var account int64
+	var mrn string
+	var due ledger.Cents
+	_, err = pgx.ForEachRow(rows, []any{&account, &mrn, &due}, func() error {
+		for _, p := range list {
+			x := p.found[account]
+			if x == nil {
+				continue
+			}
+			x.MRN = mrn
+			if due == p.item.Cents && due > 0 {
+				p.add(account, byAmount, "its newest bill asks for exactly this amount")
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// partsOf takes apart a scanline whose check digits fail: its MRN, if that
+// proves itself, and its statement number.
+func partsOf(s string) (mrn, statement string, ok bool) {
+	if len(s) != scanlineDigits || !onlyDigits(s) {
+		return "", "", false
+	}
+	if _, err := billing.ParseScanline(s); err == nil {
+		return "", "", false
+	}
+	if _, err := billing.ParseMRN(s[:mrnDigits]); err != nil {
+		return "", "", false
+	}
+	return s[:mrnDigits], s[mrnDigits : mrnDigits+10], true
+}
