@@ -25,45 +25,48 @@ func postPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in 
 	return n, cents, err
 }
 
+// Money runs through a window in the order of POLICY section 5. Its sums are
+// of integers that can't overflow: an item larger than any plain check counts
+// as much as fits, which takes in the whole check either way. The row on which
+// the check ends, or the last, stands for the receipt.
 const postPlainSQL = `
 		with due as (
 			select account_id, no, cents, received_on, channel, directed, guest, count(*) over (partition by account_id) as n from receipt
 			where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3
-		), plain as materialized (
-			select a.id, a.docs, a.entries, a.last_cycle, r.no, r.cents, r.received_on, case r.channel when 'lockbox' then 'lockbox_pending' else 'cash' end as stood
+		), plain as (
+			select a.id, a.docs, a.entries + 1 as entry, a.last_cycle, r.no, r.cents, r.received_on, case r.channel when 'lockbox' then 'lockbox_pending' else 'cash' end as stood
 			from due r
 			join account a on a.id = r.account_id
 			left join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.account_id >= $2 and b.account_id < $3
 			where r.n = 1 and a.id >= $2 and a.id < $3
-			and r.directed = '' and not r.guest and r.channel <> 'opening'
+			and r.directed = '' and not r.guest and r.channel <> 'opening' and r.cents < 2147483647
 			and (b.cycle is null or r.received_on > b.made_on and r.received_on > coalesce(b.prev_deadline, b.made_on) and r.received_on <= b.deadline_on and b.deadline_on >= $1)
 		), open as (
-			select i.account_id, i.no, i.cents - i.paid as cents, i.cycle = p.last_cycle and i.kind <> 'fee' and i.origin <> 'installment' as in_base,
-				sum(i.cents - i.paid) over inorder - (i.cents - i.paid) as before, row_number() over inorder as nth
-			from plain p join item i on i.account_id = p.id
-			where i.account_id >= $2 and i.account_id < $3 and i.state = 'billed' and i.paid < i.cents
-			window inorder as (partition by i.account_id order by array_position($4::text[], i.kind), i.cycle, i.origin = 'installment', i.arrived_on, i.no)
+			select p.*, i.no as item, i.open, i.in_base, row_number() over inorder as nth, lead(1) over inorder is null as last,
+				coalesce(sum(i.open) over inorder, 0) as upto, coalesce(sum(i.open) filter (where i.in_base) over inorder, 0) as base_upto
+			from plain p left join lateral (
+				select no, kind, cycle, origin = 'installment' as installment, arrived_on, least(cents - paid, 2147483647)::int as open, cycle = p.last_cycle and kind <> 'fee' and origin <> 'installment' as in_base
+				from item where account_id = p.id and account_id >= $2 and account_id < $3 and state = 'billed' and paid < cents
+			) i on true
+			window inorder as (partition by p.id order by case i.kind when ($4::text[])[1] then 1 when ($4::text[])[2] then 2 else 3 end, i.cycle, i.installment, i.arrived_on, i.no rows unbounded preceding)
 		), share as materialized (
-			select p.id, p.docs + o.nth as no, p.no as receipt, o.no as item, least(o.cents, p.cents - o.before) as cents, o.in_base
-			from open o join plain p on p.id = o.account_id where o.before < p.cents
-		), given as (
-			select id, sum(cents) as cents, count(*) as n, sum(cents) filter (where in_base) as base from share group by id
-		), posted as materialized (
-			select p.*, p.entries + 1 as entry, p.docs + coalesce(g.n, 0) as last, p.cents - coalesce(g.cents, 0) as rest, coalesce(g.base, 0) as base from plain p left join given g on g.id = p.id
+			select id, entry, no, cents, received_on, stood, item, least(open, cents - upto + open) as part, docs + case when item is null then 0 else nth end as doc,
+				upto >= cents or last as final, greatest(cents - upto, 0) as rest, base_upto - case when in_base then greatest(upto - cents, 0) else 0 end as base
+			from open where item is null or upto - open < cents
 		), allocate as (
-			insert into allocation (account_id, no, receipt, item, cents, on_date) select id, no, receipt, item, cents, $1 from share
+			insert into allocation (account_id, no, receipt, item, cents, on_date) select id, doc, no, item, part, $1 from share where item is not null
 		), book as (
-			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $1, received_on, 'payment', stood, 'receivable', cents, no from posted
+			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $1, received_on, 'payment', stood, 'receivable', cents, no from share where final
 		), total as (
-			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'payment', stood, 'receivable', count(*), sum(cents) from posted group by stood
+			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'payment', stood, 'receivable', count(*), sum(cents) from share where final group by stood
 		), pay as (
-			update item i set paid = i.paid + s.cents from share s where i.account_id = s.id and i.no = s.item and i.account_id >= $2 and i.account_id < $3
+			update item i set paid = i.paid + s.part from share s where i.account_id = s.id and i.no = s.item and i.account_id >= $2 and i.account_id < $3
 		), settle as (
-			update receipt r set state = 'posted', posted_on = $1, posted_entry = p.entry, unapplied = p.rest from posted p where r.account_id = p.id and r.no = p.no and r.account_id >= $2 and r.account_id < $3
+			update receipt r set state = 'posted', posted_on = $1, posted_entry = s.entry, unapplied = s.rest from share s where s.final and r.account_id = s.id and r.no = s.no and r.account_id >= $2 and r.account_id < $3
 		), count as (
-			update account a set docs = p.last, entries = p.entry, pending = a.pending - 1, base = a.base - p.base from posted p where a.id = p.id and a.id >= $2 and a.id < $3
+			update account a set docs = s.doc, entries = s.entry, pending = a.pending - 1, base = a.base - s.base from share s where s.final and a.id = s.id and a.id >= $2 and a.id < $3
 		)
-		select count(*), coalesce(sum(cents), 0)::bigint from posted`
+		select count(*), coalesce(sum(cents), 0)::bigint from share where final`
 
 // byRange runs a statement over a key range with the joins that suit it: both
 // sides are read once, in order. The planner can't know how many rows the
