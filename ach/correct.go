@@ -20,6 +20,7 @@ type method struct {
 	number       secret.Number
 	authorizedOn calendar.Date
 	authorizedBy string
+	endsOn       calendar.Date // 0 until further notice
 	individual   string
 	correctedBy  string // code and trace of the notification that made it, "" for none
 }
@@ -77,9 +78,9 @@ func (o Office) corrected(ctx context.Context, tx pgx.Tx, a *answer) error {
 // methodInForce reads the bank account that the next debit would be of.
 func (o Office) methodInForce(ctx context.Context, tx pgx.Tx, account int64) (m method, err error) {
 	var sealed []byte
-	err = tx.QueryRow(ctx, `select id, routing, account_type, number_sealed, authorized_on, authorized_by, individual, corrected_by from autopay_method
-		where account_id = $1 and method = 'ach' and ended_on is null order by id desc limit 1`, account).
-		Scan(&m.id, &m.routing, &m.kind, &sealed, &m.authorizedOn, &m.authorizedBy, &m.individual, &m.correctedBy)
+	err = tx.QueryRow(ctx, `select id, routing, account_type, number_sealed, authorized_on, authorized_by, ended_on, individual, corrected_by from autopay_method
+		where account_id = $1 and method = 'ach' and (ended_on is null or ended_on > $2) order by id desc limit 1`, account, o.Day).
+		Scan(&m.id, &m.routing, &m.kind, &sealed, &m.authorizedOn, &m.authorizedBy, &m.endsOn, &m.individual, &m.correctedBy)
 	if err != nil {
 		return m, err
 	}
@@ -97,8 +98,8 @@ func (o Office) replace(ctx context.Context, tx pgx.Tx, a *answer, m method) err
 	if _, err := tx.Exec(ctx, `update autopay_method set ended_on = $2 where id = $1`, m.id, o.Day); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `insert into autopay_method (account_id, method, routing, account_type, number_sealed, number_hash, number_last4, authorized_on, authorized_by, individual, corrected_by)
-		values ($1, 'ach', $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		a.sent.account, m.routing, m.kind, sealed, o.Keys.Fingerprint(m.routing, m.number.Reveal()), strings.TrimPrefix(m.number.String(), "****"), m.authorizedOn, m.authorizedBy, m.individual, a.code+" "+a.original.String())
+	_, err = tx.Exec(ctx, `insert into autopay_method (account_id, method, routing, account_type, number_sealed, number_hash, number_last4, authorized_on, authorized_by, ended_on, individual, corrected_by)
+		values ($1, 'ach', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		a.sent.account, m.routing, m.kind, sealed, o.Keys.Fingerprint(m.routing, m.number.Reveal()), strings.TrimPrefix(m.number.String(), "****"), m.authorizedOn, m.authorizedBy, m.endsOn, m.individual, a.code+" "+a.original.String())
 	return err
 }

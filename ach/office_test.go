@@ -366,6 +366,21 @@ func TestMissedBuildDay(t *testing.T) {
 	b.want("no debit later", b.ask(`select account_id from bill where debit_none`), fmt.Sprint(paid))
 }
 
+// An enrolment that was told to end on a day is good until then.
+func TestEnrolmentEnds(t *testing.T) {
+	b := newBiller(t)
+	stays, gone := b.payer(100), b.payer(200)
+	b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, stays, buildDay+1)
+	b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, gone, buildDay)
+	if tally, files := b.build(buildDay); tally.Done != 1 || len(files) != 1 || files[0].Cents != 100 {
+		t.Errorf("%+v %+v", tally, files)
+	}
+	b.want("standing", b.ask(`select string_agg(id || ' ' || autopay, ' ' order by id) from account where id in ($1, $2)`, stays, gone), fmt.Sprintf("%d on %d off", stays, gone))
+	b.build(buildDay + 1)
+	b.want("the day after", b.ask(`select autopay from account where id = $1`, stays), "off")
+	b.want("nothing for a person", b.exceptions(), "")
+}
+
 // Every account that gets no debit has its reason.
 func TestSelectReasons(t *testing.T) {
 	b := newBiller(t)
@@ -376,8 +391,6 @@ func TestSelectReasons(t *testing.T) {
 	}
 	b.exec(`insert into autopay_method (account_id, method, card_token, authorized_on, authorized_by) values ($1, 'card', 'tok', '2026-02-01', 'web')`, card)
 	b.method(none, buildDay+1, "web", "1") // authorized tomorrow
-	b.method(none, cutDay, "web", "1")
-	b.exec(`update autopay_method set ended_on = '2026-03-10' where account_id = $1 and authorized_on = '2026-03-01'`, none)
 	held := b.payer(300)
 	b.change(held, func(a *billing.Account) { a.Place(buildDay, "estate", "ann", "", false) })
 

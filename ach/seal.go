@@ -84,7 +84,7 @@ func (o Office) Seal(ctx context.Context) (files []FileInfo, err error) {
 func (o Office) loose(ctx context.Context, tx pgx.Tx) ([]loose, error) {
 	rows, err := tx.Query(ctx, `select d.account_id, d.receipt, d.attempt, d.cents, d.effective_on, d.trace, d.sec, d.method_id,
 			a.mrn, coalesce(n.first_name || ' ' || n.last_name, ''), m.routing, m.account_type, m.number_sealed,
-			m.method = 'ach' and m.account_id = d.account_id and m.ended_on is null and m.authorized_on <= $1
+			m.method = 'ach' and m.account_id = d.account_id and (m.ended_on is null or m.ended_on > $1) and m.authorized_on <= $1
 		from debit d join account a on a.id = d.account_id join autopay_method m on m.id = d.method_id left join member n on n.mrn = a.mrn
 		where d.file_id is null and d.state = 'built' and d.effective_on > $1 order by d.effective_on, d.trace`, o.Day)
 	if err != nil {

@@ -164,6 +164,9 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.
 	if err := billing.LockRange(ctx, tx, in); err != nil {
 		return nil, err
 	}
+	if err := billing.EndEnrolments(ctx, tx, day, in); err != nil {
+		return nil, err
+	}
 	rows, err := tx.Query(ctx, `select id from account where id in (
 			select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			where a.id >= $1 and a.id < $2 and a.autopay = 'on' and b.debit_on <= $3 and not b.debit_none
@@ -183,7 +186,7 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.
 		from account a
 		left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 		left join (select distinct on (account_id) account_id, id, method, authorized_by from autopay_method
-			where account_id = any($1) and ended_on is null and authorized_on <= $3 order by account_id, id desc) m on m.account_id = a.id
+			where account_id = any($1) and (ended_on is null or ended_on > $3) and authorized_on <= $3 order by account_id, id desc) m on m.account_id = a.id
 		where a.id = any($1) order by a.id`, ids, missed, day)
 	if err != nil {
 		return nil, err

@@ -179,6 +179,7 @@ type Account struct {
 	LastCycle    calendar.Cycle // of the newest bill
 	Autopay      string
 	AutopaySince calendar.Date
+	AutopayEnds  calendar.Date // from this day on it is off, as told beforehand; 0 for no such day
 	ByCard       bool          // autopay charges a card; else it debits a bank account
 	LastDebit    *ledger.Cents // nil: never debited
 	Relook       bool          // its late fees must be looked at again

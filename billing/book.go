@@ -164,7 +164,7 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *le
 				DueThen: ledger.Cents(r.Int64()), LastBefore: (*ledger.Cents)(r.NullInt64()), Trace: r.Int64(), SEC: r.Text(), MethodID: r.Int64(), FileID: r.NullInt64(), State: r.Text(), Missed: r.Bool(),
 				Code: r.Text(), ReturnedOn: r.Date(), RetryOn: r.Date()})
 		})
-	ask(cardSQL, readCard)
+	ask(methodSQL, readMethod)
 	if need == Whole {
 		ask(`select account_id, no, receipt, item, cents, on_date from allocation where account_id = any($1) order by account_id, no`, func(a *Account, r *ledger.Row) {
 			a.Allocations = append(a.Allocations, Allocation{No: r.Int32(), Receipt: r.Int32(), Item: r.Int32(), Cents: ledger.Cents(r.Int64()), On: r.Date()})
@@ -209,6 +209,16 @@ func where(yes bool, sql string) string {
 		return sql
 	}
 	return ""
+}
+
+// replace puts the accounts of another book, which hold more, in place of its
+// own.
+func (b *Book) replace(by *Book) {
+	for n, a := range b.Accounts {
+		if fuller := by.byID[a.ID]; fuller != nil {
+			b.Accounts[n], b.byID[a.ID] = fuller, fuller
+		}
+	}
 }
 
 // Account returns a loaded account, nil if it is not in the book.

@@ -34,7 +34,7 @@ func (a *Account) CardDueAgain(day, on calendar.Date, cycle calendar.Cycle, decl
 		return 0, h.Reason, true // the run was missed, and the hold came later
 	}
 	switch {
-	case a.Autopay != AutopayOn || a.AutopaySince > on || a.HeldOn(on) != nil:
+	case !a.autopayOn(day) || a.AutopaySince > on || a.HeldOn(on) != nil:
 		return 0, RetryDropped, false
 	case b.Cycle != cycle && (!b.CardOn.IsZero() || a.firstDebit(b.Cycle) != nil):
 		return 0, RetryDropped, false // the newer bill's charge was for all that was due
@@ -76,21 +76,24 @@ func (a *Account) CollectsOn(p *Policy) calendar.Date {
 	if a.ByCard {
 		on, build = b.DueOn, b.DueOn
 	}
-	if a.AutopaySince > build {
+	if a.AutopaySince > build || !a.autopayOn(build) {
 		return 0
 	}
 	return on
 }
 
-// cardSQL reads which accounts pay by card, and of their bills that were asked
-// for when and whether in vain.
-const cardSQL = `select account_id, 0, null::date, false from autopay_method where account_id = any($1) and method = 'card' and ended_on is null
+// methodSQL reads which accounts pay by card (cycle 0), or from a bank account
+// until a day (cycle -1); and of the bills whose card was asked, when and
+// whether in vain.
+const methodSQL = `select account_id, case method when 'card' then 0 else -1 end, ended_on, false from autopay_method m where account_id = any($1)
+		and case when ended_on is null then method = 'card' else not exists (select from autopay_method n where n.account_id = m.account_id and n.id > m.id) end
 	union all select account_id, cycle, asked_on, state = 'declined' from card_charge where account_id = any($1) and attempt = 0`
 
-func readCard(a *Account, r *ledger.Row) {
+func readMethod(a *Account, r *ledger.Row) {
 	cycle, on, declined := calendar.Cycle(r.Int32()), r.Date(), r.Bool()
-	if cycle == 0 {
-		a.ByCard = true
+	if cycle <= 0 {
+		a.ByCard, a.AutopayEnds = cycle == 0, on
+		return
 	}
 	for _, b := range a.Bills {
 		if b.Cycle == cycle {

@@ -27,10 +27,12 @@ func (a *Account) Charge(p *Policy, day calendar.Date, kind Kind, cents ledger.C
 	i := a.addItem(&Item{Kind: kind, Origin: FromCharge, State: Unbilled, Cents: cents, ArrivedOn: day, Detail: &d})
 	if kind == Premium && !d.ServiceDate.IsZero() {
 		i.ForCycle = calendar.CycleOf(d.ServiceDate)
-		a.fed = append(a.fed, fedPremium{i.No, d.MRN, i.ForCycle})
 	}
 	if cents > 0 {
 		i.Entry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: day, What: ledger.Charge, Debit: ledger.Receivable, Credit: revenue(kind), Cents: cents, Doc: i.No})
+	}
+	if i.ForCycle != 0 {
+		a.feedPremium(p, day, i, d.MRN)
 	}
 	return i
 }

@@ -238,6 +238,37 @@ func (a *Account) takePremiumBack(day calendar.Date, c *Coverage, month calendar
 	return a.takeOff(day, a.made(func(i *Item) bool { return i.Origin == FromCoverage && i.ForDoc == c.No && i.ForCycle == month }), cents)
 }
 
+// feedPremium notes that the charge feed has charged a member's premium for a
+// month. If a cut has charged that month already, its premium stands, up to
+// what the feed says, and is taken off the newcomer: a month is charged once,
+// whichever comes first. An account of which a month that the feed tells of may
+// have been charged must be whole.
+func (a *Account) feedPremium(p *Policy, day calendar.Date, i *Item, mrn string) {
+	first := !slices.ContainsFunc(a.fed, func(f fedPremium) bool { return f.mrn == mrn && f.month == i.ForCycle })
+	a.fed = append(a.fed, fedPremium{i.No, mrn, i.ForCycle})
+	own := a.premiumsOf(mrn, i.ForCycle)
+	var standing ledger.Cents
+	for _, x := range own {
+		standing += x.Cents
+	}
+	if !first || standing == 0 {
+		return
+	}
+	rest := standing - min(standing, i.Cents)
+	a.lower(day, i, standing-rest, ledger.Adjustment, ledger.Premiums, i.Entry)
+	a.takeOff(day, own, rest)
+	a.useCredit(p, day)
+	a.lookAgain()
+}
+
+// premiumsOf returns the premiums that a member's coverage has made for a
+// month.
+func (a *Account) premiumsOf(mrn string, month calendar.Cycle) []*Item {
+	return a.made(func(i *Item) bool {
+		return i.Origin == FromCoverage && i.ForCycle == month && slices.ContainsFunc(a.Coverages, func(c *Coverage) bool { return c.No == i.ForDoc && c.MRN == mrn })
+	})
+}
+
 // isFed says whether the charge feed has charged a month's premium.
 func (a *Account) isFed(c *Coverage, month calendar.Cycle) bool {
 	return slices.ContainsFunc(a.fed, func(f fedPremium) bool { return f.mrn == c.MRN && f.month == month })
@@ -259,7 +290,7 @@ func (a *Account) settleFed(day calendar.Date, mrn string, change func()) {
 		if now >= then[month] {
 			continue
 		}
-		own := a.made(func(i *Item) bool { return slices.Contains(a.fed, fedPremium{i.No, mrn, month}) })
+		own := append(a.premiumsOf(mrn, month), a.made(func(i *Item) bool { return slices.Contains(a.fed, fedPremium{i.No, mrn, month}) })...)
 		var standing ledger.Cents
 		for _, i := range own {
 			standing += i.Cents
@@ -325,6 +356,7 @@ func (a *Account) credit(day calendar.Date, cents ledger.Cents) {
 	}
 	r := a.Receive(day, Receipt{Channel: "opening", Cents: cents, ReceivedOn: day, PostsOn: day})
 	r.State, r.PostedOn = Posted, day
+	a.pending--
 	r.PostedEntry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: day, What: ledger.Adjustment, Debit: ledger.Premiums, Credit: ledger.Receivable, Cents: cents, Doc: r.No})
 }
 

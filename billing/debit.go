@@ -1,7 +1,11 @@
 package billing
 
 import (
+	"context"
+	"fmt"
 	"slices"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
@@ -67,6 +71,28 @@ func (a *Account) debitDay(p *Policy, b *Bill, due ledger.Cents, day calendar.Da
 	return b.DueOn, false
 }
 
+// Noticed says that the notice of the newest bill's debit went out on a day, if
+// that was later than with its cut: the debit moves as the cut would have moved
+// it, and never to an earlier day. One that is built stays where it is.
+func (a *Account) Noticed(p *Policy, day calendar.Date) (movedTo calendar.Date, err error) {
+	b := a.NewestBill()
+	switch {
+	case b == nil:
+		return 0, fmt.Errorf("there is no bill yet that a notice could be about")
+	case day < b.MadeOn:
+		return 0, fmt.Errorf("the notice of %s is older than the bill of %s, made on %s", day, b.Cycle, b.MadeOn)
+	case a.firstDebit(b.Cycle) != nil || !b.CardOn.IsZero() || b.DebitNone:
+		return 0, nil
+	}
+	on, moved := a.debitDay(p, b, a.Due(), day)
+	if !moved || on <= b.DebitOn {
+		return 0, nil
+	}
+	b.DebitOn, b.DebitMoved, b.dirty = on, true, true
+	a.lookAgain()
+	return on, nil
+}
+
 // firstDebit is the standing first debit of a bill, nil for none.
 func (a *Account) firstDebit(c calendar.Cycle) *Debit {
 	for _, d := range a.Debits {
@@ -124,7 +150,7 @@ func (a *Account) collect(b *Bill, day, build calendar.Date) (ledger.Cents, stri
 	switch h := a.HeldOn(day); {
 	case a.firstDebit(b.Cycle) != nil || !b.CardOn.IsZero():
 		return 0, AlreadyDebited
-	case a.Autopay != AutopayOn:
+	case !a.autopayOn(day):
 		return 0, AutopayNotOn
 	case b.DebitNone:
 		return 0, NothingDue
@@ -170,7 +196,7 @@ func (a *Account) retry(p *Policy, d *Debit, day calendar.Date) (*Debit, string)
 	}
 	d.RetryOn, d.dirty = 0, true
 	switch {
-	case a.Autopay != AutopayOn || a.AutopaySince > build || a.HeldOn(build) != nil:
+	case !a.autopayOn(day) || a.AutopaySince > build || a.HeldOn(build) != nil:
 		return nil, RetryDropped
 	case a.Due() < d.Cents:
 		return nil, RetryTooLarge
@@ -285,6 +311,19 @@ func (a *Account) SetAutopay(on bool, day calendar.Date) {
 	}
 }
 
+// autopayOn says whether autopay is on on a day, by what is known now.
+func (a *Account) autopayOn(day calendar.Date) bool {
+	return a.Autopay == AutopayOn && (a.AutopayEnds.IsZero() || day < a.AutopayEnds)
+}
+
+// EndEnrolments switches autopay off on the accounts of a locked range whose
+// enrolment was to end by a day.
+func EndEnrolments(ctx context.Context, tx pgx.Tx, day calendar.Date, in Range) error {
+	_, err := tx.Exec(ctx, `update account a set autopay = 'off' from (select distinct account_id from autopay_method where ended_on <= $1 and account_id >= $2 and account_id < $3) e
+		where a.id = e.account_id and a.autopay = 'on' and not exists (select from autopay_method m where m.account_id = a.id and (m.ended_on is null or m.ended_on > $1))`, day, in.From, in.To)
+	return err
+}
+
 // cyclesPaidBy returns the bills whose items a receipt stands on.
 func (a *Account) cyclesPaidBy(receipt int32) map[calendar.Cycle]bool {
 	sums := map[int32]ledger.Cents{}
@@ -327,7 +366,7 @@ func (a *Account) missedDebit(p *Policy, b *Bill, day calendar.Date) bool {
 // unasked says whether the newest bill's build day has passed without a debit,
 // though nothing but the biller stood in its way.
 func (a *Account) unasked(b *Bill, build, day calendar.Date) bool {
-	return a.Autopay == AutopayOn && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
+	return a.autopayOn(build) && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
 		a.firstDebit(b.Cycle) == nil && b.CardOn.IsZero() && a.HeldOn(build) == nil
 }
 

@@ -124,24 +124,86 @@ func (a *Account) EndGrace(p *Policy, day calendar.Date) (reversed ledger.Cents,
 	return before - a.Figures().Ledger, found
 }
 
-// EndGraces ends the coverage of the range's accounts whose grace is over, and
-// counts where the others stand. Only accounts with premium that is open past
-// its due date, or was paid after it, need a closer look.
+// ReviveCoverage undoes EndGrace where money has come to light since that was
+// received in time: payments count by received date, whenever we heard of them.
+// The premiums that were taken back are charged again, for the next cut. It
+// returns how much. The account must be whole.
+func (a *Account) ReviveCoverage(p *Policy, day calendar.Date) (charged ledger.Cents) {
+	before := a.Figures().Ledger
+	for _, c := range slices.Clone(a.Coverages) {
+		if c.LapsedOn.IsZero() || c.MonthlyCents == 0 || !a.heardOfSince(c.LapsedOn) || a.asBeforeLapse(c.LapsedOn).PremiumGrace(p, c.LapsedOn).Over {
+			continue
+		}
+		t := Terms{c.StartOn, c.SaidEnd, c.MonthlyCents, c.APTCCents, c.PaidThrough}
+		for _, next := range a.Coverages { // it does not run into what followed
+			if next.MRN == c.MRN && next.Plan == c.Plan && next.StartOn > c.StartOn && !next.void() && (t.EndOn.IsZero() || t.EndOn >= next.StartOn) {
+				t.EndOn = next.StartOn - 1
+			}
+		}
+		a.settleFed(day, c.MRN, func() {
+			a.amend(p, day, c, t)
+			a.chargePassed(p, day, c)
+		})
+		c.LapsedOn = 0
+	}
+	a.startPremiums()
+	a.useCredit(p, day)
+	a.lookAgain()
+	return a.Figures().Ledger - before
+}
+
+// heardOfSince says whether money that was received before a day has arrived or
+// posted since.
+func (a *Account) heardOfSince(day calendar.Date) bool {
+	return slices.ContainsFunc(a.Receipts, func(r *Receipt) bool {
+		return r.ReceivedOn < day && (r.State == Pending || r.State == Posted && max(r.ArrivedOn, r.PostedOn) >= day)
+	})
+}
+
+// asBeforeLapse is the account with the coverage and the premiums that the end
+// of a grace took away on a day, to look at, not to change.
+func (a *Account) asBeforeLapse(lapsedOn calendar.Date) *Account {
+	then := *a
+	then.Coverages, then.Items = nil, make([]*Item, len(a.Items))
+	for n, i := range a.Items {
+		item := *i
+		then.Items[n] = &item
+	}
+	for _, c := range a.Coverages {
+		now := *c
+		if c.LapsedOn == lapsedOn {
+			now.LapsedOn, now.EndOn = 0, c.SaidEnd
+		}
+		then.Coverages = append(then.Coverages, &now)
+	}
+	for n, c := range a.Coverages {
+		for m := calendar.CycleOf(c.StartOn); c.LapsedOn == lapsedOn && m <= c.ChargedTo; m++ {
+			taken := then.Coverages[n].Premium(m) - c.Premium(m)
+			for _, i := range slices.Backward(then.Items) { // the one that billed it, not what was split off
+				if taken > 0 && i.Origin == FromCoverage && i.ForDoc == c.No && i.ForCycle == m {
+					i.Cents, taken = i.Cents+taken, 0
+				}
+			}
+		}
+	}
+	return &then
+}
+
+// EndGraces ends the coverage of the range's accounts whose grace is over,
+// gives back what money received in time has saved after all, and counts where
+// the others stand.
 func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, error) {
 	var t Tally
+	if err := reviveCoverage(ctx, tx, p, day, r, &t); err != nil {
+		return t, err
+	}
 	window := day - calendar.Date(31*(p.Grace.APTCMonths+2)) // no grace that is still to be ended began before
 	var covered int64
 	if err := tx.QueryRow(ctx, `select count(distinct account_id) from coverage where aptc_cents > 0 and lapsed_on is null and (end_on is null or end_on >= $1) and account_id >= $2 and account_id < $3`,
 		window, r.From, r.To).Scan(&covered); err != nil || covered == 0 {
 		return t, err
 	}
-	ids, err := ids(ctx, tx, `select account_id from (
-			select distinct account_id from coverage where aptc_cents > 0 and lapsed_on is null and (end_on is null or end_on >= $1) and account_id >= $2 and account_id < $3) c
-		where exists (select from item i join bill b on b.account_id = i.account_id and b.cycle = i.cycle
-				where i.account_id = c.account_id and i.kind = 'premium' and i.state = 'billed' and i.paid < i.cents and b.due_on < $4)
-			or exists (select from item i join bill b on b.account_id = i.account_id and b.cycle = i.cycle join allocation al on al.account_id = i.account_id and al.item = i.no
-				where i.account_id = c.account_id and i.kind = 'premium' and b.due_on >= $1 and b.due_on < $4 and al.on_date > b.due_on)
-		order by 1`, window, r.From, r.To, day)
+	ids, err := unpaidInTime(ctx, tx, day, window, r)
 	if err != nil {
 		return t, err
 	}
@@ -166,4 +228,37 @@ func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r R
 		}
 	}
 	return t, book.Save(ctx)
+}
+
+// unpaidInTime returns the accounts with premium that is open past its due
+// date, or was paid after it: only those need a closer look.
+func unpaidInTime(ctx context.Context, tx pgx.Tx, day, window calendar.Date, r Range) ([]int64, error) {
+	return ids(ctx, tx, `select account_id from (
+			select distinct account_id from coverage where aptc_cents > 0 and lapsed_on is null and (end_on is null or end_on >= $1) and account_id >= $2 and account_id < $3) c
+		where exists (select from item i join bill b on b.account_id = i.account_id and b.cycle = i.cycle
+				where i.account_id = c.account_id and i.kind = 'premium' and i.state = 'billed' and i.paid < i.cents and b.due_on < $4)
+			or exists (select from item i join bill b on b.account_id = i.account_id and b.cycle = i.cycle join allocation al on al.account_id = i.account_id and al.item = i.no
+				where i.account_id = c.account_id and i.kind = 'premium' and b.due_on >= $1 and b.due_on < $4 and al.on_date > b.due_on)
+		order by 1`, window, r.From, r.To, day)
+}
+
+// reviveCoverage looks at accounts whose coverage ended after a grace, and on
+// which money received before that has arrived or posted lately.
+func reviveCoverage(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range, t *Tally) error {
+	ids, err := ids(ctx, tx, `select distinct c.account_id from coverage c join receipt x on x.account_id = c.account_id and x.received_on < c.lapsed_on
+		where c.lapsed_on is not null and c.account_id >= $1 and c.account_id < $2 and x.state in ('pending', 'posted')
+		and greatest(x.arrived_on, x.posted_on) >= greatest(c.lapsed_on, $3) order by 1`, r.From, r.To, day-31)
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	book, err := Load(ctx, tx, Whole, ids...)
+	if err != nil {
+		return err
+	}
+	for _, a := range book.Accounts {
+		if charged := a.ReviveCoverage(p, day); charged > 0 {
+			t.Did(1, -charged)
+		}
+	}
+	return book.Save(ctx)
 }

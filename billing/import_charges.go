@@ -110,6 +110,9 @@ func (in *intake) charge(ctx context.Context, news []*chargeRow, known map[strin
 	if err != nil {
 		return err
 	}
+	if err := in.loadCharged(ctx, book, news); err != nil {
+		return err
+	}
 	for _, c := range news {
 		if before := known[c.id]; before != nil { // twice in the chunk
 			in.seenBefore(c, before)
@@ -126,6 +129,32 @@ func (in *intake) charge(ctx context.Context, news []*chargeRow, known map[strin
 		in.Cents += c.patient
 	}
 	return book.Save(ctx)
+}
+
+// loadCharged loads the rest of those accounts on which a cut may have charged a
+// premium that the feed brings now.
+func (in *intake) loadCharged(ctx context.Context, book *Book, news []*chargeRow) error {
+	var mrns []string
+	var months []int32
+	for _, c := range news {
+		if c.kind == Premium {
+			mrns, months = append(mrns, c.mrn), append(months, int32(calendar.CycleOf(c.service)))
+		}
+	}
+	if len(mrns) == 0 {
+		return nil
+	}
+	charged, err := ids(ctx, in.tx, `select distinct c.account_id from coverage c join unnest($1::text[], $2::int[]) u(mrn, month) on u.mrn = c.mrn and u.month <= c.charged_to
+		join member m on m.mrn = c.mrn and m.account_id = c.account_id where c.monthly_cents > 0 order by 1`, mrns, months)
+	if err != nil || len(charged) == 0 {
+		return err
+	}
+	whole, err := Load(ctx, in.tx, Whole, charged...)
+	if err != nil {
+		return err
+	}
+	book.replace(whole)
+	return nil
 }
 
 // seenBefore counts a charge that came before: unchanged, or refused if it

@@ -145,11 +145,7 @@ func load(ctx context.Context, tx pgx.Tx, need Need, whole, all []int64) (*Book,
 	if err != nil {
 		return nil, err
 	}
-	for n, a := range b.Accounts {
-		if full := w.byID[a.ID]; full != nil {
-			b.Accounts[n], b.byID[a.ID] = full, full
-		}
-	}
+	b.replace(w)
 	return b, nil
 }
 

@@ -105,10 +105,12 @@ var updates = [kinds]struct {
 		func(c *columns) []any {
 			return []any{c.ids, c.nos, c.texts[0], c.texts[1], c.cents[0], c.cents[1], c.days[0], c.days[1], c.ints[0]}
 		}},
-	marked: {`update bill b set debit_moved = u.moved, debit_missed = u.missed, debit_none = u.nothing, fee_barred = u.barred
-			from unnest($1::bigint[], $2::int[], $3::boolean[], $4::boolean[], $5::boolean[], $6::boolean[]) u(id, cycle, moved, missed, nothing, barred)
+	marked: {`update bill b set debit_on = u.debit, debit_moved = u.moved, debit_missed = u.missed, debit_none = u.nothing, fee_barred = u.barred
+			from unnest($1::bigint[], $2::int[], $3::date[], $4::boolean[], $5::boolean[], $6::boolean[], $7::boolean[]) u(id, cycle, debit, moved, missed, nothing, barred)
 			where b.account_id = u.id and b.cycle = u.cycle`,
-		func(c *columns) []any { return []any{c.ids, c.nos, c.flags[0], c.flags[1], c.flags[2], c.flags[3]} }},
+		func(c *columns) []any {
+			return []any{c.ids, c.nos, c.days[0], c.flags[0], c.flags[1], c.flags[2], c.flags[3]}
+		}},
 	released: {`update hold h set released_on = u.day, released_by = u.who from unnest($1::bigint[], $2::int[], $3::date[], $4::text[]) u(id, no, day, who)
 			where h.account_id = u.id and h.no = u.no`,
 		func(c *columns) []any { return []any{c.ids, c.nos, c.days[0], c.texts[0]} }},
@@ -225,6 +227,7 @@ func (s *saver) bill(account int64, b *Bill) {
 		row.Int32(b.Entries).Date(b.DebitOn).Bool(b.DebitMoved).Bool(b.DebitMissed).Bool(b.DebitNone).Bool(b.FeeBarred).Date(b.PrevDeadline)
 	case b.dirty:
 		c := s.update(marked, account, int32(b.Cycle))
+		c.days[0] = append(c.days[0], b.DebitOn)
 		for n, f := range []bool{b.DebitMoved, b.DebitMissed, b.DebitNone, b.FeeBarred} {
 			c.flags[n] = append(c.flags[n], f)
 		}

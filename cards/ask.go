@@ -157,7 +157,7 @@ func load(ctx context.Context, tx pgx.Tx, open, whole []int64) (map[int64]*billi
 func candidates(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Range) (open, whole []int64, err error) {
 	rows, err := tx.Query(ctx, `select a.id, b.due_on < $3 from (
 			select a.id from autopay_method m join account a on a.id = m.account_id join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-			where m.method = 'card' and m.ended_on is null and m.account_id >= $1 and m.account_id < $2 and a.autopay = 'on' and b.due_on <= $3 and not b.debit_none
+			where m.method = 'card' and (m.ended_on is null or m.ended_on > $3) and m.account_id >= $1 and m.account_id < $2 and a.autopay = 'on' and b.due_on <= $3 and not b.debit_none
 			and not exists (select from card_charge c where c.account_id = a.id and c.cycle = b.cycle and c.attempt = 0)
 			and not exists (select from debit d where d.account_id = a.id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
 			union
@@ -183,7 +183,7 @@ func candidates(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Ra
 func standing(ctx context.Context, tx pgx.Tx, day calendar.Date, ids []int64) ([]candidate, error) {
 	rows, err := tx.Query(ctx, `select u.id, coalesce(m.id, 0), exists (select from card_charge c where c.account_id = u.id and c.state = 'asked')
 		from unnest($1::bigint[]) u(id)
-		left join lateral (select max(id) id from autopay_method where account_id = u.id and method = 'card' and ended_on is null and authorized_on <= $2) m on true
+		left join lateral (select max(id) id from autopay_method where account_id = u.id and method = 'card' and (ended_on is null or ended_on > $2) and authorized_on <= $2) m on true
 		order by u.id`, ids, day)
 	if err != nil {
 		return nil, err

@@ -219,7 +219,7 @@ var verbs = map[string]func(p *player, ctx context.Context, s Step) error{
 	"charge": (*player).charge, "adjust": (*player).adjust, "pay": (*player).pay,
 	"lockbox": (*player).lockbox, "match": (*player).match, "void": (*player).void, "check_return": (*player).checkReturn,
 	"ach_return": (*player).achReturn, "ach_noc": (*player).achCorrection, "ach_edit": (*player).achEdit,
-	"card": (*player).card, "optout": (*player).optout,
+	"card": (*player).card, "optout": (*player).optout, "notice": (*player).notice,
 	"dispute": (*player).dispute, "assist": (*player).assist, "hold": (*player).hold, "waive": (*player).waive, "refund": (*player).refund,
 	"plan": (*player).plan, "coverage": (*player).coverage, "remit_unclaimed": (*player).remitUnclaimed,
 }

@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/cards"
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/notices"
@@ -53,6 +56,25 @@ func (p *player) optout(ctx context.Context, s Step) error {
 		return err
 	}
 	return notices.Optout(ctx, p.house.DB, p.act(s.Date, s.Verb), p.mrns[s.Account], f.Channel)
+}
+
+// notice is a notice that goes out beside those that the jobs send: that of the
+// next debit may move it; any other moves nothing.
+func (p *player) notice(ctx context.Context, s Step) error {
+	f, err := fields[struct {
+		Kind string        `json:"kind"`
+		Date calendar.Date `json:"date"`
+	}](s.Fields)
+	if err != nil {
+		return err
+	}
+	return p.do(ctx, s, func(a *billing.Account) error {
+		if f.Kind != "autopay" || a.NewestBill() == nil {
+			return nil
+		}
+		_, err := a.Noticed(&p.story.policy, max(cmp.Or(f.Date, s.Date), a.NewestBill().MadeOn))
+		return err
+	})
 }
 
 // messageKey names a message in SQL.

@@ -579,6 +579,7 @@ create table coverage (
 );
 create unique index coverage_period on coverage (mrn, plan, start_on);
 create index coverage_aptc on coverage (account_id) where aptc_cents > 0 and lapsed_on is null;
+create index coverage_lapsed on coverage (account_id) where lapsed_on is not null;
 
 -- A payment plan. Its deferred items and installments have for_doc = no.
 create table plan (
