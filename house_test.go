@@ -55,6 +55,8 @@ var doors = map[string]string{
 	"github.com/spf13/pflag":         "cmd",
 	"github.com/pkg/sftp":            "delivery",
 	"golang.org/x/crypto/ssh":        "delivery",
+	"github.com/ProtonMail":          "delivery",
+	"github.com/minio/minio-go":      "delivery",
 }
 
 // outside are the programs that may ask the clock and end the process.

@@ -35,6 +35,7 @@ type Policy struct {
 	Biller                  Biller           `json:"biller"`
 	Company                 Company          `json:"company"`
 	Lockboxes               []LockboxAccount `json:"lockboxes"`
+	Delivery                DeliveryPolicy   `json:"delivery"`
 }
 
 // StatementPolicy says when statements are cut and due.
@@ -172,6 +173,7 @@ func DefaultPolicy() Policy {
 			Phone:   "1-800-555-0100 (TTY 711)", Hours: "Monday to Friday, 7 am to 7 pm", Web: "memberhealth.example", BrandColor: "#003C64"},
 		Company:   Company{Name: "MEMBER HEALTH", ID: "1941234567", EntryDescription: "PREMIUM", ODFI: "121000358", ODFIName: "FIRST EXAMPLE BANK", Origin: "1941234567"},
 		Lockboxes: []LockboxAccount{},
+		Delivery:  DeliveryPolicy{Places: map[string]PlacePolicy{}},
 	}
 }
 
@@ -210,6 +212,9 @@ func ParsePolicy(overrides []byte) (Policy, error) {
 // strict decodes JSON into v key by key, so that an error can name its path;
 // encoding/json alone can't.
 func strict(path string, raw json.RawMessage, v reflect.Value) error {
+	if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct {
+		return strictList(path, raw, v)
+	}
 	if v.Kind() != reflect.Struct && v.Kind() != reflect.Map {
 		if err := json.Unmarshal(raw, v.Addr().Interface()); err != nil {
 			return &PolicyError{path, fmt.Sprintf("%s can't be used here: want %s", compact(raw), wanted(v.Type()))}
@@ -220,7 +225,10 @@ func strict(path string, raw json.RawMessage, v reflect.Value) error {
 	if err := json.Unmarshal(raw, &keys); err != nil || keys == nil {
 		return &PolicyError{orTop(path), "want an object {...}, found " + compact(raw)}
 	}
-	if v.Kind() == reflect.Map { // of words to words: the defaults stay but for those given
+	if v.Kind() == reflect.Map { // the defaults stay but for those given
+		if v.IsNil() {
+			v.Set(reflect.MakeMap(v.Type()))
+		}
 		for _, name := range slices.Sorted(maps.Keys(keys)) {
 			value := reflect.New(v.Type().Elem())
 			if err := strict(path+"."+name, keys[name], value.Elem()); err != nil {
@@ -244,6 +252,22 @@ func strict(path string, raw json.RawMessage, v reflect.Value) error {
 	for _, name := range slices.Sorted(maps.Keys(keys)) {
 		return &PolicyError{strings.TrimPrefix(path+"."+name, "."), "no such key"}
 	}
+	return nil
+}
+
+// strictList reads a list of objects.
+func strictList(path string, raw json.RawMessage, v reflect.Value) error {
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil || list == nil {
+		return &PolicyError{path, "want a list [...], found " + compact(raw)}
+	}
+	all := reflect.MakeSlice(v.Type(), len(list), len(list))
+	for i := range list {
+		if err := strict(fmt.Sprintf("%s[%d]", path, i), list[i], all.Index(i)); err != nil {
+			return err
+		}
+	}
+	v.Set(all)
 	return nil
 }
 
@@ -338,7 +362,10 @@ func (p *Policy) check() error {
 			return bad("journal.accounts."+name, "%q can't stand in a file: give 1 to 40 letters, digits or signs", code)
 		}
 	}
-	return p.checkLateFee(bad)
+	if err := p.checkLateFee(bad); err != nil {
+		return err
+	}
+	return p.Delivery.check(bad)
 }
 
 func (p *Policy) checkLateFee(bad func(string, string, ...any) error) error {

@@ -26,7 +26,10 @@ func Load(path string) (*Keys, error) {
 	return k, nil
 }
 
-func read(path string) (*ring, error) {
+// ReadFile reads a file that only its owner may use: keys, a password, a
+// passphrase. One that others may read or write, or that is no file, is an
+// error that says what to do.
+func ReadFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -43,7 +46,11 @@ func read(path string) (*ring, error) {
 		return nil, fmt.Errorf("others may use it (mode %04o): chmod 600 %s, and if they may have read it, rotate the keys",
 			info.Mode().Perm(), path)
 	}
-	text, err := io.ReadAll(f)
+	return io.ReadAll(f)
+}
+
+func read(path string) (*ring, error) {
+	text, err := ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

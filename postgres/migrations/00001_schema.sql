@@ -508,6 +508,29 @@ create table outbox_file (
 );
 create index outbox_file_waiting on outbox_file (folder) where written_on is null;
 
+-- A file of the outbox on its way to a bank or a vendor (delivery/carry.go).
+create table parcel (
+    id           bigint generated always as identity primary key,
+    folder       text    not null,                         -- of the outbox
+    name         text    not null,
+    sha256       bytea   not null,                         -- as it was sealed
+    place        text    not null,                         -- a name of the policy's
+    set_name     text    not null default '',              -- what goes together
+    last         boolean not null default false,           -- goes after the others of its set
+    queued_on    date    not null,
+    state        text    not null default 'waiting' check (state in ('waiting', 'sending', 'naming', 'delivered', 'unknown', 'cancelled')),
+    sent_as      text    not null default '',              -- its name there
+    sent_sha256  bytea,                                    -- of the bytes that are sent: its own, or of its OpenPGP form
+    sent_bytes   bigint  not null default 0,
+    attempts     integer not null default 0,
+    problem      text    not null default '',              -- why it is not delivered
+    delivered_on date,
+    unique (folder, name),
+    check ((state = 'delivered') = (delivered_on is not null)),
+    check (state not in ('naming', 'unknown') or sent_sha256 is not null)
+);
+create index parcel_waiting on parcel (id) where state not in ('delivered', 'cancelled');
+
 -- A charge asked of the card gateway: (account, bill, attempt). 0 is the first.
 create table card_charge (
     account_id  bigint  not null,

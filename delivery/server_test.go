@@ -1,0 +1,277 @@
+package delivery
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+)
+
+// server is an SFTP server on a folder, reached over TCP like any other, that
+// can be given the misfortunes of real ones.
+type server struct {
+	*testing.T
+	dir     string
+	root    *os.Root
+	address string
+	hostKey string // as authorized_keys has it
+	keyFile string // of the user that it lets in
+	user    string
+
+	mu          sync.Mutex
+	conns       []net.Conn
+	room        int64  // bytes it has room for; then its disk is full
+	cutAfter    int64  // bytes after which it cuts the connection, once; 0 for never
+	cutNaming   string // "before" or "after" it renames, once
+	writeOnly   bool   // nothing can be read
+	logins      int
+	written     int64 // in all
+	fetchNaming bool  // whoever watches the folder takes a file as soon as it has its name
+}
+
+func newServer(t *testing.T) *server {
+	t.Helper()
+	s := &server{T: t, dir: t.TempDir(), room: 1 << 40, user: "biller"}
+	var err error
+	if s.root, err = os.OpenRoot(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.root.Close() })
+	host, line := newKey(t)
+	s.hostKey = line
+	own, allowed := newKey(t)
+	s.keyFile = writeKey(t, own, "")
+	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+		if c.User() != s.user || string(ssh.MarshalAuthorizedKey(key)) != allowed+"\n" {
+			return nil, errors.New("not you")
+		}
+		return nil, nil
+	}, PasswordCallback: func(c ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+		if c.User() != s.user || string(password) != "open sesame" {
+			return nil, errors.New("not you")
+		}
+		return nil, nil
+	}}
+	signer, err := ssh.NewSignerFromKey(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.AddHostKey(signer)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.address = listener.Addr().String()
+	var running sync.WaitGroup
+	t.Cleanup(func() { listener.Close(); s.hangUp(); running.Wait() })
+	running.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { s.serve(conn, config) })
+		}
+	})
+	return s
+}
+
+func newKey(t *testing.T) (ed25519.PrivateKey, string) {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+}
+
+func writeKey(t *testing.T, key ed25519.PrivateKey, passphrase string) string {
+	t.Helper()
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if passphrase != "" {
+		block, err = ssh.MarshalPrivateKeyWithPassphrase(key, "", []byte(passphrase))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeFile(t, string(pem.EncodeToMemory(block)))
+}
+
+// writeFile writes a file that only we can read.
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// place is how to reach the server.
+func (s *server) place() Place {
+	return Place{SFTP: SFTP{Address: s.address, User: s.user, KeyFile: s.keyFile, HostKeys: []string{s.hostKey}, Directory: "inbox", Idle: 10 * time.Second}, Tries: 2}
+}
+
+func (s *server) serve(conn net.Conn, config *ssh.ServerConfig) {
+	s.mu.Lock()
+	s.conns = append(s.conns, conn)
+	s.mu.Unlock()
+	defer conn.Close()
+	_, channels, requests, err := ssh.NewServerConn(conn, config)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	s.logins++
+	s.mu.Unlock()
+	go ssh.DiscardRequests(requests)
+	for wanted := range channels {
+		channel, requests, err := wanted.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			for r := range requests {
+				r.Reply(r.Type == "subsystem" && string(r.Payload[4:]) == "sftp", nil)
+			}
+		}()
+		served := sftp.NewRequestServer(channel, sftp.Handlers{FileGet: s, FilePut: s, FileCmd: s, FileList: s})
+		served.Serve()
+		served.Close()
+	}
+}
+
+func (s *server) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		c.Close()
+	}
+	s.conns = nil
+}
+
+func local(p string) string { return strings.TrimPrefix(path.Clean(p), "/") }
+
+func (s *server) Fileread(r *sftp.Request) (io.ReaderAt, error) {
+	if s.writeOnly {
+		return nil, sftp.ErrSSHFxPermissionDenied
+	}
+	return s.root.Open(local(r.Filepath))
+}
+
+func (s *server) Filewrite(r *sftp.Request) (io.WriterAt, error) {
+	flags := os.O_WRONLY | os.O_CREATE
+	if r.Pflags().Excl {
+		flags |= os.O_EXCL
+	}
+	f, err := s.root.OpenFile(local(r.Filepath), flags, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &written{f, s}, nil
+}
+
+// written is a file that is being written there.
+type written struct {
+	*os.File
+	s *server
+}
+
+func (w *written) WriteAt(b []byte, at int64) (int, error) {
+	w.s.mu.Lock()
+	if at+int64(len(b)) > w.s.room {
+		w.s.mu.Unlock()
+		return 0, errors.New("no space left on device")
+	}
+	w.s.written += int64(len(b))
+	cut := w.s.cutAfter > 0 && w.s.written >= w.s.cutAfter
+	if cut {
+		w.s.cutAfter = 0
+	}
+	w.s.mu.Unlock()
+	if cut {
+		w.s.hangUp()
+	}
+	return w.File.WriteAt(b, at)
+}
+
+func (s *server) Filecmd(r *sftp.Request) error {
+	switch r.Method {
+	case "Remove":
+		return s.root.Remove(local(r.Filepath))
+	case "Rename": // as OpenSSH does it: never over a file
+		if _, err := s.root.Stat(local(r.Target)); err == nil {
+			return errors.New("Failure")
+		}
+		s.mu.Lock()
+		cut := s.cutNaming
+		s.cutNaming = ""
+		s.mu.Unlock()
+		if cut == "before" {
+			s.hangUp()
+			return nil
+		}
+		err := s.root.Rename(local(r.Filepath), local(r.Target))
+		if s.fetchNaming && err == nil {
+			err = s.root.Remove(local(r.Target))
+		}
+		if cut == "after" {
+			s.hangUp()
+		}
+		return err
+	}
+	return sftp.ErrSSHFxOpUnsupported
+}
+
+type listing []fs.FileInfo
+
+func (l listing) ListAt(to []fs.FileInfo, at int64) (int, error) {
+	n := copy(to, l[min(at, int64(len(l))):])
+	if n < len(to) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (s *server) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
+	if r.Method != "Stat" {
+		return nil, sftp.ErrSSHFxOpUnsupported
+	}
+	info, err := s.root.Stat(local(r.Filepath))
+	return listing{info}, err
+}
+
+// files are what lies in the server's inbox.
+func (s *server) files() map[string]string {
+	s.Helper()
+	all := map[string]string{}
+	entries, err := os.ReadDir(filepath.Join(s.dir, "inbox"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	for _, e := range entries {
+		text, err := os.ReadFile(filepath.Join(s.dir, "inbox", e.Name()))
+		if err != nil {
+			s.Fatal(err)
+		}
+		all[e.Name()] = string(text)
+	}
+	return all
+}
