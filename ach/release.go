@@ -15,6 +15,7 @@ import (
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/delivery"
 )
 
 // ReleaseError says why a file is not released.
@@ -129,8 +130,10 @@ func (o Office) writeFile(ctx context.Context, dir string, id int64) (path strin
 		if err := putOnce(path, content); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `update ach_file set written_on = $2 where id = $1`, id, o.Day)
-		return err
+		if _, err = tx.Exec(ctx, `update ach_file set written_on = $2 where id = $1`, id, o.Day); err != nil || o.Policy.Delivery.ACH == "" {
+			return err
+		}
+		return delivery.Queue(ctx, tx, delivery.Parcel{Folder: "ach", Name: info.Name, SHA256: info.SHA256, Place: o.Policy.Delivery.ACH, QueuedOn: o.Day})
 	})
 	return path, err
 }

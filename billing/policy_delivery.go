@@ -16,6 +16,7 @@ type DeliveryPolicy struct {
 	ACH     string                 `json:"ach"`    // name of the place that outbox/ach is carried to, "" for none
 	Card    string                 `json:"card"`
 	Notices string                 `json:"notices"`
+	Journal string                 `json:"journal"`
 	Store   StorePolicy            `json:"store"`
 }
 
@@ -65,6 +66,8 @@ func (d DeliveryPolicy) PlaceOf(folder string) string {
 		return d.Card
 	case "notices":
 		return d.Notices
+	case "journal":
+		return d.Journal
 	}
 	return ""
 }
@@ -91,7 +94,7 @@ func (d DeliveryPolicy) check(bad func(string, string, ...any) error) error {
 			return bad(at+".openpgp.recipient_file", "a file is signed only when it is encrypted too")
 		}
 	}
-	for key, place := range map[string]string{"ach": d.ACH, "card": d.Card, "notices": d.Notices} {
+	for key, place := range map[string]string{"ach": d.ACH, "card": d.Card, "notices": d.Notices, "journal": d.Journal} {
 		if _, known := d.Places[place]; place != "" && !known {
 			return bad("delivery."+key, "there is no place %q in delivery.places", place)
 		}

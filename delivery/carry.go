@@ -37,6 +37,10 @@ type Carrier struct {
 	Day    calendar.Date    // the business date
 	Outbox string           // folder of folders
 	Places map[string]Place // by name
+
+	// TooLate, if set, says why a parcel must not be sent any more, "" if it
+	// may. What may have been sent already is settled all the same.
+	TooLate func(Parcel) string
 }
 
 // Outcome is what came of one parcel in one run.
@@ -58,6 +62,7 @@ const (
 	Refused      = "refused"        // by the server: no room, no right
 	NotKnown     = "unknown"        // whether it has arrived
 	SetWaits     = "set_waits"      // another file of its set has to go first
+	Late         = "too_late"       // its day has come, and it was not sent
 )
 
 // failure is why a parcel is not delivered.
@@ -226,6 +231,8 @@ func (t *trip) travel(ctx context.Context, setWaits bool) error {
 	switch {
 	case t.State == Unknown:
 		return &failure{NotKnown, errors.New(cmp.Or(t.Problem, "nobody has said yet whether it arrived"))}
+	case t.TooLate != nil && t.State != Naming && t.TooLate(t.Parcel) != "":
+		return &failure{Late, errors.New(t.TooLate(t.Parcel))}
 	case setWaits:
 		return &failure{SetWaits, fmt.Errorf("it goes last, and other files of %s have not gone", t.Set)}
 	}

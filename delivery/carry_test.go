@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ProtonMail/gopenpgp/v3/crypto"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/delivery/sftptest"
 	"github.com/billcycle/billcycle/postgres/postgrestest"
 )
 
@@ -24,16 +26,18 @@ var today = calendar.Of(2026, 3, 24)
 type desk struct {
 	*testing.T
 	Carrier
-	*server
+	*sftptest.Server
+}
+
+// placeOf is how to reach a server.
+func placeOf(s *sftptest.Server) Place {
+	return Place{SFTP: SFTP{Address: s.Address, User: s.User, KeyFile: s.KeyFile, HostKeys: []string{s.HostKey}, Directory: "inbox", Idle: 10 * time.Second}, Tries: 2}
 }
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
-	s := newServer(t)
-	if err := os.Mkdir(filepath.Join(s.dir, "inbox"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	d := &desk{t, Carrier{DB: postgrestest.New(t), Day: today, Outbox: t.TempDir(), Places: map[string]Place{"bank": s.place()}}, s}
+	s := sftptest.New(t)
+	d := &desk{t, Carrier{DB: postgrestest.New(t), Day: today, Outbox: t.TempDir(), Places: map[string]Place{"bank": placeOf(s)}}, s}
 	if err := os.Mkdir(filepath.Join(d.Outbox, "ach"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +77,7 @@ func (d *desk) carries(want map[string]string) []Outcome {
 
 func (d *desk) there(want map[string]string) {
 	d.T.Helper()
-	if got := d.server.files(); !maps.Equal(got, want) {
+	if got := d.Server.Files(); !maps.Equal(got, want) {
 		d.T.Fatalf("the server has %q, want %q", got, want)
 	}
 }
@@ -102,7 +106,7 @@ func (d *desk) change(do func(p *Place)) {
 func TestCarry(t *testing.T) {
 	d := newDesk(t)
 	d.carries(map[string]string{})
-	if d.server.logins != 0 {
+	if d.Server.Logins != 0 {
 		t.Error("it called the bank with nothing to bring")
 	}
 	d.leaves("a.ach", "debits")
@@ -115,7 +119,7 @@ func TestCarry(t *testing.T) {
 	}
 
 	// Again: nothing, even if the bank has taken them away.
-	os.Remove(filepath.Join(d.dir, "inbox", "a.ach"))
+	os.Remove(filepath.Join(d.Dir, "inbox", "a.ach"))
 	d.leaves("a.ach", "debits")
 	d.carries(map[string]string{})
 	d.there(map[string]string{"b.ach": strings.Repeat("more debits\n", 50_000), "empty.ach": ""})
@@ -128,19 +132,19 @@ func TestCarry(t *testing.T) {
 
 func TestCarryByPassword(t *testing.T) {
 	d := newDesk(t)
-	d.change(func(p *Place) { p.KeyFile, p.PasswordFile = "", writeFile(t, "open sesame\n") })
+	d.change(func(p *Place) { p.KeyFile, p.PasswordFile = "", sftptest.WriteFile(t, "open sesame\n") })
 	d.leaves("a.ach", "debits")
 	d.carries(map[string]string{"a.ach": ""})
 	d.there(map[string]string{"a.ach": "debits"})
 }
 
 func TestKeyWithPassphrase(t *testing.T) {
-	key, line := newKey(t)
-	s := SFTP{KeyFile: writeKey(t, key, "brass"), PassphraseFile: writeFile(t, "brass\n"), HostKeys: []string{line}}
+	key, line := sftptest.NewKey(t)
+	s := SFTP{KeyFile: sftptest.WriteKey(t, key, "brass"), PassphraseFile: sftptest.WriteFile(t, "brass\n"), HostKeys: []string{line}}
 	if _, err := s.auth(); err != nil {
 		t.Error(err)
 	}
-	s.PassphraseFile = writeFile(t, "tin")
+	s.PassphraseFile = sftptest.WriteFile(t, "tin")
 	if _, err := s.auth(); !errors.As(err, new(*ConfigError)) || strings.Contains(err.Error(), "tin") {
 		t.Errorf("a wrong passphrase: %v", err)
 	}
@@ -148,8 +152,8 @@ func TestKeyWithPassphrase(t *testing.T) {
 
 // What a person has to mend; nothing has been sent, and all goes well after it.
 func TestCarryRefused(t *testing.T) {
-	_, stranger := newKey(t)
-	open := writeFile(t, "open sesame")
+	_, stranger := sftptest.NewKey(t)
+	open := sftptest.WriteFile(t, "open sesame")
 	if err := os.Chmod(open, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -163,16 +167,16 @@ func TestCarryRefused(t *testing.T) {
 			p.HostKeys = []string{"ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBBEmKSENjQEezOmxkZMy7opKgwFB9nkt5YRrYMjNuG5N87uRgg6CLrbo5wAdT/y6v0mKV0U2w0WZ2YB/++Tpockg="}
 		}},
 		{"another user", NoLogin, "does not let us in", func(d *desk, p *Place) { p.User = "nobody" }},
-		{"wrong password", NoLogin, "does not let us in", func(d *desk, p *Place) { p.KeyFile, p.PasswordFile = "", writeFile(t, "sesame") }},
+		{"wrong password", NoLogin, "does not let us in", func(d *desk, p *Place) { p.KeyFile, p.PasswordFile = "", sftptest.WriteFile(t, "sesame") }},
 		{"key that others can read", NotUsable, "others may use it (mode 0644)", func(d *desk, p *Place) { p.KeyFile, p.PasswordFile = "", open }},
 		{"no key", NotUsable, "no such file", func(d *desk, p *Place) { p.KeyFile += "x" }},
 		{"nobody there", Unreachable, "refused", func(d *desk, p *Place) { p.Address = "127.0.0.1:1" }},
 		{"no such folder", Refused, "not exist", func(d *desk, p *Place) { p.Directory = "attic" }},
-		{"full disk", Refused, "no space left", func(d *desk, p *Place) { d.server.room = 3 }},
+		{"full disk", Refused, "no space left", func(d *desk, p *Place) { d.Server.Room = 3 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t)
-			good, room := d.Places["bank"], d.server.room
+			good, room := d.Places["bank"], d.Server.Room
 			d.change(func(p *Place) { c.spoil(d, p) })
 			d.leaves("a.ach", "debits")
 			d.leaves("b.ach", "debits too")
@@ -181,7 +185,7 @@ func TestCarryRefused(t *testing.T) {
 				t.Errorf("it says %q, want %q", out[0].Note, c.says)
 			}
 			d.there(map[string]string{})
-			d.Places["bank"], d.server.room = good, room
+			d.Places["bank"], d.Server.Room = good, room
 			d.carries(map[string]string{"a.ach": "", "b.ach": ""})
 			d.there(map[string]string{"a.ach": "debits", "b.ach": "debits too"})
 		})
@@ -190,7 +194,7 @@ func TestCarryRefused(t *testing.T) {
 
 func TestCarryExistingName(t *testing.T) {
 	d := newDesk(t)
-	path := filepath.Join(d.dir, "inbox", "a.ach")
+	path := filepath.Join(d.Dir, "inbox", "a.ach")
 	for _, text := range []string{"another's", "other6"} { // of another size, of the same
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -217,11 +221,11 @@ func TestCarryCut(t *testing.T) {
 		name  string
 		spoil func(d *desk)
 	}{
-		{"in the middle", func(d *desk) { d.server.cutAfter = 500_000 }},
-		{"at the first byte", func(d *desk) { d.server.cutAfter = 1 }},
-		{"before the rename", func(d *desk) { d.server.cutNaming = "before" }},
-		{"after the rename", func(d *desk) { d.server.cutNaming = "after" }},
-		{"after the rename, unreadable", func(d *desk) { d.server.cutNaming, d.server.writeOnly = "after", true }},
+		{"in the middle", func(d *desk) { d.Server.CutAfter = 500_000 }},
+		{"at the first byte", func(d *desk) { d.Server.CutAfter = 1 }},
+		{"before the rename", func(d *desk) { d.Server.CutNaming = "before" }},
+		{"after the rename", func(d *desk) { d.Server.CutNaming = "after" }},
+		{"after the rename, unreadable", func(d *desk) { d.Server.CutNaming, d.Server.WriteOnly = "after", true }},
 	} {
 		for _, tries := range []int{1, 2} { // by the next run, by the same one
 			d := newDesk(t)
@@ -243,13 +247,13 @@ func TestCarryCut(t *testing.T) {
 func TestCarryUnknown(t *testing.T) {
 	d := newDesk(t)
 	d.leaves("a.ach", "debits")
-	d.server.cutNaming, d.server.fetchNaming = "after", true
+	d.Server.CutNaming, d.Server.FetchNaming = "after", true
 	d.carries(map[string]string{"a.ach": NotKnown})
 	d.there(map[string]string{})
-	logins := d.server.logins
+	logins := d.Server.Logins
 	d.carries(map[string]string{"a.ach": NotKnown})
 	d.there(map[string]string{})
-	if d.server.logins != logins {
+	if d.Server.Logins != logins {
 		t.Error("it called the bank about a parcel that waits for a person")
 	}
 	decide := func(to State) error {
@@ -261,7 +265,7 @@ func TestCarryUnknown(t *testing.T) {
 	if err := decide(Waiting); err != nil {
 		t.Fatal(err)
 	}
-	d.server.fetchNaming = false
+	d.Server.FetchNaming = false
 	d.carries(map[string]string{"a.ach": ""})
 	d.there(map[string]string{"a.ach": "debits"})
 	for _, to := range []State{Waiting, Cancelled} {
@@ -299,11 +303,11 @@ func TestCarryAfterKill(t *testing.T) {
 			}
 			temporary := (&trip{Parcel: p}).temporary(Place{SFTP: SFTP{Suffix: ".part"}})
 			for name, text := range c.there {
-				if err := os.WriteFile(filepath.Join(d.dir, "inbox", strings.Replace(name, "%TMP", temporary, 1)), []byte(text), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(d.Dir, "inbox", strings.Replace(name, "%TMP", temporary, 1)), []byte(text), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			before := d.server.files()
+			before := d.Server.Files()
 			d.carries(map[string]string{"a.ach": c.reason})
 			if c.reason == "" {
 				d.there(map[string]string{"a.ach": "debits"})
@@ -338,7 +342,7 @@ func TestCarrySet(t *testing.T) {
 	if _, err := d.DB.Exec(t.Context(), `update parcel set set_name = 'x', last = name = 'x.done'`); err != nil {
 		t.Fatal(err)
 	}
-	taken := filepath.Join(d.dir, "inbox", "x.csv")
+	taken := filepath.Join(d.Dir, "inbox", "x.csv")
 	if err := os.WriteFile(taken, []byte("theirs"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -379,14 +383,14 @@ func TestOpenPGP(t *testing.T) {
 	public, _ := theirs.GetArmoredPublicKey()
 	private, _ := locked.Armor()
 	d.change(func(p *Place) {
-		p.OpenPGP = OpenPGP{writeFile(t, public), writeFile(t, private), writeFile(t, "tin\n")}
+		p.OpenPGP = OpenPGP{sftptest.WriteFile(t, public), sftptest.WriteFile(t, private), sftptest.WriteFile(t, "tin\n")}
 	})
 	d.leaves("a.ach", strings.Repeat("debits", 1000))
-	d.server.cutAfter = 1 // the second attempt sends the same bytes
+	d.Server.CutAfter = 1 // the second attempt sends the same bytes
 	d.carries(map[string]string{"a.ach": ""})
-	sent := d.server.files()["a.ach.pgp"]
+	sent := d.Server.Files()["a.ach.pgp"]
 	if p := d.parcel("a.ach"); sent == "" || p.SentAs != "a.ach.pgp" || p.Attempts != 2 {
-		t.Fatalf("the server has %q, the parcel is %+v", d.server.files(), p)
+		t.Fatalf("the server has %q, the parcel is %+v", d.Server.Files(), p)
 	}
 	handle, err := crypto.PGP().Decryption().DecryptionKey(theirs).VerificationKey(ours).New()
 	if err != nil {
@@ -401,17 +405,17 @@ func TestOpenPGP(t *testing.T) {
 	}
 
 	for _, spoil := range []func(o *OpenPGP){
-		func(o *OpenPGP) { o.RecipientFile = writeFile(t, private) },
-		func(o *OpenPGP) { o.RecipientFile = writeFile(t, "no key") },
-		func(o *OpenPGP) { o.SignerFile = writeFile(t, public) },
-		func(o *OpenPGP) { o.PassphraseFile = writeFile(t, "zinc") },
+		func(o *OpenPGP) { o.RecipientFile = sftptest.WriteFile(t, private) },
+		func(o *OpenPGP) { o.RecipientFile = sftptest.WriteFile(t, "no key") },
+		func(o *OpenPGP) { o.SignerFile = sftptest.WriteFile(t, public) },
+		func(o *OpenPGP) { o.PassphraseFile = sftptest.WriteFile(t, "zinc") },
 	} {
 		good := d.Places["bank"]
 		d.change(func(p *Place) { spoil(&p.OpenPGP) })
 		d.leaves("b.ach", "debits")
 		d.carries(map[string]string{"b.ach": NotUsable})
-		if len(d.server.files()) != 1 {
-			t.Errorf("the server has %q", d.server.files())
+		if len(d.Server.Files()) != 1 {
+			t.Errorf("the server has %q", d.Server.Files())
 		}
 		d.Places["bank"] = good
 	}

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/billcycle/billcycle/delivery/sftptest"
 )
 
 // testStore is what every store must do.
@@ -63,7 +65,7 @@ func TestBucket(t *testing.T) {
 	server := httptest.NewServer(objects)
 	defer server.Close()
 	s := S3{Endpoint: strings.TrimPrefix(server.URL, "http://"), Bucket: "statements", Prefix: "kept", Region: "us-west-2",
-		AccessFile: writeFile(t, "AKIDEXAMPLE\n"), SecretFile: writeFile(t, "wJalrXUtnFEMI\n"), PlainHTTP: true}
+		AccessFile: sftptest.WriteFile(t, "AKIDEXAMPLE\n"), SecretFile: sftptest.WriteFile(t, "wJalrXUtnFEMI\n"), PlainHTTP: true}
 	b, err := s.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +77,7 @@ func TestBucket(t *testing.T) {
 		t.Errorf("%d objects were sent, want 3: what is kept is not sent again", objects.puts)
 	}
 
-	s.SecretFile = writeFile(t, "another")
+	s.SecretFile = sftptest.WriteFile(t, "another")
 	wrong, err := s.Open()
 	if err != nil {
 		t.Fatal(err)

@@ -97,7 +97,7 @@ func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx conte
 }
 
 // sealedFeeds hold account numbers: their archived copies are encrypted.
-var sealedFeeds = []string{"autopay", "lockbox", "ach"}
+var sealedFeeds = []string{"autopay", "lockbox", "ach", "sent/ach"}
 
 func (r *Run) archive(feed, path string) error {
 	if !slices.Contains(sealedFeeds, feed) {

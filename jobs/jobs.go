@@ -60,6 +60,7 @@ func Jobs() []Job {
 		{"reminders", "reminds members of what is due, by text and e-mail", "each day; 10 to 7 days before the due date", runReminders},
 		{"dormant", "flags credit that has lain unused for years, and queues a letter about it", "each day", runDormant},
 		{"journal", "seals what the journal has gained, as a file for the general ledger", "each day", runJournal},
+		{"deliver", "carries what waits in the outbox to the bank and the vendors, if the policy says where to", "each day", runDeliver},
 	}
 }
 

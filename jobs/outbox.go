@@ -15,6 +15,7 @@ import (
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/cards"
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/notices"
 )
 
@@ -143,8 +144,10 @@ func (r *Run) writeOut(ctx context.Context, tx pgx.Tx, folder string, f outFile)
 		return err
 	}
 	r.note("outbox/%s/%s: %d lines", folder, f.name, lines)
-	_, err = tx.Exec(ctx, `update outbox_file set written_on = $2 where id = $1`, f.id, r.Day)
-	return err
+	if _, err = tx.Exec(ctx, `update outbox_file set written_on = $2 where id = $1`, f.id, r.Day); err != nil {
+		return err
+	}
+	return r.queue(ctx, tx, delivery.Parcel{Folder: folder, Name: f.name, SHA256: f.sha256})
 }
 
 // giveName renames a whole and synced file, so that it stays after a power cut.

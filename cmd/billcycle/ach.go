@@ -126,6 +126,10 @@ released in time is withdrawn and its debits are built again.`,
 			if err != nil {
 				return err
 			}
+			house, err := p.open(ctx, p.person())
+			if err != nil {
+				return err
+			}
 			file, err := office.Release(ctx, id)
 			if refused := (*ach.ReleaseError)(nil); errors.As(err, &refused) {
 				return refuse(err)
@@ -138,6 +142,10 @@ released in time is withdrawn and its debits are built again.`,
 			if err != nil {
 				return err
 			}
+			carried, err := p.handOver(ctx, house, office.Day)
+			if err != nil {
+				return err
+			}
 			return p.answer(struct {
 				ach.FileInfo
 				Written []string `json:"written"` // to the outbox, by this call
@@ -145,6 +153,11 @@ released in time is withdrawn and its debits are built again.`,
 				w.line("file %d (%s), %s of %s, effective %s: released by %s", file.ID, file.Name, plural(file.Entries, "entry", "entries"), file.Cents, file.EffectiveOn, file.ReleasedBy)
 				for _, path := range written {
 					w.line("%s", path)
+				}
+				for _, o := range carried {
+					if o.Reason == "" {
+						w.line("delivered to %s as %s", o.Place, o.SentAs)
+					}
 				}
 			})
 		},

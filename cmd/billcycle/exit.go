@@ -10,6 +10,7 @@ import (
 
 	"github.com/billcycle/billcycle/ach"
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/lockbox"
@@ -73,7 +74,7 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 		return exitConfig, "mend that key of the policy file, then run it again"
 	case errors.As(err, &config):
 		return exitConfig, "mend the configuration, then run it again"
-	case errors.Is(err, jobs.ErrBusy):
+	case errors.Is(err, jobs.ErrBusy), errors.Is(err, delivery.ErrBusy):
 		return exitEnvironment, ""
 	case postgres.IsUnavailable(err):
 		return exitEnvironment, "see that PostgreSQL can be reached, then run the same command again; nothing is half done"

@@ -8,6 +8,8 @@ import (
 	"hash/fnv"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/billcycle/billcycle/ach"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/delivery/sftptest"
 	"github.com/billcycle/billcycle/postgres/postgrestest"
 )
 
@@ -41,11 +44,12 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			db := postgrestest.New(env.T().(testing.TB))
 			env.Setenv("BILLCYCLE_DATABASE", db.Config().ConnString())
+			env.Values["tb"] = env.T()
 			env.Setenv("BILLCYCLE_DATA", env.WorkDir+"/data")
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits": exits, "json": checkJSON, "bankreturns": bankReturns, "sql": runSQL, "holdlock": holdDay, "samefigures": sameFigures,
+			"exits": exits, "json": checkJSON, "bankreturns": bankReturns, "sql": runSQL, "holdlock": holdDay, "samefigures": sameFigures, "sftpserver": sftpServer, "mixpolicies": mixPolicies,
 		},
 	})
 }
@@ -150,6 +154,25 @@ func bankReturns(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(ach.WriteReturns(out, answer))
 	ts.Check(out.Close())
+}
+
+// sftpServer starts an SFTP server whose inbox is the script's folder inbox, and
+// writes a policy that carries debit files there: sftpserver bank.json
+func sftpServer(ts *testscript.TestScript, neg bool, args []string) {
+	s := sftptest.New(ts.Value("tb").(testing.TB))
+	os.Remove(ts.MkAbs("inbox"))
+	ts.Check(os.Symlink(filepath.Join(s.Dir, "inbox"), ts.MkAbs("inbox")))
+	policy, err := json.Marshal(map[string]any{"delivery": map[string]any{"ach": "bank", "places": map[string]any{
+		"bank": map[string]any{"sftp": s.Address, "user": s.User, "key_file": s.KeyFile, "host_keys": []string{s.HostKey}, "directory": "inbox"}}}})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), policy, 0o600))
+}
+
+// mixPolicies writes the policy of one server with the host key of another.
+func mixPolicies(ts *testscript.TestScript, neg bool, args []string) {
+	hostKey := regexp.MustCompile(`"host_keys":\[[^]]*\]`)
+	other := hostKey.FindString(ts.ReadFile(args[1]))
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(hostKey.ReplaceAllLiteralString(ts.ReadFile(args[0]), other)), 0o600))
 }
 
 // runSQL runs SQL on the script's database, as nobody but a test would.

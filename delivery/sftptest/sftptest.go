@@ -1,4 +1,6 @@
-package delivery
+// Package sftptest starts real SFTP servers for tests, on a folder and with the
+// misfortunes of real ones on demand.
+package sftptest
 
 import (
 	"crypto/ed25519"
@@ -14,53 +16,57 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
 
-// server is an SFTP server on a folder, reached over TCP like any other, that
+// Server is an SFTP server on a folder, reached over TCP like any other, that
 // can be given the misfortunes of real ones.
-type server struct {
-	*testing.T
-	dir     string
+type Server struct {
+	testing.TB
+	Dir     string // its inbox is below it
 	root    *os.Root
-	address string
-	hostKey string // as authorized_keys has it
-	keyFile string // of the user that it lets in
-	user    string
+	Address string
+	HostKey string // as authorized_keys has it
+	KeyFile string // of the user that it lets in
+	User    string
 
 	mu          sync.Mutex
 	conns       []net.Conn
-	room        int64  // bytes it has room for; then its disk is full
-	cutAfter    int64  // bytes after which it cuts the connection, once; 0 for never
-	cutNaming   string // "before" or "after" it renames, once
-	writeOnly   bool   // nothing can be read
-	logins      int
+	Room        int64  // bytes it has Room for; then its disk is full
+	CutAfter    int64  // bytes after which it cuts the connection, once; 0 for never
+	CutNaming   string // "before" or "after" it renames, once
+	WriteOnly   bool   // nothing can be read
+	Logins      int
 	written     int64 // in all
-	fetchNaming bool  // whoever watches the folder takes a file as soon as it has its name
+	FetchNaming bool  // whoever watches the folder takes a file as soon as it has its name
 }
 
-func newServer(t *testing.T) *server {
+// New starts a server that ends with the test. It lets in User with the key of
+// KeyFile, or with the password "open sesame".
+func New(t testing.TB) *Server {
 	t.Helper()
-	s := &server{T: t, dir: t.TempDir(), room: 1 << 40, user: "biller"}
+	s := &Server{TB: t, Dir: t.TempDir(), Room: 1 << 40, User: "biller"}
 	var err error
-	if s.root, err = os.OpenRoot(s.dir); err != nil {
+	if s.root, err = os.OpenRoot(s.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.root.Mkdir("inbox", 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.root.Close() })
-	host, line := newKey(t)
-	s.hostKey = line
-	own, allowed := newKey(t)
-	s.keyFile = writeKey(t, own, "")
+	host, line := NewKey(t)
+	s.HostKey = line
+	own, allowed := NewKey(t)
+	s.KeyFile = WriteKey(t, own, "")
 	config := &ssh.ServerConfig{PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-		if c.User() != s.user || string(ssh.MarshalAuthorizedKey(key)) != allowed+"\n" {
+		if c.User() != s.User || string(ssh.MarshalAuthorizedKey(key)) != allowed+"\n" {
 			return nil, errors.New("not you")
 		}
 		return nil, nil
 	}, PasswordCallback: func(c ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
-		if c.User() != s.user || string(password) != "open sesame" {
+		if c.User() != s.User || string(password) != "open sesame" {
 			return nil, errors.New("not you")
 		}
 		return nil, nil
@@ -74,7 +80,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.address = listener.Addr().String()
+	s.Address = listener.Addr().String()
 	var running sync.WaitGroup
 	t.Cleanup(func() { listener.Close(); s.hangUp(); running.Wait() })
 	running.Go(func() {
@@ -89,7 +95,8 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-func newKey(t *testing.T) (ed25519.PrivateKey, string) {
+// NewKey makes a key, and its public half as authorized_keys has it.
+func NewKey(t testing.TB) (ed25519.PrivateKey, string) {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -102,7 +109,8 @@ func newKey(t *testing.T) (ed25519.PrivateKey, string) {
 	return key, strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
 }
 
-func writeKey(t *testing.T, key ed25519.PrivateKey, passphrase string) string {
+// WriteKey writes a key to a file of its own.
+func WriteKey(t testing.TB, key ed25519.PrivateKey, passphrase string) string {
 	t.Helper()
 	block, err := ssh.MarshalPrivateKey(key, "")
 	if passphrase != "" {
@@ -111,11 +119,11 @@ func writeKey(t *testing.T, key ed25519.PrivateKey, passphrase string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return writeFile(t, string(pem.EncodeToMemory(block)))
+	return WriteFile(t, string(pem.EncodeToMemory(block)))
 }
 
-// writeFile writes a file that only we can read.
-func writeFile(t *testing.T, text string) string {
+// WriteFile writes a file that only we can read.
+func WriteFile(t testing.TB, text string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -124,12 +132,7 @@ func writeFile(t *testing.T, text string) string {
 	return path
 }
 
-// place is how to reach the server.
-func (s *server) place() Place {
-	return Place{SFTP: SFTP{Address: s.address, User: s.user, KeyFile: s.keyFile, HostKeys: []string{s.hostKey}, Directory: "inbox", Idle: 10 * time.Second}, Tries: 2}
-}
-
-func (s *server) serve(conn net.Conn, config *ssh.ServerConfig) {
+func (s *Server) serve(conn net.Conn, config *ssh.ServerConfig) {
 	s.mu.Lock()
 	s.conns = append(s.conns, conn)
 	s.mu.Unlock()
@@ -139,7 +142,7 @@ func (s *server) serve(conn net.Conn, config *ssh.ServerConfig) {
 		return
 	}
 	s.mu.Lock()
-	s.logins++
+	s.Logins++
 	s.mu.Unlock()
 	go ssh.DiscardRequests(requests)
 	for wanted := range channels {
@@ -158,7 +161,7 @@ func (s *server) serve(conn net.Conn, config *ssh.ServerConfig) {
 	}
 }
 
-func (s *server) hangUp() {
+func (s *Server) hangUp() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.conns {
@@ -169,14 +172,15 @@ func (s *server) hangUp() {
 
 func local(p string) string { return strings.TrimPrefix(path.Clean(p), "/") }
 
-func (s *server) Fileread(r *sftp.Request) (io.ReaderAt, error) {
-	if s.writeOnly {
+// Fileread, Filewrite, Filecmd and Filelist are what a client asks for.
+func (s *Server) Fileread(r *sftp.Request) (io.ReaderAt, error) {
+	if s.WriteOnly {
 		return nil, sftp.ErrSSHFxPermissionDenied
 	}
 	return s.root.Open(local(r.Filepath))
 }
 
-func (s *server) Filewrite(r *sftp.Request) (io.WriterAt, error) {
+func (s *Server) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	flags := os.O_WRONLY | os.O_CREATE
 	if r.Pflags().Excl {
 		flags |= os.O_EXCL
@@ -191,19 +195,19 @@ func (s *server) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 // written is a file that is being written there.
 type written struct {
 	*os.File
-	s *server
+	s *Server
 }
 
 func (w *written) WriteAt(b []byte, at int64) (int, error) {
 	w.s.mu.Lock()
-	if at+int64(len(b)) > w.s.room {
+	if at+int64(len(b)) > w.s.Room {
 		w.s.mu.Unlock()
 		return 0, errors.New("no space left on device")
 	}
 	w.s.written += int64(len(b))
-	cut := w.s.cutAfter > 0 && w.s.written >= w.s.cutAfter
+	cut := w.s.CutAfter > 0 && w.s.written >= w.s.CutAfter
 	if cut {
-		w.s.cutAfter = 0
+		w.s.CutAfter = 0
 	}
 	w.s.mu.Unlock()
 	if cut {
@@ -212,7 +216,7 @@ func (w *written) WriteAt(b []byte, at int64) (int, error) {
 	return w.File.WriteAt(b, at)
 }
 
-func (s *server) Filecmd(r *sftp.Request) error {
+func (s *Server) Filecmd(r *sftp.Request) error {
 	switch r.Method {
 	case "Remove":
 		return s.root.Remove(local(r.Filepath))
@@ -221,15 +225,15 @@ func (s *server) Filecmd(r *sftp.Request) error {
 			return errors.New("Failure")
 		}
 		s.mu.Lock()
-		cut := s.cutNaming
-		s.cutNaming = ""
+		cut := s.CutNaming
+		s.CutNaming = ""
 		s.mu.Unlock()
 		if cut == "before" {
 			s.hangUp()
 			return nil
 		}
 		err := s.root.Rename(local(r.Filepath), local(r.Target))
-		if s.fetchNaming && err == nil {
+		if s.FetchNaming && err == nil {
 			err = s.root.Remove(local(r.Target))
 		}
 		if cut == "after" {
@@ -250,7 +254,7 @@ func (l listing) ListAt(to []fs.FileInfo, at int64) (int, error) {
 	return n, nil
 }
 
-func (s *server) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
+func (s *Server) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	if r.Method != "Stat" {
 		return nil, sftp.ErrSSHFxOpUnsupported
 	}
@@ -258,16 +262,16 @@ func (s *server) Filelist(r *sftp.Request) (sftp.ListerAt, error) {
 	return listing{info}, err
 }
 
-// files are what lies in the server's inbox.
-func (s *server) files() map[string]string {
+// Files are what lies in the server's inbox.
+func (s *Server) Files() map[string]string {
 	s.Helper()
 	all := map[string]string{}
-	entries, err := os.ReadDir(filepath.Join(s.dir, "inbox"))
+	entries, err := os.ReadDir(filepath.Join(s.Dir, "inbox"))
 	if err != nil {
 		s.Fatal(err)
 	}
 	for _, e := range entries {
-		text, err := os.ReadFile(filepath.Join(s.dir, "inbox", e.Name()))
+		text, err := os.ReadFile(filepath.Join(s.Dir, "inbox", e.Name()))
 		if err != nil {
 			s.Fatal(err)
 		}
