@@ -75,7 +75,7 @@ func Run(ctx context.Context, server *postgres.Server, n int, now func() time.Ti
 		}
 	}
 	report := Report{Accounts: n, Stages: []Stage{}}
-	for _, name := range []string{"charges-import", "statement-cut", "late-fees", "post"} {
+	for _, name := range []string{"charges-import", "statement-cut", "late-fees", "post", "lockbox-ingest"} {
 		all := b.pairs[name]
 		slices.SortFunc(all, func(x, y Stage) int { return cmp.Compare(x.Ratio, y.Ratio) })
 		report.Stages = append(report.Stages, all[len(all)/2])
@@ -97,7 +97,11 @@ func (b *bench) pair(ctx context.Context, server *postgres.Server) error {
 	if _, err := b.db.Exec(ctx, `create table floor (like journal); alter table floor add primary key (account_id, no); create index on floor (posted_on, account_id)`); err != nil {
 		return err
 	}
-	return b.month(ctx, calendar.CycleOf(calendar.MustParse("2026-01-01")))
+	c := calendar.CycleOf(calendar.MustParse("2026-01-01"))
+	if err := b.month(ctx, c); err != nil {
+		return err
+	}
+	return b.lockboxIngest(ctx, c)
 }
 
 // members opens the accounts, each with one member who can be mailed to.

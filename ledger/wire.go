@@ -140,6 +140,23 @@ func (c *Copy) Text(s string) *Copy {
 	return c
 }
 
+// Bytes adds a bytea; nil is NULL.
+func (c *Copy) Bytes(b []byte) *Copy {
+	if b == nil {
+		return c.Null()
+	}
+	c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(len(b)))
+	c.buf = append(c.buf, b...)
+	return c
+}
+
+// JSON adds a jsonb, given as text.
+func (c *Copy) JSON(text []byte) *Copy {
+	c.buf = binary.BigEndian.AppendUint32(c.buf, uint32(len(text)+1))
+	c.buf = append(append(c.buf, 1), text...) // the version of the form
+	return c
+}
+
 // Date adds a date; no date is NULL.
 func (c *Copy) Date(d calendar.Date) *Copy {
 	if d == 0 {

@@ -395,3 +395,9 @@ func (d Desk) unpost(ctx context.Context, tx pgx.Tx, h *onHand, to standing) (fi
 	}
 	return list[0].account.ID, d.stand(ctx, tx, h, to)
 }
+
+// receipt is the money of one part of a check.
+func (d Desk) receipt(s share, check string, received, arrived calendar.Date) billing.Receipt {
+	return billing.Receipt{Channel: "lockbox", Cents: s.cents, Directed: s.kind, Reference: check,
+		ReceivedOn: received, ArrivedOn: arrived, PostsOn: d.Policy.Lockbox.PostsOn(received)}
+}

@@ -59,7 +59,7 @@ type WorkItem struct {
 const heldSQL = `
 	select f.id, f.name, i.ordinal, 1, i.state, i.reason, b.lockbox, b.number, b.deposit_on, i.received_on, f.ingested_on, i.cents, i.check_no, i.coupons, f.profile, i.raw_sealed, i.batch, i.envelope, i.payer, i.twin, '[]'
 	from lockbox_item i join lockbox_file f on f.id = i.file_id join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch
-	where i.state in ('suspense', 'held', 'refused') and b.state <> 'replaced'
+	where i.state in ('suspense', 'held', 'refused') and b.state in ('accepted', 'refused')
 	union all
 	select f.id, f.name, 0, f.items, f.state, $1, '', '', null, null, f.ingested_on, f.cents, '', '[]', f.profile, null, 0, '', null, null, f.problems
 	from lockbox_file f where f.state = 'held'
@@ -169,7 +169,7 @@ func take(ctx context.Context, tx pgx.Tx, file int64, item int) (*onHand, error)
 	var coupons []byte
 	err := tx.QueryRow(ctx, `select i.cents, i.received_on, b.deposit_on, f.ingested_on, i.check_no, i.coupons, i.state, i.reason, i.entry
 		from lockbox_item i join lockbox_file f on f.id = i.file_id join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch
-		where i.file_id = $1 and i.ordinal = $2 for update of i`, file, item).
+		where i.file_id = $1 and i.ordinal = $2 and b.state <> 'held' for update of i`, file, item).
 		Scan(&h.cents, &h.received, &h.deposit, &h.arrived, &h.check, &coupons, &h.state, &h.reason, &h.entry)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, fmt.Errorf("%s: %w", h, ErrNoItem)

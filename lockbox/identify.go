@@ -325,3 +325,47 @@ func checkShares(shares []share, own int64, others map[int64]bool, sum, cents le
 	}
 	return shares, ""
 }
+
+// shareEnvelopes gives a check without any reference to the account that the
+// other checks of its envelope went to, if the amounts prove it: the coupons
+// that came along ask for exactly what all checks of the envelope come to, and
+// name one account only. Anything less is a proposal at the desk.
+func shareEnvelopes(chunk []*incoming) {
+	for from := 0; from < len(chunk); {
+		to := from + 1
+		for to < len(chunk) && chunk[to].envelope == chunk[from].envelope && chunk[to].batch == chunk[from].batch {
+			to++
+		}
+		if chunk[from].envelope != "" && to-from > 1 {
+			shareEnvelope(chunk[from:to])
+		}
+		from = to
+	}
+}
+
+func shareEnvelope(mates []*incoming) {
+	accounts := map[int64]bool{}
+	var came, asked ledger.Cents
+	var kinds []Coupon
+	for _, c := range mates {
+		came += c.cents
+		for _, s := range c.shares {
+			accounts[s.account] = true
+		}
+		for _, coupon := range c.coupons {
+			asked += coupon.Cents
+		}
+		kinds = append(kinds, c.coupons...)
+		if c.state != "" || c.reason != "" && c.reason != NoReference {
+			return // held or doubtful: nothing is proven by it
+		}
+	}
+	if len(accounts) != 1 || asked != came {
+		return
+	}
+	for _, c := range mates {
+		if c.reason == NoReference {
+			c.reason, c.shares = "", []share{{keys(accounts)[0], c.cents, commonKind(kinds)}}
+		}
+	}
+}

@@ -75,7 +75,7 @@ func depositDays(ctx context.Context, tx pgx.Tx, from, to calendar.Date) ([]Depo
 		select deposit_on, lockbox, 'held', 0, sum(cents)::bigint, 0 from b where state = 'held' group by 1, 2
 		union all
 		select deposit_on, lockbox, coalesce(c.state, i.state), 0, sum(coalesce(c.cents, i.cents))::bigint, 0
-		from b join lockbox_item i on i.file_id = b.file_id and i.batch = b.ordinal
+		from b join lockbox_item i on i.file_id = b.file_id and i.batch = b.ordinal and b.state <> 'held'
 		left join (select c.*, r.state from lockbox_receipt c join receipt r on r.account_id = c.account_id and r.no = c.receipt and r.state <> 'withdrawn') c
 			on i.state = 'taken' and c.file_id = i.file_id and c.ordinal = i.ordinal
 		group by 1, 2, 3
@@ -149,7 +149,7 @@ var Invariants = []ledger.Invariant{
 			left join (select file_id, count(*) n, sum(cents) cents from lockbox_item group by 1) i on i.file_id = f.id
 			left join (select file_id, sum(items) n, sum(cents) cents from lockbox_batch where state = 'skipped' group by 1) s on s.file_id = f.id
 			where f.state = 'accepted' and (f.items <> coalesce(i.n, 0) + coalesce(s.n, 0) or f.cents <> coalesce(i.cents, 0) + coalesce(s.cents, 0))
-			or f.state <> 'accepted' and i.n > 0`},
+			or f.state <> 'accepted' and i.n > 0 and not exists (select from lockbox_staging g where g.file_id = f.id)`},
 	{Name: "lockbox_batches", Says: "every batch that was taken is the sum of its checks, and none was taken from two files",
 		SQL: `select b.file_id, b.ordinal from lockbox_batch b
 			left join (select file_id, batch, count(*) n, sum(cents) cents from lockbox_item group by 1, 2) i on i.file_id = b.file_id and i.batch = b.ordinal

@@ -346,7 +346,7 @@ create table lockbox_file (
     ingested_on date    not null,
     items       integer not null,
     cents       bigint  not null,
-    state       text    not null check (state in ('accepted', 'refused', 'held')),
+    state       text    not null check (state in ('arriving', 'accepted', 'refused', 'held')),
     problems    jsonb   not null default '[]'
 );
 create unique index lockbox_file_canonical on lockbox_file (canonical) where state = 'accepted';
@@ -391,7 +391,7 @@ create table lockbox_item (
 );
 create index lockbox_item_twin on lockbox_item (twin) where twin is not null;
 create index lockbox_item_payer on lockbox_item (payer) where payer is not null;
-create index lockbox_item_waiting on lockbox_item (state) where state in ('suspense', 'held', 'refused');
+create index lockbox_item_waiting on lockbox_item (file_id, ordinal) where state in ('suspense', 'held', 'refused');
 
 -- Which receipts a check became: one for each coupon's account. Those of a
 -- decision that was undone are withdrawn, and stay.
@@ -404,7 +404,33 @@ create table lockbox_receipt (
     cents      bigint  not null,
     primary key (file_id, ordinal, coupon)
 );
-create index lockbox_receipt_account on lockbox_receipt (account_id, receipt);
+
+-- A file on its way in. Its checks are laid out some thousands at a time, each
+-- with the mark how far that has come; one commit then takes all of them in.
+-- Until that, a check has no batch that was accepted or refused, and counts
+-- nowhere. Only one file can be on its way.
+create table lockbox_staging (
+    one      boolean primary key default true check (one),
+    file_id  bigint  not null references lockbox_file,
+    day      date    not null,
+    profile  text    not null,
+    as_new   boolean not null,
+    up_to    integer not null,                             -- the last check laid out
+    taken    integer not null default 0,
+    suspense integer not null default 0,
+    held     integer not null default 0,
+    refused  integer not null default 0
+);
+-- The shares of the checks laid out, one for each account that gets of one.
+create table lockbox_share (
+    ordinal     integer not null,
+    coupon      integer not null,
+    account_id  bigint  not null,
+    cents       bigint  not null,
+    received_on date    not null,
+    directed    text    not null,
+    check_no    text    not null
+);
 
 -- What operators did, and why.
 create table act (
