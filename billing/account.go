@@ -114,8 +114,17 @@ type Receipt struct {
 	Payer       string
 	Directed    Kind   // the coupon's bill kind, "" for none
 	Reference   string // check number, payment id
+	Check       Check  // the lockbox check that it is of; only on receipts that were made just now
 
 	fresh, dirty bool
+}
+
+// Check says which part of which lockbox check a receipt is; the zero value is
+// none.
+type Check struct {
+	File   int64
+	Item   int32 // the check's ordinal in its file
+	Coupon int32 // from 1
 }
 
 // Allocation is money of a receipt that went to an item, or (negative) came

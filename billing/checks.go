@@ -2,7 +2,6 @@ package billing
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -10,59 +9,53 @@ import (
 )
 
 // A lockbox file's checks come in by the hundred thousand, and all of them at
-// one moment. So they are laid out in the table lockbox_share first, and taken
-// in from there by one statement, which does for each what Account.Receive
-// does. A test holds it to that.
+// one moment. So they are laid out in lockbox_item and lockbox_share first, and
+// taken in from there by one statement, which does for each what
+// Account.Receive does. A test holds it to that.
 
-// ReceiveChecks makes pending receipts of the checks that are laid out, in the
-// order of the file, and notes in lockbox_receipt which check became which. All
-// accounts are locked at once, so that two who do this never wait for each
-// other. postsOn gives the posting date of a received date.
-func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, postsOn map[calendar.Date]calendar.Date) error {
+// ReceiveChecks makes pending receipts of the checks of a file that were given
+// to accounts, in the order of the file, and returns how many. All accounts are
+// locked at once, so that two who do this never wait for each other. postsOn
+// gives the posting date of each received date.
+func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, postsOn map[calendar.Date]calendar.Date) (n int64, err error) {
 	var received, posts []calendar.Date
 	for r, p := range postsOn {
 		received, posts = append(received, r), append(posts, p)
 	}
-	if _, err := tx.Exec(ctx, `analyze lockbox_share`); err != nil { // the planner has not seen it full
-		return err
+	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1, block) from (select distinct (account_id / $2)::int as block from lockbox_part where file_id = $1 order by 1) b`, file, blockAccounts); err != nil {
+		return 0, err
 	}
-	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1, block) from (select distinct (account_id / $1)::int as block from lockbox_share order by 1) b`, blockAccounts); err != nil {
-		return err
-	}
-	var laid, taken int64
-	err := byRange(ctx, tx, func() error {
-		return tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts).Scan(&laid, &taken)
+	err = byRange(ctx, tx, func() error {
+		return tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts).Scan(&n)
 	})
-	if err == nil && laid != taken {
-		err = fmt.Errorf("%d of %d shares of checks name an account that is there: %w", taken, laid, ErrNoAccount)
-	}
-	return err
+	return n, err
 }
 
 const receiveChecksSQL = `
-	with laid as materialized (
-		select s.ordinal, s.coupon, s.account_id, s.cents, s.received_on, p.posts_on, s.directed, s.check_no,
-			a.docs + row_number() over inorder as no, a.entries + row_number() over inorder as entry
-		from lockbox_share s
-		join account a on a.id = s.account_id
-		join unnest($3::date[], $4::date[]) p(received_on, posts_on) on p.received_on = s.received_on
-		window inorder as (partition by s.account_id order by s.ordinal, s.coupon)
+	with given as (
+		select ordinal, 1 as coupon, account_id, cents, directed, received_on, check_no from lockbox_item where file_id = $2 and account_id is not null
+		union all
+		select s.ordinal, s.coupon, s.account_id, s.cents, s.directed, i.received_on, i.check_no from lockbox_share s join lockbox_item i on i.file_id = $2 and i.ordinal = s.ordinal where s.file_id = $2
+	), laid as materialized (
+		select g.*, p.posts_on, a.docs + row_number() over inorder as no, a.entries + row_number() over inorder as entry
+		from given g
+		join account a on a.id = g.account_id
+		join unnest($3::date[], $4::date[]) p(received_on, posts_on) on p.received_on = g.received_on
+		window inorder as (partition by g.account_id order by g.ordinal, g.coupon)
 	), receive as (
-		insert into receipt (account_id, no, channel, state, cents, unapplied, received_on, arrived_on, posts_on, in_entry, directed, reference)
-		select account_id, no, 'lockbox', 'pending', cents, cents, received_on, $1, posts_on, entry, directed, check_no from laid
+		insert into receipt (account_id, no, channel, state, cents, unapplied, received_on, arrived_on, posts_on, in_entry, directed, reference, check_file, check_item, check_coupon)
+		select account_id, no, 'lockbox', 'pending', cents, cents, received_on, $1, posts_on, entry, directed, check_no, $2, ordinal, coupon from laid
 	), book as (
 		insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc)
 		select account_id, entry, $1, received_on, 'lockbox_in', 'cash', 'lockbox_pending', cents, no from laid
 	), total as (
 		insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'lockbox_in', 'cash', 'lockbox_pending', count(*), sum(cents) from laid having count(*) > 0
-	), link as (
-		insert into lockbox_receipt (file_id, ordinal, coupon, account_id, receipt, cents) select $2, ordinal, coupon, account_id, no, cents from laid
 	), taken as (
 		select account_id, count(*) as n from laid group by account_id
 	), count as (
 		update account a set docs = a.docs + t.n, entries = a.entries + t.n, pending = a.pending + t.n from taken t where a.id = t.account_id
 	)
-	select (select count(*) from lockbox_share), (select count(*) from laid)`
+	select count(*) from laid`
 
 // SuspendChecks books the checks of a file that are in suspense on House's
 // account, in the order of the file, as SuspenseIn does.

@@ -37,7 +37,7 @@ var inserts = [tables]struct {
 }{
 	itemTable: {"item", []string{"account_id", "no", "kind", "origin", "state", "cents", "paid", "cycle", "billed_on", "made_on", "arrived_on", "for_cycle", "for_doc", "ended", "parent", "entry",
 		"charge_id", "mrn", "service_date", "description", "gross_cents", "insurer_cents"}},
-	receiptTable: {"receipt", []string{"account_id", "no", "channel", "state", "cents", "unapplied", "refunded", "received_on", "arrived_on", "posts_on", "posted_on", "in_entry", "posted_entry", "ended_on", "end_code", "guest", "payer", "directed", "reference"}},
+	receiptTable: {"receipt", []string{"account_id", "no", "channel", "state", "cents", "unapplied", "refunded", "received_on", "arrived_on", "posts_on", "posted_on", "in_entry", "posted_entry", "ended_on", "end_code", "guest", "payer", "directed", "reference", "check_file", "check_item", "check_coupon"}},
 	billTable: {"bill", []string{"account_id", "cycle", "cut_on", "made_on", "due_on", "deadline_on", "previous", "payments", "adjustments", "charges", "fees", "balance", "amount_due", "pending", "disputed", "deferred",
 		"aging_current", "aging_30", "aging_60", "aging_90", "entries", "debit_on", "debit_moved", "debit_missed", "debit_none", "fee_barred", "prev_deadline"}},
 	holdTable:       {"hold", []string{"account_id", "no", "reason", "placed_on", "released_on", "automatic", "placed_by", "released_by", "note"}},
@@ -207,7 +207,8 @@ func (s *saver) receipt(account int64, r *Receipt) {
 	switch {
 	case r.fresh:
 		s.insert(receiptTable).Int64(account).Int32(r.No).Text(r.Channel).Text(r.State).Int64(int64(r.Cents)).Int64(int64(r.Unapplied)).Int64(int64(r.Refunded)).
-			Date(r.ReceivedOn).Date(r.ArrivedOn).Date(r.PostsOn).Date(r.PostedOn).Int32(r.InEntry).Int32(r.PostedEntry).Date(r.EndedOn).Text(r.EndCode).Bool(r.Guest).Text(r.Payer).Text(string(r.Directed)).Text(r.Reference)
+			Date(r.ReceivedOn).Date(r.ArrivedOn).Date(r.PostsOn).Date(r.PostedOn).Int32(r.InEntry).Int32(r.PostedEntry).Date(r.EndedOn).Text(r.EndCode).Bool(r.Guest).Text(r.Payer).Text(string(r.Directed)).Text(r.Reference).
+			NullInt64(r.Check.file()).NullInt32(r.Check.Item).NullInt32(r.Check.Coupon)
 	case r.dirty:
 		c := s.update(settled, account, r.No)
 		c.texts[0], c.texts[1] = append(c.texts[0], r.State), append(c.texts[1], r.EndCode)
@@ -285,4 +286,11 @@ func Park(ctx context.Context, tx pgx.Tx, account int64, job string, day calenda
 	_, err := tx.Exec(ctx, `insert into parked (account_id, job, day, error) values ($1, $2, $3, $4)
 		on conflict (account_id, job, day) do update set error = excluded.error`, account, job, day, why.Error())
 	return err
+}
+
+func (c *Check) file() *int64 {
+	if c.File == 0 {
+		return nil
+	}
+	return &c.File
 }

@@ -160,9 +160,10 @@ var breaks = map[string][]string{
 		`insert into lockbox_batch select (jsonb_populate_record(null::lockbox_batch, to_jsonb(b) || '{"file_id": 900}')).* from (select * from lockbox_batch where state = 'accepted' and items > 0 limit 1) b`,
 	},
 	"lockbox_receipts": {
-		`update lockbox_receipt set cents = cents + 1 where (file_id, ordinal, coupon) = (select file_id, ordinal, coupon from lockbox_receipt limit 1)`,
-		`delete from lockbox_receipt where (file_id, ordinal, coupon) = (select file_id, ordinal, coupon from lockbox_receipt limit 1)`,
-		`update lockbox_item set state = 'void' where (file_id, ordinal) = (select file_id, ordinal from lockbox_receipt limit 1)`,
+		`update receipt set check_item = check_item + 900 where (account_id, no) = (select account_id, no from receipt where check_file is not null limit 1)`,
+		`update receipt set check_file = null where (account_id, no) = (select account_id, no from receipt where check_file is not null limit 1)`,
+		`update lockbox_item set account_id = account_id + 1 where (file_id, ordinal) = (select file_id, ordinal from lockbox_item where account_id is not null limit 1)`,
+		`update lockbox_item set state = 'void', account_id = null where (file_id, ordinal) = (select file_id, ordinal from lockbox_item where account_id is not null limit 1)`,
 	},
 	"lockbox_suspense": {
 		`update lockbox_item set state = 'void' where (file_id, ordinal) = (select file_id, ordinal from lockbox_item where state = 'suspense' limit 1)`,

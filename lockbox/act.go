@@ -179,20 +179,27 @@ func (d Desk) give(ctx context.Context, tx pgx.Tx, h *onHand, received calendar.
 		book.Account(billing.House).SuspenseOut(d.Day, h.entry, h.cents)
 	}
 	batch := &pgx.Batch{}
-	for _, s := range shares {
+	for n, s := range shares {
 		a := book.Account(s.account)
-		r := a.Receive(d.Day, d.receipt(s, h.check, received, h.arrived))
+		r := a.Receive(d.Day, billing.Receipt{Channel: "lockbox", Cents: s.cents, Directed: s.kind, Reference: h.check, ReceivedOn: received, ArrivedOn: h.arrived,
+			PostsOn: d.Policy.Lockbox.PostsOn(received), Check: billing.Check{File: h.file, Item: int32(h.ordinal), Coupon: int32(n + 1)}})
 		if r.PostsOn <= d.Day {
 			a.Post(d.Policy, r, d.Day)
 		}
-		// What it was given to before and taken back from keeps its number.
-		batch.Queue(`insert into lockbox_receipt (file_id, ordinal, coupon, account_id, receipt, cents)
-			select $1, $2, coalesce(max(coupon), 0) + 1, $3, $4, $5 from lockbox_receipt where file_id = $1 and ordinal = $2`, h.file, h.ordinal, s.account, r.No, int64(s.cents))
+		if len(shares) > 1 {
+			batch.Queue(`insert into lockbox_share (file_id, ordinal, coupon, account_id, cents, directed) values ($1, $2, $3, $4, $5, $6)`, h.file, h.ordinal, n+1, s.account, int64(s.cents), string(s.kind))
+		}
 	}
 	if err := book.Save(ctx); err != nil {
 		return err
 	}
-	batch.Queue(`update lockbox_item set state = $3, reason = '', received_on = $4, entry = 0 where file_id = $1 and ordinal = $2`, h.file, h.ordinal, itemTaken, received)
+	var whole *int64
+	directed := billing.Kind("")
+	if len(shares) == 1 {
+		whole, directed = &shares[0].account, shares[0].kind
+	}
+	batch.Queue(`update lockbox_item set state = $3, reason = '', received_on = $4, entry = 0, account_id = $5, directed = $6 where file_id = $1 and ordinal = $2`,
+		h.file, h.ordinal, itemTaken, received, whole, string(directed))
 	return tx.SendBatch(ctx, batch).Close()
 }
 
@@ -216,9 +223,11 @@ func (d Desk) stand(ctx context.Context, tx pgx.Tx, h *onHand, to standing) erro
 			return err
 		}
 	}
-	_, err := tx.Exec(ctx, `update lockbox_item set state = $3, reason = $4, received_on = $5, entry = $6 where file_id = $1 and ordinal = $2`,
+	batch := &pgx.Batch{}
+	batch.Queue(`update lockbox_item set state = $3, reason = $4, received_on = $5, entry = $6, account_id = null, directed = '' where file_id = $1 and ordinal = $2`,
 		h.file, h.ordinal, to.State, to.Reason, to.Received, entry)
-	return err
+	batch.Queue(`delete from lockbox_share where file_id = $1 and ordinal = $2`, h.file, h.ordinal)
+	return tx.SendBatch(ctx, batch).Close()
 }
 
 // Redate corrects the received date of a held check that came without one, or
@@ -273,8 +282,8 @@ func (d Desk) returnIn(ctx context.Context, tx pgx.Tx, fileID int64, item int, c
 // pieces loads the accounts that have a taken check, and the receipts that it
 // is now; those taken back from earlier ones don't count.
 func pieces(ctx context.Context, tx pgx.Tx, h *onHand) (*billing.Book, []piece, error) {
-	rows, err := tx.Query(ctx, `select c.account_id, c.receipt from lockbox_receipt c join receipt r on r.account_id = c.account_id and r.no = c.receipt
-		where c.file_id = $1 and c.ordinal = $2 and r.state <> 'withdrawn' order by c.coupon`, h.file, h.ordinal)
+	rows, err := tx.Query(ctx, `select r.account_id, r.no from (select distinct account_id from lockbox_part where file_id = $1 and ordinal = $2) p
+		join receipt r on r.account_id = p.account_id and r.check_file = $1 and r.check_item = $2 and r.state <> 'withdrawn' order by r.check_coupon`, h.file, h.ordinal)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -394,10 +403,4 @@ func (d Desk) unpost(ctx context.Context, tx pgx.Tx, h *onHand, to standing) (fi
 		return 0, err
 	}
 	return list[0].account.ID, d.stand(ctx, tx, h, to)
-}
-
-// receipt is the money of one part of a check.
-func (d Desk) receipt(s share, check string, received, arrived calendar.Date) billing.Receipt {
-	return billing.Receipt{Channel: "lockbox", Cents: s.cents, Directed: s.kind, Reference: check,
-		ReceivedOn: received, ArrivedOn: arrived, PostsOn: d.Policy.Lockbox.PostsOn(received)}
 }

@@ -57,11 +57,11 @@ type WorkItem struct {
 }
 
 const heldSQL = `
-	select f.id, f.name, i.ordinal, 1, i.state, i.reason, b.lockbox, b.number, b.deposit_on, i.received_on, f.ingested_on, i.cents, i.check_no, i.coupons, f.profile, i.raw_sealed, i.batch, i.envelope, i.payer, i.twin, '[]'
+	select f.id, f.name, i.ordinal, 1, i.state, i.reason, b.lockbox, b.number, b.deposit_on, i.received_on, f.ingested_on, i.cents, i.check_no, coalesce(i.coupons, '[]'), f.profile, i.batch, i.envelope, i.micr, '[]'
 	from lockbox_item i join lockbox_file f on f.id = i.file_id join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch
 	where i.state in ('suspense', 'held', 'refused') and b.state in ('accepted', 'refused')
 	union all
-	select f.id, f.name, 0, f.items, f.state, $1, '', '', null, null, f.ingested_on, f.cents, '', '[]', f.profile, null, 0, '', null, null, f.problems
+	select f.id, f.name, 0, f.items, f.state, $1, '', '', null, null, f.ingested_on, f.cents, '', '[]', f.profile, 0, '', null, f.problems
 	from lockbox_file f where f.state = 'held'
 	order by 11, 1, 3`
 
@@ -82,31 +82,29 @@ func (d Desk) held(ctx context.Context, tx pgx.Tx) ([]WorkItem, error) {
 	}
 	items := []*WorkItem{}
 	var seek []*proposed
-	like := map[int64][]*WorkItem{}
+	var files []int64
+	var ordinals []int
+	var profiles []string // of items
+	like := map[[micrBytes]byte][]*WorkItem{}
 	var w WorkItem
 	var p proposed
-	var coupons, sealed, problems []byte
+	var coupons, problems []byte
 	var profile string
-	var twin *int64
-	_, err = pgx.ForEachRow(rows, []any{&w.FileID, &w.File, &w.Item, &w.Items, &w.State, &w.Reason, &w.Lockbox, &w.Batch, &w.Deposit, &w.Received, &w.Arrived, &w.Cents, &w.Check, &coupons, &profile, &sealed,
-		&p.batch, &p.envelope, &p.payer, &twin, &problems}, func() error {
+	var micr *[micrBytes]byte
+	_, err = pgx.ForEachRow(rows, []any{&w.FileID, &w.File, &w.Item, &w.Items, &w.State, &w.Reason, &w.Lockbox, &w.Batch, &w.Deposit, &w.Received, &w.Arrived, &w.Cents, &w.Check, &coupons, &profile,
+		&p.batch, &p.envelope, &micr, &problems}, func() error {
 		x := w
 		x.Coupons, x.Proposals, x.Problems, x.AgeDays = nil, []Proposal{}, nil, int(d.Day-w.Arrived)
 		if err := errors.Join(json.Unmarshal(coupons, &x.Coupons), json.Unmarshal(problems, &x.Problems)); err != nil {
 			return err
 		}
-		if sealed != nil {
-			var err error
-			if x.Raw, err = d.maskedRaw(sealed, x.FileID, x.Item, profile); err != nil {
-				return err
-			}
-		}
-		items = append(items, &x)
+		items, profiles = append(items, &x), append(profiles, profile)
+		files, ordinals = append(files, x.FileID), append(ordinals, x.Item)
 		if x.State == itemSuspense || x.State == itemHeld && x.Item > 0 {
-			seek = append(seek, &proposed{item: &x, batch: p.batch, envelope: p.envelope, payer: p.payer, found: map[int64]*Proposal{}})
+			seek = append(seek, &proposed{item: &x, batch: p.batch, envelope: p.envelope, micr: micr, found: map[int64]*Proposal{}})
 		}
-		if x.Reason == DuplicateCheck && twin != nil {
-			like[*twin] = append(like[*twin], &x)
+		if x.Reason == DuplicateCheck && micr != nil {
+			like[*micr] = append(like[*micr], &x)
 		}
 		return nil
 	})
@@ -116,24 +114,24 @@ func (d Desk) held(ctx context.Context, tx pgx.Tx) ([]WorkItem, error) {
 	if err := errors.Join(propose(ctx, tx, seek), findTwins(ctx, tx, like)); err != nil {
 		return nil, err
 	}
+	err = rawOf(ctx, tx, d.Keys, files, ordinals, func(n int, raw string) error {
+		items[n].Raw = d.mask(raw, profiles[n])
+		return nil
+	})
 	list := make([]WorkItem, 0, len(items))
 	for _, x := range items {
 		list = append(list, *x)
 	}
-	return list, nil
+	return list, err
 }
 
-// maskedRaw opens the lines of a check and masks the account numbers in them.
-// Where the layout is not known any more, every long number is masked.
-func (d Desk) maskedRaw(sealed []byte, file int64, item int, profile string) (string, error) {
-	raw, err := d.Keys.Open(sealed, sealContext(file, item))
-	if err != nil {
-		return "", err
-	}
+// mask masks the account numbers in the lines of a check. Where the layout is
+// not known any more, every long number is masked.
+func (d Desk) mask(raw, profile string) string {
 	if p, err := ProfileNamed(d.profiles(), profile); err == nil {
-		return Item{Raw: string(raw)}.MaskedRaw(p), nil
+		return Item{Raw: raw}.MaskedRaw(p)
 	}
-	return longNumber.ReplaceAllStringFunc(string(raw), lastFour), nil
+	return longNumber.ReplaceAllStringFunc(raw, lastFour)
 }
 
 var longNumber = regexp.MustCompile(`[0-9]{5,}`)
@@ -167,7 +165,7 @@ func describe(h *onHand) string {
 func take(ctx context.Context, tx pgx.Tx, file int64, item int) (*onHand, error) {
 	h := &onHand{file: file, ordinal: item}
 	var coupons []byte
-	err := tx.QueryRow(ctx, `select i.cents, i.received_on, b.deposit_on, f.ingested_on, i.check_no, i.coupons, i.state, i.reason, i.entry
+	err := tx.QueryRow(ctx, `select i.cents, i.received_on, b.deposit_on, f.ingested_on, i.check_no, coalesce(i.coupons, '[]'), i.state, i.reason, i.entry
 		from lockbox_item i join lockbox_file f on f.id = i.file_id join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch
 		where i.file_id = $1 and i.ordinal = $2 and b.state <> 'held' for update of i`, file, item).
 		Scan(&h.cents, &h.received, &h.deposit, &h.arrived, &h.check, &coupons, &h.state, &h.reason, &h.entry)

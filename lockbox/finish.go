@@ -52,8 +52,9 @@ func dropStaging(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(`truncate lockbox_share`)
-	batch.Queue(`delete from lockbox_item where file_id = $1`, file)
+	for _, table := range []string{"lockbox_item", "lockbox_share", "lockbox_raw"} {
+		batch.Queue(`delete from `+table+` where file_id = $1`, file)
+	}
 	batch.Queue(`delete from lockbox_file where id = $1 and state = 'arriving'`, file)
 	return tx.SendBatch(ctx, batch).Close()
 }
@@ -113,9 +114,10 @@ func (in *intake) count(out *Ingested) {
 	out.Accepted = took || out.SkippedBatches > 0 || out.Items == 0
 }
 
-// receive makes receipts of the shares, and posts those whose day has come.
+// receive makes receipts of the checks that were given to accounts, and posts
+// those whose day has come.
 func (in *intake) receive(ctx context.Context, tx pgx.Tx, out *Ingested) error {
-	rows, err := tx.Query(ctx, `select received_on, count(*) filter (where coupon = 1) from lockbox_share group by 1`)
+	rows, err := tx.Query(ctx, `select received_on, count(*) from lockbox_item where file_id = $1 and state = 'taken' group by 1`, in.id)
 	if err != nil {
 		return err
 	}
@@ -136,22 +138,28 @@ func (in *intake) receive(ctx context.Context, tx pgx.Tx, out *Ingested) error {
 	if len(posts) == 0 {
 		return nil
 	}
-	if err := billing.ReceiveChecks(ctx, tx, in.Day, in.id, posts); err != nil {
+	var parts int64
+	if err := tx.QueryRow(ctx, `select count(*) from lockbox_part where file_id = $1`, in.id).Scan(&parts); err != nil {
 		return err
 	}
-	if len(late) > 0 {
-		if err := in.postLate(ctx, tx, late); err != nil {
-			return err
-		}
+	made, err := billing.ReceiveChecks(ctx, tx, in.Day, in.id, posts)
+	if err != nil {
+		return err
 	}
-	_, err = tx.Exec(ctx, `truncate lockbox_share`)
-	return err
+	if made != parts {
+		return fmt.Errorf("%d receipts were made of %d parts of checks: %w", made, parts, billing.ErrNoAccount)
+	}
+	if len(late) == 0 {
+		return nil
+	}
+	return in.postLate(ctx, tx, late)
 }
 
 // postLate posts the checks of the file whose posting date has come, each
 // account's in order of received date.
 func (in *intake) postLate(ctx context.Context, tx pgx.Tx, received []calendar.Date) error {
-	rows, err := tx.Query(ctx, `select distinct account_id from lockbox_share where received_on = any($1) order by 1`, received)
+	const late = `from lockbox_part p join lockbox_item i on i.file_id = p.file_id and i.ordinal = p.ordinal where p.file_id = $1 and i.received_on = any($2)`
+	rows, err := tx.Query(ctx, `select distinct p.account_id `+late+` order by 1`, in.id, received)
 	if err != nil {
 		return err
 	}
@@ -159,9 +167,9 @@ func (in *intake) postLate(ctx context.Context, tx pgx.Tx, received []calendar.D
 	if err != nil {
 		return err
 	}
-	for chunk := range slices.Chunk(accounts, usualChunkItems) {
-		rows, err := tx.Query(ctx, `select c.account_id, c.receipt from lockbox_share s join lockbox_receipt c on c.file_id = $1 and c.ordinal = s.ordinal and c.coupon = s.coupon
-			where s.received_on = any($2) and s.account_id between $3 and $4 order by s.account_id, s.received_on, s.ordinal, s.coupon`, in.id, received, chunk[0], chunk[len(chunk)-1])
+	for some := range slices.Chunk(accounts, usualChunkItems) {
+		rows, err := tx.Query(ctx, `select r.account_id, r.no from receipt r where r.account_id between $3 and $4 and r.check_file = $1 and r.received_on = any($2)
+			order by r.account_id, r.received_on, r.no`, in.id, received, some[0], some[len(some)-1])
 		if err != nil {
 			return err
 		}
@@ -171,7 +179,7 @@ func (in *intake) postLate(ctx context.Context, tx pgx.Tx, received []calendar.D
 		if _, err := pgx.ForEachRow(rows, []any{&account, &no}, func() error { due[account] = append(due[account], no); return nil }); err != nil {
 			return err
 		}
-		book, err := billing.Load(ctx, tx, billing.ToPost, chunk...)
+		book, err := billing.Load(ctx, tx, billing.ToPost, some...)
 		if err != nil {
 			return err
 		}

@@ -3,7 +3,6 @@ package lockbox
 import (
 	"cmp"
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -114,17 +113,22 @@ type directory struct {
 // lookUp asks for all references of a number of checks at once.
 func lookUp(ctx context.Context, tx pgx.Tx, checks [][]Coupon) (directory, error) {
 	d := directory{members: map[string]int64{}, bills: map[int64]bool{}}
-	accounts := map[int64]bool{}
+	type line struct {
+		mrn       string
+		statement int64
+	}
+	var lines []line
 	for _, coupons := range checks {
 		for _, c := range coupons {
-			for n, s := range slices.Concat(c.Payer, c.Statement) {
-				mrn, statement := numbersIn(s)
-				if mrn != "" {
-					d.members[mrn] = 0
-				}
-				if statement > 0 && (n >= len(c.Payer) || len(s) == scanlineDigits) {
-					d.bills[statement] = false
-					accounts[statement/100] = true
+			for n, list := range [][]string{c.Payer, c.Statement} {
+				for _, s := range list {
+					mrn, statement := numbersIn(s)
+					if mrn != "" {
+						d.members[mrn] = 0
+					}
+					if statement > 0 && (n == 1 || len(s) == scanlineDigits) {
+						lines = append(lines, line{mrn, statement})
+					}
 				}
 			}
 		}
@@ -138,6 +142,15 @@ func lookUp(ctx context.Context, tx pgx.Tx, checks [][]Coupon) (directory, error
 		var account int64
 		if _, err := pgx.ForEachRow(rows, []any{&mrn, &account}, func() error { d.members[mrn] = account; return nil }); err != nil {
 			return d, err
+		}
+	}
+	// A statement of the very account that its scanline's MRN names, which is
+	// most of them, says nothing more.
+	accounts := map[int64]bool{}
+	for _, l := range lines {
+		if account := d.members[l.mrn]; account == 0 || account != l.statement/100 {
+			d.bills[l.statement] = false
+			accounts[l.statement/100] = true
 		}
 	}
 	if len(accounts) > 0 {

@@ -2,7 +2,6 @@ package lockbox
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -44,9 +43,7 @@ type incoming struct {
 	check    string
 	envelope string
 	coupons  []Coupon
-	twin     *int64 // what it is known again by, nil unless all parts are there
-	payer    *int64 // what its bank account is known again by
-	sealed   []byte // its lines
+	micr     []byte // what it is known again by, nil without an account
 
 	state  string
 	reason string
@@ -76,11 +73,11 @@ func (in *intake) layOut(ctx context.Context, content io.ReadSeeker) error {
 	if _, err := content.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	chunks := make(chan []*incoming)
+	chunks := make(chan *chunk)
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error {
-		for chunk := range chunks {
-			if err := in.within(ctx, func(tx pgx.Tx) error { return in.store(ctx, tx, chunk) }); err != nil {
+		for c := range chunks {
+			if err := in.within(ctx, func(tx pgx.Tx) error { return in.store(ctx, tx, c) }); err != nil {
 				return err
 			}
 		}
@@ -93,14 +90,24 @@ func (in *intake) layOut(ctx context.Context, content io.ReadSeeker) error {
 	return both.Wait()
 }
 
+// chunk is a number of checks on their way in, and their sealed lines.
+type chunk struct {
+	checks []*incoming
+	raw    rawWriter
+}
+
 // read hands out the checks that are not laid out yet. A chunk never ends
 // inside an envelope.
-func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- []*incoming) error {
-	var chunk []*incoming
+func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *chunk) error {
+	fresh := func() *chunk { return &chunk{raw: rawWriter{keys: in.Keys, file: in.id}} }
+	c := fresh()
 	send := func() error {
+		if err := c.raw.close(); err != nil {
+			return err
+		}
 		select {
-		case chunks <- chunk:
-			chunk = make([]*incoming, 0, in.chunkItems())
+		case chunks <- c:
+			c = fresh()
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -118,12 +125,12 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- []*
 			if item.Ordinal <= in.upTo {
 				continue
 			}
-			c, err := in.prepare(item, b.Ordinal, state == stateRefused)
-			if err != nil {
+			c.checks = append(c.checks, in.prepare(item, b.Ordinal, state == stateRefused))
+			if err := c.raw.add(item.Ordinal, item.Raw); err != nil {
 				return err
 			}
-			chunk = append(chunk, c)
-			if len(chunk) >= in.chunkItems() && (n+1 == len(b.Items) || c.envelope == "" || envelopeOf(b.Items[n+1]) != c.envelope) {
+			inside := n+1 < len(b.Items) && envelopeOf(item) != "" && envelopeOf(b.Items[n+1]) == envelopeOf(item)
+			if len(c.checks) >= in.chunkItems() && !inside {
 				if err := send(); err != nil {
 					return err
 				}
@@ -137,7 +144,7 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- []*
 	if sum.SHA256 != in.sum.SHA256 {
 		return errChanged
 	}
-	if len(chunk) == 0 {
+	if len(c.checks) == 0 {
 		return nil
 	}
 	return send()
@@ -145,13 +152,8 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- []*
 
 // prepare makes of a check what can be made without the database, and sets
 // aside what can't simply be taken.
-func (in *intake) prepare(i Item, batch int, refused bool) (*incoming, error) {
-	sealed, err := in.Keys.Seal([]byte(i.Raw), sealContext(in.id, i.Ordinal))
-	if err != nil {
-		return nil, err
-	}
-	c := &incoming{ordinal: i.Ordinal, batch: batch, cents: i.Cents, received: i.ReceivedDate, check: strings.Clone(i.Check), envelope: strings.Clone(envelopeOf(i)),
-		coupons: couponsOf(i), twin: in.twinOf(i), payer: in.payerOf(i), sealed: sealed}
+func (in *intake) prepare(i Item, batch int, refused bool) *incoming {
+	c := &incoming{ordinal: i.Ordinal, batch: batch, cents: i.Cents, received: i.ReceivedDate, check: i.Check, envelope: envelopeOf(i), coupons: couponsOf(i), micr: in.micrOf(i)}
 	switch {
 	case refused:
 		c.state, c.reason = itemRefused, BatchRefused
@@ -162,48 +164,50 @@ func (in *intake) prepare(i Item, batch int, refused bool) (*incoming, error) {
 	case c.cents == 0:
 		c.state, c.reason = itemHeld, NoAmount
 	}
-	return c, nil
+	return c
 }
 
-// twinOf is what a check is known again by; nil if its routing, account or
-// check number is missing. 64 bits of a keyed hash: among a hundred million
-// checks, one in two hundred billion would be held for no reason.
-func (d Desk) twinOf(i Item) *int64 {
-	if i.Routing == "" || i.Account == "" || i.Check == "" {
-		return nil
-	}
-	return d.short("micr", i.Routing, i.Account, i.Check, strconv.FormatInt(int64(i.Cents), 10))
-}
+// micrBytes is the length of what a check is known again by, and payerBytes of
+// the part of it that is of its bank account alone.
+const (
+	micrBytes  = 16
+	payerBytes = 8
+)
 
-// payerOf is what the bank account of a check is known again by; nil if it
-// names none.
-func (d Desk) payerOf(i Item) *int64 {
+// micrOf is what a check and its bank account are known again by: a keyed hash
+// of routing and account, and one of these, the check's number and its amount,
+// zeros without a number. It is nil without an account. Among a hundred million
+// checks, 64 bits hold one in two hundred billion for no reason.
+func (d Desk) micrOf(i Item) []byte {
 	if i.Routing == "" || i.Account == "" {
 		return nil
 	}
-	return d.short("payer", i.Routing, i.Account)
+	micr := append(make([]byte, 0, micrBytes), d.Keys.Fingerprint("payer", i.Routing, i.Account)[:payerBytes]...)
+	if i.Check == "" {
+		return micr[:micrBytes]
+	}
+	return append(micr, d.Keys.Fingerprint("micr", i.Routing, i.Account, i.Check, strconv.FormatInt(int64(i.Cents), 10))[:micrBytes-payerBytes]...)
 }
 
-func (d Desk) short(parts ...string) *int64 {
-	n := int64(binary.BigEndian.Uint64(d.Keys.Fingerprint(parts...)))
-	return &n
+// twin returns what a check is known again by, ok only if routing, account and
+// number are all there.
+func twin(micr []byte) (key [micrBytes]byte, ok bool) {
+	if micr == nil || [micrBytes - payerBytes]byte(micr[payerBytes:]) == [micrBytes - payerBytes]byte{} {
+		return key, false
+	}
+	return [micrBytes]byte(micr), true
 }
 
 // envelopeOf is the envelope that a check came in, "" if the bank doesn't say.
 func envelopeOf(i Item) string { return strings.TrimLeft(i.Envelope, "0") }
 
-// sealContext ties the sealed lines of a check to their place.
-func sealContext(file int64, ordinal int) string {
-	return "lockbox_item/" + strconv.FormatInt(file, 10) + "/" + strconv.Itoa(ordinal)
-}
-
 // store decides where each check of a chunk goes, and lays the chunk out.
-func (in *intake) store(ctx context.Context, tx pgx.Tx, chunk []*incoming) error {
-	if err := holdTwins(ctx, tx, chunk); err != nil {
+func (in *intake) store(ctx context.Context, tx pgx.Tx, c *chunk) error {
+	if err := holdTwins(ctx, tx, c.checks); err != nil {
 		return err
 	}
 	var open [][]Coupon
-	for _, c := range chunk {
+	for _, c := range c.checks {
 		if c.state == "" {
 			open = append(open, c.coupons)
 		}
@@ -212,59 +216,58 @@ func (in *intake) store(ctx context.Context, tx pgx.Tx, chunk []*incoming) error
 	if err != nil {
 		return err
 	}
-	for _, c := range chunk {
+	for _, c := range c.checks {
 		if c.state == "" {
 			c.shares, c.reason = known.divide(c.cents, c.coupons)
 		}
 	}
-	shareEnvelopes(chunk)
-	return in.write(ctx, tx, chunk)
+	shareEnvelopes(c.checks)
+	return in.write(ctx, tx, c)
 }
 
 // holdTwins holds the checks that came before. Money orders without an account
 // number look alike and are all taken.
-func holdTwins(ctx context.Context, tx pgx.Tx, chunk []*incoming) error {
-	var twins []int64
-	for _, c := range chunk {
-		if c.twin != nil && c.state != itemRefused {
-			twins = append(twins, *c.twin)
+func holdTwins(ctx context.Context, tx pgx.Tx, checks []*incoming) error {
+	var keys [][micrBytes]byte
+	for _, c := range checks {
+		if key, ok := twin(c.micr); ok && c.state != itemRefused {
+			keys = append(keys, key)
 		}
 	}
-	seen := map[int64]bool{}
-	if len(twins) > 0 {
-		rows, err := tx.Query(ctx, `select twin from lockbox_item where twin = any($1) and state not in ('refused', 'void')`, twins)
-		if err != nil {
-			return err
-		}
-		var twin int64
-		if _, err := pgx.ForEachRow(rows, []any{&twin}, func() error { seen[twin] = true; return nil }); err != nil {
-			return err
-		}
+	if len(keys) == 0 {
+		return nil
 	}
-	for _, c := range chunk {
-		if c.twin == nil || c.state == itemRefused {
-			continue
+	seen := map[[micrBytes]byte]bool{}
+	rows, err := tx.Query(ctx, `select micr from lockbox_item where micr = any($1::uuid[]) and state not in ('refused', 'void')`, keys)
+	if err != nil {
+		return err
+	}
+	var key [micrBytes]byte
+	if _, err := pgx.ForEachRow(rows, []any{&key}, func() error { seen[key] = true; return nil }); err != nil {
+		return err
+	}
+	for _, c := range checks {
+		if key, ok := twin(c.micr); ok && c.state != itemRefused {
+			if seen[key] {
+				c.state, c.reason = itemHeld, DuplicateCheck
+			}
+			seen[key] = true
 		}
-		if seen[*c.twin] {
-			c.state, c.reason = itemHeld, DuplicateCheck
-		}
-		seen[*c.twin] = true
 	}
 	return nil
 }
 
 // The columns of what is laid out.
 var (
-	itemColumns  = []string{"file_id", "ordinal", "batch", "cents", "received_on", "check_no", "twin", "payer", "envelope", "raw_sealed", "coupons", "state", "reason"}
-	shareColumns = []string{"ordinal", "coupon", "account_id", "cents", "received_on", "directed", "check_no"}
+	itemColumns  = []string{"file_id", "ordinal", "batch", "cents", "received_on", "check_no", "micr", "envelope", "coupons", "state", "reason", "account_id", "directed"}
+	shareColumns = []string{"file_id", "ordinal", "coupon", "account_id", "cents", "directed"}
 )
 
 // write lays a chunk out and marks how far that has come.
-func (in *intake) write(ctx context.Context, tx pgx.Tx, chunk []*incoming) error {
+func (in *intake) write(ctx context.Context, tx pgx.Tx, c *chunk) error {
 	var items, shares ledger.Copy
 	counts := map[string]int{}
-	none := []byte("[]")
-	for _, c := range chunk {
+	for _, c := range c.checks {
 		switch {
 		case c.state == "" && c.reason == "":
 			c.state = itemTaken
@@ -272,17 +275,24 @@ func (in *intake) write(ctx context.Context, tx pgx.Tx, chunk []*incoming) error
 			c.state = itemSuspense
 		}
 		counts[c.state]++
-		coupons := none
-		if c.state != itemTaken { // a person may need them
-			var err error
-			if coupons, err = json.Marshal(c.coupons); err != nil {
+		row := items.Row(len(itemColumns)).Int64(in.id).Int32(int32(c.ordinal)).Int32(int32(c.batch)).Int64(int64(c.cents)).Date(c.received).Text(c.check).Bytes(c.micr).Text(c.envelope)
+		if c.state == itemTaken {
+			row.Null()
+		} else { // a person may need them
+			coupons, err := json.Marshal(c.coupons)
+			if err != nil {
 				return err
 			}
+			row.JSON(coupons)
 		}
-		items.Row(len(itemColumns)).Int64(in.id).Int32(int32(c.ordinal)).Int32(int32(c.batch)).Int64(int64(c.cents)).Date(c.received).Text(c.check).
-			NullInt64(c.twin).NullInt64(c.payer).Text(c.envelope).Bytes(c.sealed).JSON(coupons).Text(c.state).Text(c.reason)
+		row.Text(c.state).Text(c.reason)
+		if len(c.shares) == 1 {
+			row.Int64(c.shares[0].account).Text(string(c.shares[0].kind))
+			continue
+		}
+		row.Null().Text("")
 		for n, s := range c.shares {
-			shares.Row(len(shareColumns)).Int32(int32(c.ordinal)).Int32(int32(n + 1)).Int64(s.account).Int64(int64(s.cents)).Date(c.received).Text(string(s.kind)).Text(c.check)
+			shares.Row(len(shareColumns)).Int64(in.id).Int32(int32(c.ordinal)).Int32(int32(n + 1)).Int64(s.account).Int64(int64(s.cents)).Text(string(s.kind))
 		}
 	}
 	if err := items.Send(ctx, tx, "lockbox_item", itemColumns); err != nil {
@@ -291,7 +301,10 @@ func (in *intake) write(ctx context.Context, tx pgx.Tx, chunk []*incoming) error
 	if err := shares.Send(ctx, tx, "lockbox_share", shareColumns); err != nil {
 		return err
 	}
+	if err := c.raw.rows.Send(ctx, tx, "lockbox_raw", rawColumns); err != nil {
+		return err
+	}
 	_, err := tx.Exec(ctx, `update lockbox_staging set up_to = $1, taken = taken + $2, suspense = suspense + $3, held = held + $4, refused = refused + $5`,
-		chunk[len(chunk)-1].ordinal, counts[itemTaken], counts[itemSuspense], counts[itemHeld], counts[itemRefused])
+		c.checks[len(c.checks)-1].ordinal, counts[itemTaken], counts[itemSuspense], counts[itemHeld], counts[itemRefused])
 	return err
 }

@@ -49,7 +49,7 @@ type proposed struct {
 	item     *WorkItem
 	batch    int
 	envelope string
-	payer    *int64
+	micr     *[micrBytes]byte
 	found    map[int64]*Proposal
 }
 
@@ -151,8 +151,8 @@ func byMates(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	rows, err := tx.Query(ctx, `select distinct i.file_id, i.ordinal, m.ordinal, c.account_id
 		from unnest($1::bigint[], $2::int[]) w(file_id, ordinal) join lockbox_item i using (file_id, ordinal)
 		join lockbox_item m on m.file_id = i.file_id and m.batch = i.batch and m.envelope = i.envelope and m.ordinal <> i.ordinal and m.state = 'taken'
-		join lockbox_receipt c on c.file_id = m.file_id and c.ordinal = m.ordinal
-		join receipt r on r.account_id = c.account_id and r.no = c.receipt and r.state in ('pending', 'posted')
+		join lockbox_part c on c.file_id = m.file_id and c.ordinal = m.ordinal
+		join receipt r on r.account_id = c.account_id and r.check_file = c.file_id and r.check_item = c.ordinal and r.state in ('pending', 'posted')
 		order by 1, 2, 3, 4`, files, items)
 	if err != nil {
 		return err
@@ -167,31 +167,45 @@ func byMates(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 
 // byMICR proposes the accounts that the same bank account has paid before.
 func byMICR(ctx context.Context, tx pgx.Tx, list []*proposed) error {
-	of := map[int64][]*proposed{}
+	of := map[[payerBytes]byte][]*proposed{}
+	var from, to [][micrBytes]byte
 	for _, p := range list {
-		if p.payer != nil {
-			of[*p.payer] = append(of[*p.payer], p)
+		if p.micr == nil {
+			continue
 		}
+		payer := [payerBytes]byte(p.micr[:payerBytes])
+		if of[payer] == nil {
+			low, high := *p.micr, *p.micr
+			for n := payerBytes; n < micrBytes; n++ {
+				low[n], high[n] = 0, 0xff
+			}
+			from, to = append(from, low), append(to, high)
+		}
+		of[payer] = append(of[payer], p)
 	}
 	if len(of) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, `select i.payer, c.account_id, count(*), max(i.received_on) from lockbox_item i
-		join lockbox_receipt c on c.file_id = i.file_id and c.ordinal = i.ordinal
-		join receipt r on r.account_id = c.account_id and r.no = c.receipt and r.state in ('pending', 'posted')
-		where i.payer = any($1) and i.state = 'taken' group by 1, 2 order by 1, 2`, keys(of))
+	// A bank that pays bills for its customers has one account for thousands of
+	// payers: its last checks say as little as all of them.
+	rows, err := tx.Query(ctx, `select u.low, c.account_id, count(*), max(i.received_on) from unnest($1::uuid[], $2::uuid[]) u(low, high)
+		cross join lateral (select * from lockbox_item i where i.micr between u.low and u.high and i.state = 'taken' limit 200) i
+		join lockbox_part c on c.file_id = i.file_id and c.ordinal = i.ordinal
+		join receipt r on r.account_id = c.account_id and r.check_file = c.file_id and r.check_item = c.ordinal and r.check_coupon = c.coupon and r.state in ('pending', 'posted')
+		group by 1, 2 order by 1, 2`, from, to)
 	if err != nil {
 		return err
 	}
-	var payer, account int64
+	var low [micrBytes]byte
+	var account int64
 	var n int
 	var last calendar.Date
-	_, err = pgx.ForEachRow(rows, []any{&payer, &account, &n, &last}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&low, &account, &n, &last}, func() error {
 		times := fmt.Sprintf("%d times", n)
 		if n == 1 {
 			times = "once"
 		}
-		for _, p := range of[payer] {
+		for _, p := range of[[payerBytes]byte(low[:payerBytes])] {
 			p.add(account, byPayer, fmt.Sprintf("the bank account on the check has paid for it %s, last on %s", times, last))
 		}
 		return nil
@@ -201,19 +215,19 @@ func byMICR(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 
 // findTwins fills in the check that each suspected duplicate is like: the first
 // of them.
-func findTwins(ctx context.Context, tx pgx.Tx, like map[int64][]*WorkItem) error {
+func findTwins(ctx context.Context, tx pgx.Tx, like map[[micrBytes]byte][]*WorkItem) error {
 	if len(like) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, `select distinct on (i.twin) i.twin, i.file_id, i.ordinal, i.state, f.ingested_on from lockbox_item i join lockbox_file f on f.id = i.file_id
-		where i.twin = any($1) and i.state not in ('refused', 'void') order by i.twin, i.file_id, i.ordinal`, keys(like))
+	rows, err := tx.Query(ctx, `select distinct on (i.micr) i.micr, i.file_id, i.ordinal, i.state, f.ingested_on from lockbox_item i join lockbox_file f on f.id = i.file_id
+		where i.micr = any($1::uuid[]) and i.state not in ('refused', 'void') order by i.micr, i.file_id, i.ordinal`, keys(like))
 	if err != nil {
 		return err
 	}
-	var twin int64
+	var micr [micrBytes]byte
 	var t Twin
-	_, err = pgx.ForEachRow(rows, []any{&twin, &t.FileID, &t.Item, &t.State, &t.On}, func() error {
-		for _, w := range like[twin] {
+	_, err = pgx.ForEachRow(rows, []any{&micr, &t.FileID, &t.Item, &t.State, &t.On}, func() error {
+		for _, w := range like[micr] {
 			if w.FileID != t.FileID || w.Item != t.Item {
 				first := t
 				w.Twin = &first

@@ -76,8 +76,9 @@ func depositDays(ctx context.Context, tx pgx.Tx, from, to calendar.Date) ([]Depo
 		union all
 		select deposit_on, lockbox, coalesce(c.state, i.state), 0, sum(coalesce(c.cents, i.cents))::bigint, 0
 		from b join lockbox_item i on i.file_id = b.file_id and i.batch = b.ordinal and b.state <> 'held'
-		left join (select c.*, r.state from lockbox_receipt c join receipt r on r.account_id = c.account_id and r.no = c.receipt and r.state <> 'withdrawn') c
-			on i.state = 'taken' and c.file_id = i.file_id and c.ordinal = i.ordinal
+		left join (select p.*, r.state from lockbox_part p join receipt r
+				on r.account_id = p.account_id and r.check_file = p.file_id and r.check_item = p.ordinal and r.check_coupon = p.coupon and r.state <> 'withdrawn') c
+			on c.file_id = i.file_id and c.ordinal = i.ordinal
 		group by 1, 2, 3
 		) x order by deposit_on, lockbox, state <> 'total'`, from, to)
 	if err != nil {
@@ -157,18 +158,19 @@ var Invariants = []ledger.Invariant{
 			union all
 			select max(file_id), count(*) from lockbox_batch where state = 'accepted' and items > 0 group by lockbox, deposit_on, number, canonical having count(distinct file_id) > 1`},
 	{Name: "lockbox_receipts", Says: "a check that was taken is the sum of its receipts, and no other check has any",
-		SQL: `select i.file_id, i.ordinal from lockbox_item i
-			left join (select c.file_id, c.ordinal, sum(r.cents) cents, bool_and(r.cents = c.cents and r.channel = 'lockbox') fine
-				from lockbox_receipt c left join receipt r on r.account_id = c.account_id and r.no = c.receipt where r.state is distinct from 'withdrawn' group by 1, 2) c on c.file_id = i.file_id and c.ordinal = i.ordinal
-			where i.state = 'taken' and (c.cents is distinct from i.cents or c.fine is not true) or i.state <> 'taken' and c.file_id is not null
+		SQL: `with r as (select check_file as file_id, check_item as ordinal, check_coupon as coupon, account_id, cents from receipt where channel = 'lockbox' and state <> 'withdrawn')
+			select i.file_id, i.ordinal from lockbox_item i left join (select file_id, ordinal, sum(cents) cents from r group by 1, 2) r on r.file_id = i.file_id and r.ordinal = i.ordinal
+			where not exists (select from lockbox_staging g where g.file_id = i.file_id) and case i.state when 'taken' then r.cents is distinct from i.cents else r.file_id is not null end
 			union all
-			select r.account_id, r.no from receipt r left join lockbox_receipt c on c.account_id = r.account_id and c.receipt = r.no where r.channel = 'lockbox' and c.file_id is null`},
+			select coalesce(p.account_id, r.account_id), 0 from (select * from lockbox_part p where not exists (select from lockbox_staging g where g.file_id = p.file_id)) p
+			full join r on r.file_id = p.file_id and r.ordinal = p.ordinal and r.coupon = p.coupon and r.account_id = p.account_id and r.cents = p.cents
+			where p.file_id is null or r.file_id is null`},
 	{Name: "lockbox_suspense", Says: "every check in suspense has its money on the house's account, and nothing else is there",
 		SQL: `select i.file_id, i.ordinal from lockbox_item i
 			left join journal j on j.account_id = 0 and j.no = i.entry and j.what = 'suspense_in' and j.cents = i.cents
-			where i.state = 'suspense' and (j.no is null or exists (select from journal o where o.account_id = 0 and o.reverses = j.no))
+			where not exists (select from lockbox_staging g where g.file_id = i.file_id) and i.state = 'suspense' and (j.no is null or exists (select from journal o where o.account_id = 0 and o.reverses = j.no))
 			or i.state <> 'suspense' and i.entry <> 0
 			union all
 			select 0, 0 where (select coalesce(sum(case credit when 'suspense' then cents else -cents end), 0) from journal where 'suspense' in (debit, credit))
-			<> (select coalesce(sum(cents), 0) from lockbox_item where state = 'suspense')`},
+			<> (select coalesce(sum(cents), 0) from lockbox_item i where state = 'suspense' and not exists (select from lockbox_staging g where g.file_id = i.file_id))`},
 }

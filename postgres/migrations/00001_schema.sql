@@ -144,6 +144,9 @@ create table receipt (
     payer         text    not null default '',
     directed      text    not null default '',             -- the coupon's bill kind
     reference     text    not null default '',             -- check number, payment id
+    check_file    bigint,                                  -- the lockbox check, and which part of it, that it is
+    check_item    integer,
+    check_coupon  integer,
     primary key (account_id, no),
     check (unapplied + refunded <= cents)
 ) with (fillfactor = 50);
@@ -373,37 +376,53 @@ create table lockbox_deposit (
 );
 create index lockbox_deposit_day on lockbox_deposit (deposit_on);
 create table lockbox_item (
-    file_id     bigint  not null references lockbox_file,
+    file_id     bigint  not null,
     ordinal     integer not null,                          -- of the check in its file, from 1
     batch       integer not null,
     cents       bigint  not null,
     received_on date,
     check_no    text    not null default '',
-    twin        bigint,                                    -- keyed hash of routing, account, check number and amount; null unless all are there
-    payer       bigint,                                    -- keyed hash of routing and account
+    micr        uuid,                                      -- keyed hashes, 8 bytes each: of routing and account; of these, check number and amount, 0 without a number. null without an account
     envelope    text    not null default '',               -- of its batch, '' if the bank does not say
-    raw_sealed  bytea   not null,                          -- the records as they came, encrypted, context lockbox_item
-    coupons     jsonb   not null default '[]',             -- [{payer, statement, kind, cents}] as read, the check's own record first; nothing secret; [] once taken
+    coupons     jsonb,                                     -- [{payer, statement, kind, cents}] as read, the check's own record first; nothing secret; null if it went where they say
     state       text    not null check (state in ('taken', 'suspense', 'held', 'refused', 'void', 'sent_back')), -- taken: its receipts tell the rest; sent_back: to who sent it
     reason      text    not null default '',
     entry       integer not null default 0,                -- while in suspense: account 0's journal entry that holds its money
-    primary key (file_id, ordinal)
+    account_id  bigint,                                    -- while one account has all of it
+    directed    text    not null default '',               -- the bill kind that its coupon names
+    primary key (file_id, ordinal),
+    check (account_id is null or state = 'taken')
 );
-create index lockbox_item_twin on lockbox_item (twin) where twin is not null;
-create index lockbox_item_payer on lockbox_item (payer) where payer is not null;
+create index lockbox_item_micr on lockbox_item (micr) where micr is not null;
 create index lockbox_item_waiting on lockbox_item (file_id, ordinal) where state in ('suspense', 'held', 'refused');
 
--- Which receipts a check became: one for each coupon's account. Those of a
--- decision that was undone are withdrawn, and stay.
-create table lockbox_receipt (
+-- The parts of a check that several receipts share, while they have it.
+create table lockbox_share (
     file_id    bigint  not null,
     ordinal    integer not null,
     coupon     integer not null,
     account_id bigint  not null,
-    receipt    integer not null,
     cents      bigint  not null,
+    directed   text    not null default '',
     primary key (file_id, ordinal, coupon)
 );
+
+-- What accounts have of checks. A part and its receipt (check_file, check_item,
+-- check_coupon) find each other within the account.
+create view lockbox_part as
+    select file_id, ordinal, 1 as coupon, account_id, cents, directed from lockbox_item where account_id is not null
+    union all
+    select file_id, ordinal, coupon, account_id, cents, directed from lockbox_share;
+
+-- The records of checks as they came, compressed and encrypted some hundreds at
+-- a time (context lockbox_raw/<file>/<up_to>): those of the checks up to up_to.
+create table lockbox_raw (
+    file_id bigint  not null,
+    up_to   integer not null,
+    sealed  bytea   not null,
+    primary key (file_id, up_to)
+);
+alter table lockbox_raw alter column sealed set storage external;
 
 -- A file on its way in. Its checks are laid out some thousands at a time, each
 -- with the mark how far that has come; one commit then takes all of them in.
@@ -420,16 +439,6 @@ create table lockbox_staging (
     suspense integer not null default 0,
     held     integer not null default 0,
     refused  integer not null default 0
-);
--- The shares of the checks laid out, one for each account that gets of one.
-create table lockbox_share (
-    ordinal     integer not null,
-    coupon      integer not null,
-    account_id  bigint  not null,
-    cents       bigint  not null,
-    received_on date    not null,
-    directed    text    not null,
-    check_no    text    not null
 );
 
 -- What operators did, and why.
