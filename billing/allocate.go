@@ -14,12 +14,13 @@ import (
 
 // before orders two items of an account by who takes money first.
 func (p *AllocationPolicy) before(a, b *Item) int {
-	return cmp.Or(
-		cmp.Compare(slices.Index(p.Order, a.Kind), slices.Index(p.Order, b.Kind)),
-		cmp.Compare(a.Cycle, b.Cycle),
-		installmentLast(a)-installmentLast(b),
-		cmp.Compare(a.ArrivedOn, b.ArrivedOn),
-		cmp.Compare(a.No, b.No))
+	return cmp.Or(cmp.Compare(slices.Index(p.Order, a.Kind), slices.Index(p.Order, b.Kind)), older(a, b))
+}
+
+// older orders items: first billed earliest, an installment after the other
+// items of its statement, then first arrived (POLICY sections 5 and 10).
+func older(a, b *Item) int {
+	return cmp.Or(cmp.Compare(a.Cycle, b.Cycle), installmentLast(a)-installmentLast(b), cmp.Compare(a.ArrivedOn, b.ArrivedOn), cmp.Compare(a.No, b.No))
 }
 
 func installmentLast(i *Item) int {

@@ -1,7 +1,6 @@
 package billing
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -94,10 +93,7 @@ func (a *Account) lowerKind(day calendar.Date, kind Kind, cents ledger.Cents, na
 	if cents > room {
 		return fmt.Errorf("an adjustment of %s is more than the %s that the charge still stands at", cents, room)
 	}
-	age := func(x, y *Item) int {
-		return cmp.Or(cmp.Compare(x.Cycle, y.Cycle), cmp.Compare(x.ArrivedOn, y.ArrivedOn), cmp.Compare(x.No, y.No))
-	}
-	slices.SortStableFunc(able, age)
+	slices.SortStableFunc(able, older)
 	lower := func(i *Item, most ledger.Cents) {
 		take := min(most, cents)
 		a.lower(day, i, take, ledger.Adjustment, ledger.Adjustments, 0)

@@ -13,7 +13,7 @@ import (
 // act does one thing, if there is anything to do it to.
 func (l *life) act(what string) {
 	acts := map[string]func() error{"charge": l.charge, "pay": l.pay, "guest": l.guest, "check": l.check, "return": l.bounce, "adjust": l.adjustNamed, "lower": l.lowerKind, "raise": l.raise,
-		"dispute": l.dispute, "settle": l.settle, "assist": l.assist, "refund": l.refund, "waive": l.waive, "hold": l.hold}
+		"plan": l.plan, "cancel": l.cancelPlan, "dispute": l.dispute, "settle": l.settle, "assist": l.assist, "refund": l.refund, "waive": l.waive, "hold": l.hold}
 	told := len(l.told)
 	if err := acts[what](); err != nil {
 		l.disagree(what, "it can be done", err)
@@ -109,26 +109,16 @@ func (l *life) bounce() error {
 	})
 }
 
-// whole says whether a charge is still one thing, in one state.
-func (l *life) whole(charge int32) bool {
-	n := 0
-	for _, o := range l.m.owed {
-		if o.charge == charge {
-			n++
-			if o.state == billing.Disputed {
-				return false
-			}
-		}
-	}
-	return n == 1
-}
-
 func (l *life) adjustNamed() error {
-	o := some(l, "adjusted", l.m.owed, func(o *owed) bool { return o.charge != 0 && o.cents > 0 && l.whole(o.charge) })
+	o := some(l, "adjusted", l.m.owed, func(o *owed) bool { return o.charge != 0 && o.cents > 0 })
 	if o == nil {
 		return nil
 	}
-	cents := min(o.cents, l.amount("by"))
+	var standing ledger.Cents
+	for _, part := range l.m.partsOf(o.charge) {
+		standing += part.cents
+	}
+	cents := min(standing, l.amount("by"))
 	l.tell("adjust charge %d by -%d", o.charge, cents)
 	l.m.adjust(l.day, o.kind, -cents, o.charge)
 	return l.change(billing.Whole, func(a *billing.Account) error {
@@ -148,10 +138,16 @@ func (l *life) lowerKind() error {
 }
 
 func (l *life) raise() error {
-	kind, cents := l.kind(), l.amount("by")
-	l.tell("adjust %s by %d", kind, cents)
-	l.m.adjust(l.day, kind, cents, 0)
-	return l.change(billing.Whole, func(a *billing.Account) error { return a.Adjust(&l.p, l.day, kind, cents, 0, billing.Detail{}) })
+	kind, charge := l.chosen("raised", func(o *owed) bool { return o.kind != billing.Fee })
+	if kind == "" {
+		return nil
+	}
+	cents := l.amount("by")
+	l.tell("adjust %s %d by %d", kind, charge, cents)
+	l.m.adjust(l.day, kind, cents, charge)
+	return l.change(billing.Whole, func(a *billing.Account) error {
+		return a.Adjust(&l.p, l.day, kind, cents, charge, billing.Detail{})
+	})
 }
 
 // chosen is a charge of a kind, or the whole kind.
@@ -182,7 +178,7 @@ func (l *life) dispute() error {
 }
 
 func (l *life) settle() error {
-	kind, charge := l.chosen("settled", func(o *owed) bool { return o.state == billing.Disputed })
+	kind, charge := l.chosen("settled", func(o *owed) bool { return o.state == billing.Disputed && o.cents > 0 })
 	if kind == "" {
 		return nil
 	}

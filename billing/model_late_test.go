@@ -73,14 +73,25 @@ func (m *model) fee(base ledger.Cents) ledger.Cents {
 }
 
 // base is the principal first billed on a bill that was open as its deadline
-// ended, had every payment posted on the day it was received.
+// ended.
 func (m *model) base(bill int) (base ledger.Cents) {
-	deadline := m.bills[bill].deadline
-	then := &model{p: m.p} // the account as it would have been
+	then := m.byReceivedDate(m.bills[bill].deadline)
+	for _, o := range then.owed {
+		if o.bill == bill && o.kind != billing.Fee && o.origin != billing.FromInstallment {
+			base += then.open(o)
+		}
+	}
+	return base
+}
+
+// byReceivedDate is the account as it would have been at the end of a day, had
+// every payment posted on the day it was received.
+func (m *model) byReceivedDate(deadline calendar.Date) *model {
+	then := &model{p: m.p}
 	for _, o := range m.owed {
 		if o.state == billing.Billed {
 			c := *o
-			c.state = "not yet"
+			c.state, c.of = "not yet", o
 			then.owed = append(then.owed, &c)
 		}
 	}
@@ -134,10 +145,5 @@ func (m *model) base(bill int) (base ledger.Cents) {
 			then.gifts = slices.DeleteFunc(then.gifts, func(g *gift) bool { return g.from == twins[p] })
 		}
 	}
-	for _, o := range then.owed {
-		if o.bill == bill && o.kind != billing.Fee {
-			base += then.open(o)
-		}
-	}
-	return base
+	return then
 }

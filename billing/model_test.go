@@ -30,6 +30,7 @@ type model struct {
 	next     calendar.Cycle // the next cycle to cut
 	previous ledger.Cents   // the last statement's balance
 	ach      autopay
+	plans    []*modelPlan
 }
 
 // owed is one thing to pay.
@@ -43,8 +44,10 @@ type owed struct {
 	seq     int
 	lateOf  int // a late fee's bill, -1 for none
 	origin  string
-	waived  bool // a fee that was waived whole
-	undone  bool // a late fee that a payment in time has undone
+	plan    *modelPlan
+	of      *owed // what it is a copy of, in a replay
+	waived  bool  // a fee that was waived whole
+	undone  bool  // a late fee that a payment in time has undone
 }
 
 // paid is money received.
@@ -150,7 +153,7 @@ func (m *model) pendingMoney() (sum ledger.Cents) {
 }
 
 func (m *model) ledger() ledger.Cents {
-	return m.openIn(billing.Billed, "") + m.openIn(billing.Unbilled, "") + m.openIn(billing.Disputed, "") - m.credits(false) - m.credits(true)
+	return m.openIn(billing.Billed, "") + m.openIn(billing.Unbilled, "") + m.openIn(billing.Disputed, "") + m.openIn(billing.Deferred, "") - m.credits(false) - m.credits(true)
 }
 
 func (m *model) due() ledger.Cents {
@@ -166,7 +169,15 @@ func (m *model) heldOn(day calendar.Date) bool {
 func (m *model) rank(k billing.Kind) int { return slices.Index(m.p.Allocation.Order, k) }
 
 func (m *model) older(a, b *owed) int {
-	return cmp.Or(a.bill-b.bill, int(a.arrived-b.arrived), a.seq-b.seq)
+	return cmp.Or(a.bill-b.bill, a.last()-b.last(), int(a.arrived-b.arrived), a.seq-b.seq)
+}
+
+// last is 1 for what comes after the other things of its bill.
+func (o *owed) last() int {
+	if o.origin == billing.FromInstallment {
+		return 1
+	}
+	return 0
 }
 
 func (m *model) sooner(a, b *owed) int { return cmp.Or(m.rank(a.kind)-m.rank(b.kind), m.older(a, b)) }
@@ -299,15 +310,10 @@ func (m *model) lower(o *owed, cents ledger.Cents, part string, day calendar.Dat
 func (m *model) adjust(day calendar.Date, kind billing.Kind, cents ledger.Cents, charge int32) {
 	switch {
 	case cents > 0:
-		m.add(&owed{kind: kind, cents: cents, arrived: day, origin: billing.FromAdjustment}, "adjustments", day)
+		m.add(&owed{charge: charge, kind: kind, cents: cents, arrived: day, origin: billing.FromAdjustment}, "adjustments", day)
 		return
 	case charge != 0:
-		for _, o := range m.owed {
-			if o.charge == charge {
-				m.lower(o, -cents, "adjustments", day)
-				break
-			}
-		}
+		m.lowerCharge(day, -cents, charge)
 	default:
 		left := -cents
 		var billed, unbilled []*owed
@@ -333,6 +339,38 @@ func (m *model) adjust(day calendar.Date, kind billing.Kind, cents ledger.Cents,
 		}
 	}
 	m.useCredit()
+}
+
+// lowerCharge lowers what has become of one charge: what is open first, what is
+// paid last and the newest of that first.
+func (m *model) lowerCharge(day calendar.Date, left ledger.Cents, charge int32) {
+	parts := m.partsOf(charge)
+	for _, state := range []billing.State{billing.Billed, billing.Unbilled, billing.Disputed, billing.Deferred} {
+		for _, o := range parts {
+			if o.state == state {
+				c := min(left, m.open(o))
+				m.lower(o, c, "adjustments", day)
+				left -= c
+			}
+		}
+	}
+	slices.Reverse(parts)
+	for _, o := range parts {
+		c := min(left, o.cents)
+		m.lower(o, c, "adjustments", day)
+		left -= c
+	}
+}
+
+// partsOf is what has become of a charge, the oldest part first.
+func (m *model) partsOf(charge int32) (parts []*owed) {
+	for _, o := range m.owed {
+		if o.charge == charge {
+			parts = append(parts, o)
+		}
+	}
+	slices.SortStableFunc(parts, m.older)
+	return parts
 }
 
 // adjustable is how far a kind can be lowered.
@@ -456,6 +494,7 @@ func (m *model) close(c calendar.Cycle, day calendar.Date, newest bool) {
 			o.state, o.bill = billing.Billed, len(m.bills)-1
 		}
 	}
+	m.installments(b, newest)
 	m.useCredit()
 	var later []move
 	for _, v := range m.moves {

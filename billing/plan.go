@@ -1,7 +1,6 @@
 package billing
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -59,9 +58,7 @@ func (a *Account) MakePlan(day calendar.Date, kind Kind, cents ledger.Cents, ins
 	case cents > open:
 		return nil, fmt.Errorf("a plan of %s is more than the %s of %s that is billed and open", cents, open, kind)
 	}
-	slices.SortStableFunc(able, func(x, y *Item) int {
-		return cmp.Or(cmp.Compare(x.Cycle, y.Cycle), installmentLast(x)-installmentLast(y), cmp.Compare(x.ArrivedOn, y.ArrivedOn), cmp.Compare(x.No, y.No))
-	})
+	slices.SortStableFunc(able, older)
 	pl := &Plan{No: a.doc(), Kind: kind, Cents: cents, Installments: installments, MadeOn: day, State: PlanRunning, dirty: true}
 	a.Plans = append(a.Plans, pl)
 	for _, i := range able {
