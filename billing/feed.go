@@ -46,6 +46,14 @@ type Import struct {
 	Partial  bool          // take the good rows, though others are bad
 	Operator string        // who imports; "" or "system" is the nightly run
 	Keys     *secret.Keys  // seals account numbers; autopay only
+	ByHand   *ByHand       // nil: a file
+}
+
+// ByHand is who sends a single row by hand, about a member, and why: that act
+// is kept in place of the import.
+type ByHand struct {
+	Act
+	MRN string
 }
 
 // ErrRefused is returned, with the Imported that says why, for a file of which
@@ -217,6 +225,13 @@ func (in *intake) order() {
 func (in *intake) record(ctx context.Context, name string) error {
 	if in.Accepted == 0 || in.Operator == "" || in.Operator == system {
 		return nil
+	}
+	if in.ByHand != nil {
+		account, err := Find(ctx, in.tx, in.ByHand.MRN)
+		if err != nil {
+			return err
+		}
+		return in.ByHand.Record(ctx, in.tx, account)
 	}
 	act := Act{Day: in.Day, Operator: in.Operator, Verb: "import " + name, Detail: map[string]any{
 		"rows": in.Rows, "accepted": in.Accepted, "unchanged": in.Unchanged, "refused": in.Refused, "cents": in.Cents}}

@@ -3,6 +3,7 @@ package billing
 import (
 	"bytes"
 	"context"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,32 @@ func (im Import) Autopay(ctx context.Context, db *pgxpool.Pool, from io.Reader) 
 		return Imported{Problems: []Problem{}}, errors.New("importing autopay: no keys to seal account numbers with")
 	}
 	return take(ctx, db, im, autopayFeed, from)
+}
+
+// EnrolledBy is a single enrolment, as a person types it in. A row that only
+// ends one names neither bank account nor card.
+type EnrolledBy struct {
+	Method, Routing, AccountType, CardToken, AuthorizedBy string
+	Number                                                secret.Number
+	AuthorizedOn, EndedOn                                 calendar.Date
+}
+
+// AutopayByHand takes in one enrolment, or the end of one, as Autopay would;
+// im.ByHand says whose it is, and who did it.
+func (im Import) AutopayByHand(ctx context.Context, db *pgxpool.Pool, e EnrolledBy) (Imported, error) {
+	ended := ""
+	if !e.EndedOn.IsZero() {
+		ended = e.EndedOn.String()
+	}
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	err := w.WriteAll([][]string{
+		{"mrn", "method", "routing", "account", "account_type", "card_token", "authorized_on", "authorized_by", "ended_on"},
+		{im.ByHand.MRN, e.Method, e.Routing, e.Number.Reveal(), e.AccountType, e.CardToken, e.AuthorizedOn.String(), e.AuthorizedBy, ended}})
+	if err != nil {
+		return Imported{}, err
+	}
+	return im.Autopay(ctx, db, &b)
 }
 
 func readEnrolment(r *row) enrolment {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"strings"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/spf13/cobra"
 
 	"github.com/billcycle/billcycle/billing"
@@ -18,7 +20,8 @@ import (
 // only by another.
 
 func (p *program) actCommands() []*cobra.Command {
-	return []*cobra.Command{p.refundCommand(), p.adjustCommand(), p.disputeCommand(), p.holdCommand(), p.waiveCommand(), p.assistCommand(), p.planCommand(), p.remitCommand()}
+	return []*cobra.Command{p.refundCommand(), p.adjustCommand(), p.disputeCommand(), p.holdCommand(), p.waiveCommand(), p.assistCommand(), p.planCommand(), p.remitCommand(),
+		p.autopayCommand(), p.preferenceCommand(), p.coverageCommand(), p.checkReturnCommand()}
 }
 
 // act is an act on one account.
@@ -46,22 +49,13 @@ type done struct {
 	Pending   ledger.Cents  `json:"pending"`
 	Due       ledger.Cents  `json:"due"`
 	Unapplied ledger.Cents  `json:"unapplied"`
+	Autopay   string        `json:"autopay"`
 }
 
 // carryOut does an act and shows the account's figures after it. do returns
 // the cents that it moved; its errors are the rules' and change nothing.
 func (p *program) carryOut(ctx context.Context, a *act, verb, mrn string, detail map[string]any, do func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error)) error {
-	if a.reason == "" {
-		return wrongUsage("%s needs --reason: why, in a few words", verb)
-	}
-	if _, err := billing.ParseMRN(mrn); err != nil {
-		return refuse(err)
-	}
-	day, err := p.day(a.date.Date)
-	if err != nil {
-		return err
-	}
-	house, err := p.open(ctx, p.person())
+	house, day, err := p.begin(ctx, a, verb, mrn)
 	if err != nil {
 		return err
 	}
@@ -71,20 +65,59 @@ func (p *program) carryOut(ctx context.Context, a *act, verb, mrn string, detail
 		if answer.Cents, err = do(house, day, on); err != nil {
 			return refuse(err)
 		}
-		f := on.Figures()
-		answer.Ledger, answer.Pending, answer.Due, answer.Unapplied = f.Ledger, f.Pending, f.Due, f.Unapplied
+		answer.take(on)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	return p.answerDone(answer)
+}
+
+// begin checks what every act needs, and opens the house for it.
+func (p *program) begin(ctx context.Context, a *act, verb, mrn string) (house jobs.House, day calendar.Date, err error) {
+	if strings.TrimSpace(a.reason) == "" {
+		return house, 0, wrongUsage("%s needs --reason: why, in a few words", verb)
+	}
+	if _, err := billing.ParseMRN(mrn); err != nil {
+		return house, 0, refuse(err)
+	}
+	if day, err = p.day(a.date.Date); err != nil {
+		return house, 0, err
+	}
+	house, err = p.open(ctx, p.person())
+	return house, day, err
+}
+
+// take fills in how an account stands.
+func (d *done) take(on *billing.Account) {
+	f := on.Figures()
+	d.Ledger, d.Pending, d.Due, d.Unapplied, d.Autopay = f.Ledger, f.Pending, f.Due, f.Unapplied, on.Autopay
+}
+
+// figuresAfter answers an act that was not done on a loaded account.
+func (p *program) figuresAfter(ctx context.Context, house jobs.House, answer done) error {
+	err := pgx.BeginFunc(ctx, house.DB, func(tx pgx.Tx) error {
+		_, on, err := billing.LoadOne(ctx, tx, billing.OpenOnly, answer.MRN)
+		if err == nil {
+			answer.take(on)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return p.answerDone(answer)
+}
+
+func (p *program) answerDone(answer done) error {
 	return p.answer(answer, func(w *page) {
 		what := answer.Act
 		if answer.Cents != 0 {
 			what += " of " + answer.Cents.String()
 		}
-		w.line("%s on account %s, by %s on %s", what, mrn, answer.Operator, day)
-		w.line("ledger %s\tpending %s\tdue %s\tcredit %s", answer.Ledger, answer.Pending, answer.Due, answer.Unapplied)
+		w.line("%s on account %s, by %s on %s", what, answer.MRN, answer.Operator, answer.Date)
+		w.line("ledger %s\tpending %s\tdue %s\tcredit %s\tautopay %s", answer.Ledger, answer.Pending, answer.Due, answer.Unapplied, answer.Autopay)
 	})
 }
 

@@ -83,6 +83,75 @@ property, the oldest first, in the policy's month (dormancy.report_month).`,
 			})
 		},
 	})
+	c.Aliases = []string{"unclaimed"}
 	c.Flags().Int64Var(&a.cents, "cents", 0, "`amount` in cents")
 	return a.flags(c)
+}
+
+func (p *program) coverageCommand() *cobra.Command {
+	return group("coverage", "Say from when to when a member is covered by a plan, and for how much",
+		`  billcycle coverage set 1000000016 --plan GOLD --start 2026-03-15 --monthly-cents 45000 --reason "enrolled by phone"
+  billcycle coverage end 1000000016 --plan GOLD --last-day 2026-05-31 --reason "moved away"`,
+		p.coverageSetCommand(), p.coverageEndCommand())
+}
+
+func (p *program) coverageSetCommand() *cobra.Command {
+	var a act
+	var plan string
+	var start, end dateFlag
+	var monthly, aptc int64
+	c := p.command(command{
+		use:     "set MRN --plan PLAN --start DATE --monthly-cents N --reason WHY",
+		short:   "Begin a period of coverage, or amend the one that began on that day",
+		example: `  billcycle coverage set 1000000016 --plan GOLD --start 2026-03-15 --monthly-cents 45000 --reason "enrolled by phone"`,
+		long: `Do what a row of the coverage feed does. A start that is known amends that period;
+any other begins one, and the one before ends the day before. Months that were
+charged are charged more, or taken back, at once; a start or end inside a month
+counts by days.`,
+		run: func(ctx context.Context, args []string) error {
+			if plan == "" || start.IsZero() {
+				return wrongUsage("coverage needs --plan and --start")
+			}
+			t := billing.Terms{StartOn: start.Date, EndOn: end.Date, MonthlyCents: ledger.Cents(monthly), APTCCents: ledger.Cents(aptc)}
+			detail := map[string]any{"plan": plan, "start": t.StartOn, "end": t.EndOn, "monthly_cents": monthly, "aptc_cents": aptc}
+			return p.carryOut(ctx, &a, "coverage set", args[0], detail, func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error) {
+				return moved(on, func() error { return on.Enrol(h.Policy, day, args[0], plan, t) })
+			})
+		},
+	})
+	c.Flags().StringVar(&plan, "plan", "", "`name` of the plan")
+	c.Flags().Var(&start, "start", "first `day` covered")
+	c.Flags().Var(&end, "last-day", "last `day` covered (default until further notice)")
+	c.Flags().Int64Var(&monthly, "monthly-cents", 0, "premium of a month in `cents`; 0: its premiums come by the charge feed")
+	c.Flags().Int64Var(&aptc, "aptc-cents", 0, "what of it a tax credit pays in advance, in `cents`")
+	return a.flags(c)
+}
+
+func (p *program) coverageEndCommand() *cobra.Command {
+	var a act
+	var plan string
+	var end dateFlag
+	c := p.command(command{
+		use:     "end MRN --plan PLAN --last-day DATE --reason WHY",
+		short:   "End coverage with a day; premiums of later days are taken back, paid or not",
+		example: `  billcycle coverage end 1000000016 --plan GOLD --last-day 2026-05-31 --reason "moved away"`,
+		run: func(ctx context.Context, args []string) error {
+			if plan == "" || end.IsZero() {
+				return wrongUsage("coverage ends with --plan and --last-day")
+			}
+			return p.carryOut(ctx, &a, "coverage end", args[0], map[string]any{"plan": plan, "last_day": end.Date}, func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error) {
+				return moved(on, func() error { return on.EndCoverage(h.Policy, day, args[0], plan, end.Date) })
+			})
+		},
+	})
+	c.Flags().StringVar(&plan, "plan", "", "`name` of the plan")
+	c.Flags().Var(&end, "last-day", "last `day` covered")
+	return a.flags(c)
+}
+
+// moved is by how much a change has moved what an account owes.
+func moved(on *billing.Account, change func() error) (ledger.Cents, error) {
+	before := on.Figures().Ledger
+	err := change()
+	return on.Figures().Ledger - before, err
 }

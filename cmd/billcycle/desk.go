@@ -79,23 +79,7 @@ come again, is no money of ours.`,
 				return d.Void(ctx, file, item, why)
 			},
 		}),
-		p.deskCommand(deskAct{
-			verb: "return", more: "CODE", short: "Take in that a check went back: NSF, STOP, CLOSED or PAYER",
-			example: `billcycle lockbox return 12 3 NSF --reason "advice of March 27"`,
-			long: `Take in that the bank sent a check back (NSF, STOP or CLOSED), posted or not. All
-that it paid is open again. NSF bears the fee for returned payments, once for the
-check. PAYER says that we sent a check in suspense, or a held one, back to who
-wrote it.`,
-			check: func(more []string) error {
-				if !slices.Contains(lockbox.ReturnCodes, more[0]) {
-					return wrongUsage("CODE %q: give one of %q", more[0], lockbox.ReturnCodes)
-				}
-				return nil
-			},
-			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, more []string, why string) error {
-				return d.Return(ctx, file, item, more[0], why)
-			},
-		}),
+		p.deskCommand(returned("return", "lockbox return")),
 		p.deskCommand(deskAct{
 			verb: "undo", short: "Take back what was last done with a check, until it posts",
 			example: `billcycle lockbox undo 12 3 --reason "typed the neighbor's number"`,
@@ -127,6 +111,32 @@ and waits in suspense.`,
 		}),
 		p.takeHeldCommand(), p.refuseHeldCommand(),
 	}
+}
+
+// returned is the act of taking in a check that went back. It stands with the
+// other acts on accounts, too, under a verb of its own.
+func returned(verb, path string) deskAct {
+	return deskAct{
+		verb: verb, more: "CODE", short: "Take in that a check went back: NSF, STOP, CLOSED or PAYER",
+		example: "billcycle " + path + ` 12 3 NSF --reason "advice of March 27"`,
+		long: `Take in that the bank sent a check back (NSF, STOP or CLOSED), posted or not. All
+that it paid is open again. NSF bears the fee for returned payments, once for the
+check. PAYER says that we sent a check in suspense, or a held one, back to who
+wrote it.`,
+		check: func(more []string) error {
+			if !slices.Contains(lockbox.ReturnCodes, more[0]) {
+				return wrongUsage("CODE %q: give one of %q", more[0], lockbox.ReturnCodes)
+			}
+			return nil
+		},
+		do: func(ctx context.Context, d lockbox.Desk, file int64, item int, more []string, why string) error {
+			return d.Return(ctx, file, item, more[0], why)
+		},
+	}
+}
+
+func (p *program) checkReturnCommand() *cobra.Command {
+	return p.deskCommand(returned("check-return", "check-return"))
 }
 
 // partsIn reads MRN=CENTS arguments.
