@@ -83,8 +83,17 @@ type ACHPolicy struct {
 
 // CardPolicy says when declined cards are tried again.
 type CardPolicy struct {
-	RetryAfterDays int `json:"retry_after_days"`
-	Retries        int `json:"retries"`
+	RetryAfterDays int         `json:"retry_after_days"`
+	Retries        int         `json:"retries"`
+	Gateway        CardGateway `json:"gateway"`
+}
+
+// CardGateway is the processor that keeps the cards. Without a kind, charges
+// leave as files in outbox/card, and answers come as files into inbox/card.
+type CardGateway struct {
+	Kind    string `json:"kind"`     // stripe
+	URL     string `json:"url"`      // another address than its own, such as a proxy's
+	KeyFile string `json:"key_file"` // holds the API key, mode 0600
 }
 
 // ReminderPolicy is the window before the due date in which members are reminded.

@@ -104,8 +104,17 @@ func (t Till) Ingest(ctx context.Context, name string, from io.Reader) (Taken, e
 	if err != nil {
 		return Taken{Problems: []Problem{}}, err
 	}
+	taken, err := t.take(ctx, answers, lines, problems)
+	if err != nil {
+		return taken, fmt.Errorf("card answers %s: %w", name, err)
+	}
+	return taken, nil
+}
+
+// take takes answers, all of them or none; problems are those found already.
+func (t Till) take(ctx context.Context, answers []Answer, lines []int, problems []Problem) (Taken, error) {
 	taken := Taken{Answers: len(answers), Problems: []Problem{}}
-	err = pgx.BeginFunc(ctx, t.DB, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, t.DB, func(tx pgx.Tx) error {
 		news, more, err := t.match(ctx, tx, answers, lines)
 		if err != nil {
 			return err
@@ -127,13 +136,9 @@ func (t Till) Ingest(ctx context.Context, name string, from io.Reader) (Taken, e
 		return nil
 	})
 	if err != nil {
-		taken = Taken{Answers: len(answers), Problems: problems}
-		if taken.Problems == nil {
-			taken.Problems = []Problem{}
-		}
-		return taken, fmt.Errorf("card answers %s: %w", name, err)
+		taken = Taken{Answers: len(answers), Problems: append([]Problem{}, problems...)}
 	}
-	return taken, nil
+	return taken, err
 }
 
 // charge is one that was asked, and what was answered now.

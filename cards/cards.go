@@ -1,12 +1,13 @@
 // Package cards collects what is due from the cards of members who pay that
 // way: it asks a gateway for charges and takes in its answers.
 //
-// The house never sees a card. It keeps the gateway's token, and speaks with
-// the gateway through files of JSON lines. Ask makes the charges of a night as
-// rows; WriteFile writes them out, one line each ([Asked]); the gateway sends a
-// line back for each ([Answer]), and Ingest takes those in. A charge is no
-// money, not even pending money, until it was approved: then it is a receipt
-// and posts at once. A declined one is asked again some days later, a few times.
+// The house never sees a card. It keeps the gateway's token. Ask makes the
+// charges of a night as rows, and there are two ways on from there: by files of
+// JSON lines (WriteFile writes what is [Asked], Ingest takes each [Answer]) that
+// somebody carries to the gateway and back; or Settle speaks with a [Gateway]
+// itself, such as [Stripe]. A charge is no money, not even pending money, until
+// it was approved: then it is a receipt and posts at once. A declined one is
+// asked again some days later, a few times.
 //
 // What is asked, and what follows from an answer, are rules of the account
 // (billing.Account: CardDue, CardDueAgain, CardApproved, CardDeclined).

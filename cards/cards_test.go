@@ -70,7 +70,7 @@ func (b *biller) want(what, got, want string) {
 // payer is a member who owes so much since the cut day and pays by card.
 func (b *biller) payer(cents ledger.Cents) (id int64) {
 	b.Helper()
-	if err := b.db.QueryRow(b.Context(), `insert into account (mrn, opened_on, autopay, autopay_since) select '10000000' || lpad(count(*)::text, 2, '0'), '2026-02-01', 'on', '2026-02-01' from account returning id`).Scan(&id); err != nil {
+	if err := b.db.QueryRow(b.Context(), `insert into account (mrn, opened_on, autopay, autopay_since) select '1000000' || lpad(count(*)::text, 3, '0'), '2026-02-01', 'on', '2026-02-01' from account returning id`).Scan(&id); err != nil {
 		b.Fatal(err)
 	}
 	b.exec(`insert into autopay_method (account_id, method, card_token, authorized_on, authorized_by) values ($1, 'card', $2, '2026-02-01', 'web')`, id, fmt.Sprint("tok-", id))

@@ -3,7 +3,6 @@ package jobs
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
@@ -35,9 +34,18 @@ func runReminders(ctx context.Context, r *Run) error {
 	return r.sendOut(ctx, "notices")
 }
 
-// askCards is the cards' part of the autopay job.
+// askCards is the cards' part of the autopay job. Where the policy names a
+// gateway, it is asked directly; else what is asked leaves as a file.
 func (r *Run) askCards(ctx context.Context) error {
-	file, err := r.openOut(ctx, "card")
+	gateway, err := cards.OpenGateway(r.Policy.Card.Gateway)
+	if err != nil {
+		return err
+	}
+	folder := "card"
+	if gateway != nil {
+		folder = cards.GatewayFolder
+	}
+	file, err := r.openOut(ctx, folder)
 	if err != nil {
 		return err
 	}
@@ -50,7 +58,40 @@ func (r *Run) askCards(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.sendOut(ctx, "card")
+	if gateway == nil {
+		return r.sendOut(ctx, folder)
+	}
+	if err := r.sealOnly(ctx, folder); err != nil {
+		return err
+	}
+	return r.settleCards(ctx, gateway)
+}
+
+// settleCards carries charges through the gateway; the tally counted them when
+// they were asked.
+func (r *Run) settleCards(ctx context.Context, gateway cards.Gateway) error {
+	got, err := r.Till(r.Day).Settle(ctx, gateway)
+	if err != nil {
+		return err
+	}
+	if got.Answers > 0 {
+		r.note("cards: %d charges approved (%s), %d declined", got.Approved, got.Cents, got.Declined)
+	}
+	r.noteSuspended("cards", got.Suspended)
+	if got.Waiting > 0 {
+		r.waits += int64(got.Waiting)
+		r.note("cards: %d charges have no answer; the next run asks about them and sends none twice", got.Waiting)
+	}
+	if got.Failure != nil {
+		r.note("cards: %v", got.Failure)
+	}
+	return nil
+}
+
+func (r *Run) noteSuspended(where string, accounts int) {
+	if accounts > 0 {
+		r.note("%s: autopay of %d accounts is suspended, their cards were declined for the last time", where, accounts)
+	}
 }
 
 // Till is where the house takes the card gateway's answers on a business date.
@@ -58,8 +99,18 @@ func (h House) Till(day calendar.Date) cards.Till {
 	return cards.Till{DB: h.DB, Policy: h.Policy, Day: day}
 }
 
-// takeCardAnswers takes the gateway's answers from the inbox.
+// takeCardAnswers asks the gateway about charges without an answer, and takes
+// answers from the inbox.
 func (r *Run) takeCardAnswers(ctx context.Context) error {
+	gateway, err := cards.OpenGateway(r.Policy.Card.Gateway)
+	if err != nil {
+		return err
+	}
+	if gateway != nil {
+		if err := r.settleCards(ctx, gateway); err != nil {
+			return err
+		}
+	}
 	return r.take(ctx, "card", func(ctx context.Context, a arrival) (v verdict, err error) {
 		got, err := r.Till(r.Day).Ingest(ctx, a.name, a.file)
 		if errors.Is(err, cards.ErrRefused) {
@@ -69,9 +120,7 @@ func (r *Run) takeCardAnswers(ctx context.Context) error {
 		}
 		v.tally.Did(int64(got.Approved+got.Declined), got.Cents)
 		v.tally.Skip("unchanged", int64(got.Known))
-		if got.Suspended > 0 {
-			v.note = fmt.Sprintf("%s: autopay of %d accounts is suspended, their cards were declined for the last time", a.name, got.Suspended)
-		}
+		r.noteSuspended(a.name, got.Suspended)
 		return v, err
 	})
 }

@@ -29,7 +29,7 @@ import (
 type writeRows func(ctx context.Context, tx pgx.Tx, file int64, madeOn calendar.Date, to io.Writer) (int, error)
 
 // outgoing are the folders of the outbox that are filled this way.
-var outgoing = map[string]writeRows{"card": cards.WriteFile, "notices": notices.WriteFile, "journal": writeJournal}
+var outgoing = map[string]writeRows{"card": cards.WriteFile, cards.GatewayFolder: cards.WriteFile, "notices": notices.WriteFile, "journal": writeJournal}
 
 // outFile is a file of the outbox.
 type outFile struct {
@@ -64,7 +64,17 @@ func adding(ctx context.Context, tx pgx.Tx, file int64) error {
 // and writes every sealed one that is not in the outbox yet. A file without
 // rows is forgotten.
 func (r *Run) sendOut(ctx context.Context, folder string) error {
-	rows, err := r.DB.Query(ctx, `select id from outbox_file where folder = $1 and written_on is null and made_on <= $2 order by id`, folder, r.Day)
+	return r.stepOut(ctx, folder, `written_on is null`, r.sealOut, r.writeOut)
+}
+
+// sealOnly seals files whose content goes another way than through the outbox:
+// there they never appear.
+func (r *Run) sealOnly(ctx context.Context, folder string) error {
+	return r.stepOut(ctx, folder, `sha256 is null`, r.sealOut)
+}
+
+func (r *Run) stepOut(ctx context.Context, folder, which string, steps ...func(context.Context, pgx.Tx, string, outFile) error) error {
+	rows, err := r.DB.Query(ctx, `select id from outbox_file where folder = $1 and made_on <= $2 and `+which+` order by id`, folder, r.Day)
 	if err != nil {
 		return err
 	}
@@ -73,7 +83,7 @@ func (r *Run) sendOut(ctx context.Context, folder string) error {
 		return err
 	}
 	for _, file := range files {
-		for _, step := range []func(context.Context, pgx.Tx, string, outFile) error{r.sealOut, r.writeOut} {
+		for _, step := range steps {
 			if err := r.lockedOut(ctx, folder, file, step); err != nil {
 				return err
 			}

@@ -2,6 +2,8 @@ package jobs_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -215,5 +217,39 @@ func TestCardByFiles(t *testing.T) {
 	}
 	if names := h.broken(); names != nil {
 		t.Errorf("broken: %v", names)
+	}
+}
+
+// With a gateway of its own the autopay job asks it itself: the money posts in
+// the same run, and no file leaves.
+func TestCardGateway(t *testing.T) {
+	h := newHouse(t)
+	answers := map[string]string{
+		"/v1/payment_intents":              `{"id": "pi_1", "status": "requires_confirmation"}`,
+		"/v1/payment_intents/pi_1/confirm": `{"id": "pi_1", "status": "succeeded", "amount_received": 45000}`,
+	}
+	var calls []string
+	stripe := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls = append(calls, r.URL.Path)
+		fmt.Fprint(w, answers[r.URL.Path])
+	}))
+	defer stripe.Close()
+	key := filepath.Join(h.Dir, "stripe.key")
+	if err := os.WriteFile(key, []byte("sk_test_1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.Policy.Card.Gateway = billing.CardGateway{Kind: "stripe", URL: stripe.URL, KeyFile: key}
+	for range 2 {
+		h.run("autopay", 25)
+	}
+	if len(calls) != 2 {
+		t.Errorf("calls to the gateway: %v", calls)
+	}
+	if files := h.outbox("card"); len(files) != 0 {
+		t.Errorf("and files for a carrier as well: %v", files)
+	}
+	var money string
+	if err := h.DB.QueryRow(t.Context(), `select string_agg(concat_ws(' ', channel, state, cents, posted_on), ', ') from receipt`).Scan(&money); err != nil || money != "card posted 45000 2026-03-25" {
+		t.Errorf("receipts: %s, %v", money, err)
 	}
 }

@@ -581,13 +581,18 @@ create table card_charge (
     answered_on date,
     receipt     integer,
     retry_on    date,                                      -- when it is asked again, null for never (any more)
+    gateway_name text   not null default '',              -- of the charge at a gateway that is asked directly, known before it is collected
+    sent_on     date,                                     -- its collecting may have begun
+    code        text    not null default '',              -- why the gateway declined, in its word
     primary key (account_id, cycle, attempt),
     check (cents <= due_then),
+    check (sent_on is null or gateway_name <> ''),
     check ((state = 'asked') = (answered_on is null)),
     check ((state = 'approved') = (receipt is not null)),
     check (retry_on is null or state = 'declined')
 );
 create unique index card_charge_asked on card_charge (account_id) where state = 'asked';
+create unique index card_charge_gateway on card_charge (gateway_name) where gateway_name <> '';
 create index card_charge_retry on card_charge (retry_on) where retry_on is not null;
 create index card_charge_file on card_charge (file_id);
 create index autopay_method_card on autopay_method (account_id) where method = 'card' and ended_on is null;

@@ -1,0 +1,216 @@
+package cards
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// Gateway is a card processor that a night speaks with by itself. A charge has
+// two steps there, so that no lost answer can take money twice: it is opened,
+// which moves nothing, and its name is stored here; only then is it collected,
+// and a charge that was opened can be collected once, however often it is asked.
+//
+// An error of any method means that nobody knows what came of the call.
+type Gateway interface {
+	// Open tells the gateway of a charge and returns its name there. The same
+	// key again gives the same charge, or another that stays uncollected.
+	Open(ctx context.Context, charge Asked) (name string, o Outcome, err error)
+	// Collect takes the money of an opened charge.
+	Collect(ctx context.Context, name string, key Key) (Outcome, error)
+	// Look asks how an opened charge stands.
+	Look(ctx context.Context, name string) (Outcome, error)
+}
+
+// Outcome is what a gateway says of a charge.
+type Outcome struct {
+	Result string       // Approved, Declined, Untouched, or "" while it is not decided
+	Code   string       // why it was declined, in the gateway's word
+	Cents  ledger.Cents // approved: what was taken
+}
+
+// Untouched says that an opened charge was not collected yet.
+const Untouched = "untouched"
+
+const (
+	atOnce  = 200 // charges between two commits
+	callers = 8   // calls to the gateway under way at once
+)
+
+// Settled is what came of asking a gateway.
+type Settled struct {
+	Taken
+	Waiting int   // without an answer: asked about by the next run
+	Failure error // the last call that came to nothing, nil if none
+}
+
+// waiting is a charge on its way through the gateway.
+type waiting struct {
+	Asked
+	name    string // at the gateway, "" until it was opened
+	sent    bool   // it may have been collected by a run before
+	outcome Outcome
+	err     error
+}
+
+// Settle carries the charges that wait for their answer through the gateway,
+// and takes the answers as Ingest does. Charges of a killed run, and those
+// whose answer was lost, are asked about first. If a whole batch comes to
+// nothing, the gateway is out of reach and the rest is left for the next run.
+func (t Till) Settle(ctx context.Context, g Gateway) (s Settled, err error) {
+	after := Key{}
+	for {
+		batch, err := t.waiting(ctx, after)
+		if err != nil || len(batch) == 0 {
+			return s, err
+		}
+		after = batch[len(batch)-1].Charge
+		if err := t.carry(ctx, g, batch); err != nil {
+			return s, err
+		}
+		lost, err := t.takeOutcomes(ctx, batch, &s)
+		if err != nil {
+			return s, err
+		}
+		if lost == len(batch) && lost > 1 {
+			return s, t.countWaiting(ctx, after, &s)
+		}
+	}
+}
+
+// waiting reads the next charges of the gateway's files that have no answer.
+func (t Till) waiting(ctx context.Context, after Key) ([]*waiting, error) {
+	rows, err := t.DB.Query(ctx, `select c.account_id, c.cycle, c.attempt, m.card_token, c.cents, c.asked_on, c.gateway_name, c.sent_on is not null
+		from card_charge c join outbox_file f on f.id = c.file_id and f.folder = $5 and f.sha256 is not null join autopay_method m on m.id = c.method_id
+		where c.state = 'asked' and c.asked_on <= $4 and (c.account_id, c.cycle, c.attempt) > ($1, $2, $3)
+		order by c.account_id, c.cycle, c.attempt limit $6`, after.Account, int32(after.Cycle), after.Attempt, t.Day, GatewayFolder, atOnce)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*waiting, error) {
+		w := &waiting{}
+		return w, row.Scan(&w.Charge.Account, &w.Charge.Cycle, &w.Charge.Attempt, &w.Token, &w.Cents, &w.AskedOn, &w.name, &w.sent)
+	})
+}
+
+// GatewayFolder is the outbox folder of charges that a gateway is asked for
+// directly: its files are sealed and never written out, so that nobody can
+// carry them to a gateway a second time.
+const GatewayFolder = "gateway"
+
+// carry opens and collects a batch. What may move money is stored before it is
+// done: the name first, then that it is sent.
+func (t Till) carry(ctx context.Context, g Gateway, batch []*waiting) error {
+	each(batch, func(w *waiting) {
+		if w.name == "" {
+			w.name, w.outcome, w.err = g.Open(ctx, w.Asked)
+		}
+	})
+	var accounts []int64
+	var cycles, attempts []int32
+	var names []string
+	for _, w := range batch {
+		if w.name != "" {
+			accounts, cycles, attempts, names = append(accounts, w.Charge.Account), append(cycles, int32(w.Charge.Cycle)), append(attempts, int32(w.Charge.Attempt)), append(names, w.name)
+		}
+	}
+	if _, err := t.DB.Exec(ctx, `update card_charge c set gateway_name = u.name, sent_on = coalesce(sent_on, $5)
+		from unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) u(account, cycle, attempt, name)
+		where c.account_id = u.account and c.cycle = u.cycle and c.attempt = u.attempt and c.state = 'asked'`, accounts, cycles, attempts, names, t.Day); err != nil {
+		return err
+	}
+	each(batch, func(w *waiting) {
+		if w.name == "" || w.err != nil {
+			return
+		}
+		if w.sent {
+			if w.outcome, w.err = g.Look(ctx, w.name); w.err != nil || w.outcome.Result != Untouched {
+				return
+			}
+		}
+		w.outcome, w.err = g.Collect(ctx, w.name, w.Charge)
+	})
+	return ctx.Err()
+}
+
+// each does something to all, some at once.
+func each(batch []*waiting, do func(*waiting)) {
+	var wg sync.WaitGroup
+	next := make(chan *waiting)
+	for range min(callers, len(batch)) {
+		wg.Go(func() {
+			for w := range next {
+				do(w)
+			}
+		})
+	}
+	for _, w := range batch {
+		next <- w
+	}
+	close(next)
+	wg.Wait()
+}
+
+// takeOutcomes takes the answers of a batch, and returns how many calls came to
+// nothing.
+func (t Till) takeOutcomes(ctx context.Context, batch []*waiting, s *Settled) (lost int, err error) {
+	var answers []Answer
+	var lines []int
+	var codes []string
+	for n, w := range batch {
+		if w.outcome.Result == Approved && w.outcome.Cents != w.Cents {
+			w.err = fmt.Errorf("the card charge %s was asked for %s, and the gateway took %s: ask the gateway why", w.Charge, w.Cents, w.outcome.Cents)
+		}
+		if w.err != nil {
+			lost, s.Failure = lost+1, w.err
+		}
+		if w.err != nil || w.outcome.Result != Approved && w.outcome.Result != Declined {
+			s.Waiting++
+			continue
+		}
+		answers, lines, codes = append(answers, Answer{w.Charge, w.outcome.Result, w.Cents}), append(lines, n+1), append(codes, w.outcome.Code)
+	}
+	if len(answers) == 0 {
+		return lost, nil
+	}
+	taken, err := t.take(ctx, answers, lines, nil)
+	if err != nil {
+		return lost, errors.Join(err, describe(taken.Problems))
+	}
+	s.Answers, s.Approved, s.Declined, s.Known, s.Cents, s.Suspended = s.Answers+taken.Answers, s.Approved+taken.Approved, s.Declined+taken.Declined, s.Known+taken.Known, s.Cents+taken.Cents, s.Suspended+taken.Suspended
+	return lost, t.noteCodes(ctx, answers, codes)
+}
+
+// describe makes an error of what is wrong with a gateway's answers.
+func describe(problems []Problem) error {
+	var all []error
+	for _, p := range problems {
+		all = append(all, errors.New(p.Problem))
+	}
+	return errors.Join(all...)
+}
+
+// noteCodes keeps why the gateway declined.
+func (t Till) noteCodes(ctx context.Context, answers []Answer, codes []string) error {
+	var accounts []int64
+	var cycles, attempts []int32
+	for _, a := range answers {
+		accounts, cycles, attempts = append(accounts, a.Charge.Account), append(cycles, int32(a.Charge.Cycle)), append(attempts, int32(a.Charge.Attempt))
+	}
+	_, err := t.DB.Exec(ctx, `update card_charge c set code = u.code from unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) u(account, cycle, attempt, code)
+		where c.account_id = u.account and c.cycle = u.cycle and c.attempt = u.attempt and u.code <> ''`, accounts, cycles, attempts, codes)
+	return err
+}
+
+func (t Till) countWaiting(ctx context.Context, after Key, s *Settled) error {
+	var rest int
+	err := t.DB.QueryRow(ctx, `select count(*) from card_charge c join outbox_file f on f.id = c.file_id and f.folder = $5 and f.sha256 is not null
+		where c.state = 'asked' and c.asked_on <= $4 and (c.account_id, c.cycle, c.attempt) > ($1, $2, $3)`, after.Account, int32(after.Cycle), after.Attempt, t.Day, GatewayFolder).Scan(&rest)
+	s.Waiting += rest
+	return err
+}
