@@ -349,6 +349,9 @@ func (p *Policy) check() error {
 			return err
 		}
 	}
+	if kind := p.Card.Gateway.Kind; kind != "" && kind != "stripe" {
+		return bad("card.gateway.kind", "%q is no gateway that is known here; want stripe", kind)
+	}
 	if a := p.Statement.AgingDays; !(0 < a[0] && a[0] < a[1] && a[1] < a[2]) {
 		return bad("statement.aging_days", "%v does not rise", a)
 	}

@@ -333,7 +333,6 @@ func TestOpenGatewayRefuses(t *testing.T) {
 		policy     billing.CardGateway
 		path, says string
 	}{
-		{billing.CardGateway{Kind: "square", KeyFile: closed}, "card.gateway.kind", "want stripe"},
 		{billing.CardGateway{Kind: "stripe", KeyFile: open}, "card.gateway.key_file", "chmod 600"},
 		{billing.CardGateway{Kind: "stripe", KeyFile: empty}, "card.gateway.key_file", "one word"},
 		{billing.CardGateway{Kind: "stripe"}, "card.gateway.key_file", "no such file"},
