@@ -89,6 +89,9 @@ func (a *Account) aptcUnpaid(p *Policy, b *Bill) bool {
 // was open: what was billed by then, before that day's cut, by the money
 // received by then.
 func (a *Account) cured(p *Policy, lapsed, after, until calendar.Date) bool {
+	if until <= after {
+		return false // a short grace of a month whose due date is past its end
+	}
 	days := []calendar.Date{until}
 	for _, r := range a.Receipts {
 		if after < r.ReceivedOn && r.ReceivedOn < until {
@@ -131,7 +134,7 @@ func (a *Account) EndGrace(p *Policy, day calendar.Date) (reversed ledger.Cents,
 func (a *Account) ReviveCoverage(p *Policy, day calendar.Date) (charged ledger.Cents) {
 	before := a.Figures().Ledger
 	for _, c := range slices.Clone(a.Coverages) {
-		if c.LapsedOn.IsZero() || c.MonthlyCents == 0 || !a.heardOfSince(c.LapsedOn) || a.asBeforeLapse(c.LapsedOn).PremiumGrace(p, c.LapsedOn).Over {
+		if c.LapsedOn.IsZero() || c.MonthlyCents == 0 || !a.curedByNews(p, c.LapsedOn) {
 			continue
 		}
 		t := Terms{c.StartOn, c.SaidEnd, c.MonthlyCents, c.APTCCents, c.PaidThrough}
@@ -152,12 +155,21 @@ func (a *Account) ReviveCoverage(p *Policy, day calendar.Date) (charged ledger.C
 	return a.Figures().Ledger - before
 }
 
-// heardOfSince says whether money that was received before a day has arrived or
-// posted since.
-func (a *Account) heardOfSince(day calendar.Date) bool {
-	return slices.ContainsFunc(a.Receipts, func(r *Receipt) bool {
-		return r.ReceivedOn < day && (r.State == Pending || r.State == Posted && max(r.ArrivedOn, r.PostedOn) >= day)
-	})
+// curedByNews says whether a grace that ended coverage on a day was cured by
+// money of which we have heard since, and by nothing else.
+func (a *Account) curedByNews(p *Policy, lapsedOn calendar.Date) bool {
+	isNews := func(r *Receipt) bool {
+		return r.ReceivedOn < lapsedOn && (r.State == Pending || r.State == Posted && max(r.ArrivedOn, r.PostedOn) >= lapsedOn)
+	}
+	if !slices.ContainsFunc(a.Receipts, isNews) {
+		return false
+	}
+	then := a.asBeforeLapse(lapsedOn)
+	if then.PremiumGrace(p, lapsedOn).Over {
+		return false
+	}
+	then.Receipts = slices.DeleteFunc(slices.Clone(a.Receipts), isNews)
+	return then.PremiumGrace(p, lapsedOn).Over
 }
 
 // asBeforeLapse is the account with the coverage and the premiums that the end

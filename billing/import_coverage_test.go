@@ -176,3 +176,29 @@ func TestAgreementsAreKept(t *testing.T) {
 	d.invariants()
 	d.proven("plans_add_up", "one_premium_per_month", "remittances_were_dormant", "items_agree_with_ledger", "items_agree_with_allocations", "receipts_agree_with_allocations", "statements_chain", "statement_balance", "receipts_have_their_entry")
 }
+
+// A plan of which nothing is left to bill, since an adjustment took it, is kept:
+// the night finds it.
+func TestPlanAdjustedAwayIsClosed(t *testing.T) {
+	d := family(t)
+	d.takes("charges", 1, 0, chargesHeader, "c1,"+ann+",medical,2026-02-11,Visit,1000,0,1000")
+	d.cuts("2026-04-01")
+	change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
+		if _, err := a.MakePlan(day("2026-04-05"), billing.Medical, 1000, 2); err != nil {
+			t.Fatal(err)
+		}
+	})
+	d.cuts("2026-05-01")
+	change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
+		if err := a.Adjust(d.im.Policy, day("2026-05-02"), billing.Medical, -1000, 1, billing.Detail{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	inTx(t, d.db, func(ctx context.Context, tx pgx.Tx, all billing.Range) error {
+		tally, err := billing.LookAtPlans(ctx, tx, d.im.Policy, day("2026-05-03"), all)
+		if tally.Done != 1 {
+			t.Errorf("%+v", tally)
+		}
+		return err
+	})
+}

@@ -13,7 +13,7 @@ import (
 // act does one thing, if there is anything to do it to.
 func (l *life) act(what string) {
 	acts := map[string]func() error{"charge": l.charge, "pay": l.pay, "guest": l.guest, "check": l.check, "return": l.bounce, "adjust": l.adjustNamed, "lower": l.lowerKind, "raise": l.raise,
-		"plan": l.plan, "cancel": l.cancelPlan, "dispute": l.dispute, "settle": l.settle, "assist": l.assist, "refund": l.refund, "waive": l.waive, "hold": l.hold}
+		"plan": l.plan, "cover": l.cover, "end": l.endCover, "cancel": l.cancelPlan, "dispute": l.dispute, "settle": l.settle, "assist": l.assist, "refund": l.refund, "waive": l.waive, "hold": l.hold}
 	told := len(l.told)
 	if err := acts[what](); err != nil {
 		l.disagree(what, "it can be done", err)
@@ -29,6 +29,9 @@ func (l *life) kind() billing.Kind {
 
 func (l *life) charge() error {
 	kind, cents := l.kind(), l.cents("charge", 45000, 12500, 2500, 2499, 1001)
+	if l.covered {
+		kind = billing.Medical
+	}
 	no := int32(0)
 	err := l.change(billing.Counters, func(a *billing.Account) error {
 		no = a.Charge(&l.p, l.day, kind, cents, billing.Detail{}).No
@@ -138,7 +141,9 @@ func (l *life) lowerKind() error {
 }
 
 func (l *life) raise() error {
-	kind, charge := l.chosen("raised", func(o *owed) bool { return o.kind != billing.Fee })
+	kind, charge := l.chosen("raised", func(o *owed) bool {
+		return o.kind == billing.Medical || o.kind == billing.Premium && !l.covered // whether it has a tax credit is not said
+	})
 	if kind == "" {
 		return nil
 	}

@@ -77,7 +77,7 @@ func (m *model) fee(base ledger.Cents) ledger.Cents {
 func (m *model) base(bill int) (base ledger.Cents) {
 	then := m.byReceivedDate(m.bills[bill].deadline)
 	for _, o := range then.owed {
-		if o.bill == bill && o.kind != billing.Fee && o.origin != billing.FromInstallment {
+		if o.bill == bill && o.kind != billing.Fee && o.origin != billing.FromInstallment && (m.p.Grace.LateFeeOnPremium || !o.aptc()) {
 			base += then.open(o)
 		}
 	}

@@ -23,12 +23,13 @@ import (
 // its story so far, to be read when the two disagree.
 type life struct {
 	*rapid.T
-	p    billing.Policy
-	a    *billing.Account
-	m    *model
-	day  calendar.Date
-	told []string
-	pays bool // by autopay
+	p       billing.Policy
+	a       *billing.Account
+	m       *model
+	day     calendar.Date
+	told    []string
+	pays    bool // by autopay
+	covered bool // by a plan, whose premiums the cuts add
 
 	db       *pgxpool.Pool // nil: the product's account lives in memory only
 	lastFees calendar.Date
@@ -80,6 +81,17 @@ func TestModelAgreesOnDebits(t *testing.T) {
 	})
 }
 
+// The same with coverage: premiums by month and by day, charged and taken back as
+// its terms change, tax credits, grace that is cured or ends it.
+func TestModelAgreesOnCoverage(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLife(t)
+		l.a = billing.NewAccount(1, "1234567897", l.day)
+		l.covered = true
+		l.live(240)
+	})
+}
+
 // The same through the database: every act loads as much of the account as the
 // product's callers do, the nights are the real ones, and what was saved comes
 // back.
@@ -93,6 +105,7 @@ func TestModelAgreesOnBooks(t *testing.T) {
 		serial++
 		l := newLife(rt)
 		l.db = db
+		l.covered = rapid.Bool().Draw(rt, "covered")
 		if err := l.enroll(string(billing.NewMRN(serial))); err != nil {
 			rt.Fatal(err)
 		}
@@ -131,6 +144,7 @@ func somePolicy(t *rapid.T) billing.Policy {
 		maps.Copy(fee, map[string]any{"kind": "percent", "percent": "1.5", "min_cents": rapid.SampledFrom([]int{0, 300}).Draw(t, "floor"), "max_cents": 900})
 	}
 	overrides["late_fee"] = fee
+	overrides["grace"] = map[string]any{"aptc_months": rapid.SampledFrom([]int{3, 3, 2, 1}).Draw(t, "grace months"), "late_fee_on_premium": rapid.IntRange(0, 4).Draw(t, "fee on premium") == 4}
 	overrides["plan"] = map[string]any{"broken_after_missed": rapid.SampledFrom([]int{2, 2, 1, 3}).Draw(t, "missed")}
 	overrides["allocation"] = map[string]any{"order": rapid.SampledFrom([][]string{{"premium", "medical", "fee"}, {"premium", "medical", "fee"}, {"medical", "premium", "fee"}, {"fee", "medical", "premium"}}).Draw(t, "order")}
 	b, err := json.Marshal(overrides)
@@ -240,6 +254,9 @@ func (l *life) liveDay() {
 	l.run("post", 85)
 	acts := []string{"return", "adjust", "lower", "raise", "dispute", "dispute", "settle", "settle", "assist", "refund", "waive", "hold", "plan", "plan", "cancel"}
 	later := []string{"charge", "pay", "check", "return", "dispute", "settle", "lower", "plan"}
+	if l.covered {
+		acts, later = append(acts, "cover", "cover", "cover", "end"), append(later, "cover", "end")
+	}
 	if l.pays { // what was due on a missed build day is told by the items as they stand now
 		acts, later = []string{"return", "refund", "raise", "hold"}, []string{"charge", "pay", "check", "return"}
 	}
@@ -251,6 +268,9 @@ func (l *life) liveDay() {
 	}
 	l.run("late-fees", 75)
 	l.run("plans", 75)
+	if l.covered {
+		l.run("grace", 75)
+	}
 	_, _, d := l.day.Date()
 	if d == l.p.Statement.CutDay {
 		l.run("statements", 85)
@@ -280,6 +300,8 @@ func (l *life) run(job string, in100 int) {
 		l.m.lateFees(l.day)
 	case "plans":
 		l.m.lookAtPlans(l.day)
+	case "grace":
+		l.m.endGrace(l.day)
 	case "statements":
 		l.m.cut(l.day)
 	}
@@ -305,6 +327,9 @@ func (l *life) product(job string) {
 			l.a.AssessLate(&l.p, l.day)
 		case "plans":
 			l.a.LookAtPlans(&l.p, l.day)
+		case "grace":
+			l.a.ReviveCoverage(&l.p, l.day)
+			l.a.EndGrace(&l.p, l.day)
 		case "statements":
 			l.a.Cut(&l.p, l.day)
 		}
@@ -320,6 +345,8 @@ func (l *life) product(job string) {
 			l.lastFees = l.day
 		case "plans":
 			_, err = billing.LookAtPlans(context.Background(), tx, &l.p, l.day, in)
+		case "grace":
+			_, err = billing.EndGraces(context.Background(), tx, &l.p, l.day, in)
 		case "statements":
 			_, _, err = billing.CutStatements(context.Background(), tx, &l.p, l.day, in)
 		}
@@ -399,6 +426,9 @@ func (l *life) agree() {
 	l.same("disputed", l.m.openIn(billing.Disputed, ""), f.Disputed)
 	l.same("deferred", l.m.openIn(billing.Deferred, ""), f.Deferred)
 	l.agreeOnPlans()
+	if l.covered {
+		l.agreeOnCoverage()
+	}
 	l.same("guest credit", l.m.credits(true), f.Guest)
 	l.same("credit", l.m.credits(true)+l.m.credits(false), f.Unapplied)
 	for _, p := range l.m.paid {

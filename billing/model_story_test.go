@@ -145,3 +145,74 @@ func TestStoryMissedBeforeAutopayEnded(t *testing.T) {
 	a.AssessLate(&p, day("2026-05-03"))
 	wantCents(t, "late fees", lateFees(a), 1000)
 }
+
+// "An installment comes after the other medical items of its statement": an
+// adjustment without a charge lowers it last, too.
+func TestStoryAdjustmentTakesTheInstallmentLast(t *testing.T) {
+	p := billing.DefaultPolicy()
+	a := billing.NewAccount(1, "1234567897", day("2026-01-20"))
+	a.Charge(&p, day("2026-01-20"), billing.Medical, 40000, billing.Detail{})
+	a.Cut(&p, day("2026-02-01"))
+	if _, err := a.MakePlan(day("2026-02-05"), billing.Medical, 40000, 4); err != nil {
+		t.Fatal(err)
+	}
+	visit := a.Charge(&p, day("2026-02-20"), billing.Medical, 5000, billing.Detail{})
+	a.Cut(&p, day("2026-03-01"))
+	if err := a.Adjust(&p, day("2026-03-05"), billing.Medical, -3000, 0, billing.Detail{}); err != nil {
+		t.Fatal(err)
+	}
+	wantCents(t, "the visit", visit.Open(), 2000)
+	wantCents(t, "billed and open", a.Figures().Open[billing.Medical], 12000)
+}
+
+// "Cured only when no billed premium is open ..., up to the last day": where the
+// due date lies past the last day, the last day cures nothing.
+func TestStoryGraceShorterThanItsFirstMonth(t *testing.T) {
+	p := billing.DefaultPolicy()
+	p.Statement.CutDay, p.Statement.DueDay, p.Grace.APTCMonths = 28, 31, 1
+	a := billing.NewAccount(1, "1234567897", day("2026-02-16"))
+	if err := a.Enrol(&p, day("2026-02-16"), "1234567897", "plan", billing.Terms{StartOn: day("2026-02-01"), MonthlyCents: 45000, APTCCents: 20000}); err != nil {
+		t.Fatal(err)
+	}
+	a.Cut(&p, day("2026-02-28")) // due on March 2
+	if g := a.PremiumGrace(&p, day("2026-03-02")); g.Over || g.Month != 0 {
+		t.Errorf("on the due date: %+v", g)
+	}
+	if g := a.PremiumGrace(&p, day("2026-03-03")); !g.Over {
+		t.Errorf("the day after: %+v", g)
+	}
+}
+
+// The end of a grace is undone only by money that we had not heard of: not by a
+// plan or a dispute made since, beside money that was known.
+func TestStoryCoverageComesBackForMoneyOnly(t *testing.T) {
+	for _, late := range []bool{false, true} {
+		p := billing.DefaultPolicy()
+		a := billing.NewAccount(1, "1234567897", day("2026-04-01"))
+		if err := a.Enrol(&p, day("2026-04-01"), "1234567897", "plan", billing.Terms{StartOn: day("2026-04-01"), MonthlyCents: 45000, APTCCents: 30000}); err != nil {
+			t.Fatal(err)
+		}
+		for _, on := range []string{"2026-04-01", "2026-05-01", "2026-06-01"} {
+			a.Cut(&p, day(on))
+		}
+		a.Receive(day("2026-06-29"), billing.Receipt{Channel: "lockbox", Cents: 100, ReceivedOn: day("2026-06-29"), PostsOn: day("2026-07-06")})
+		a.EndGrace(&p, day("2026-07-01"))
+		if late {
+			a.Receive(day("2026-07-02"), billing.Receipt{Channel: "lockbox", Cents: 44900, ReceivedOn: day("2026-06-30"), PostsOn: day("2026-07-07")})
+		}
+		a.PostDue(&p, day("2026-07-07"))
+		if !late {
+			if _, err := a.MakePlan(day("2026-07-07"), billing.Premium, 14900, 2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := ledger.Cents(0)
+		if late {
+			want = 45000 // May, June and July
+		}
+		wantCents(t, "charged again", a.ReviveCoverage(&p, day("2026-07-08")), want)
+		if ended := a.CoverageEnd() != 0; ended == late {
+			t.Errorf("coverage ends %s, late money %v", a.CoverageEnd(), late)
+		}
+	}
+}

@@ -31,6 +31,8 @@ type model struct {
 	previous ledger.Cents   // the last statement's balance
 	ach      autopay
 	plans    []*modelPlan
+	covers   []*modelCover
+	lapsed   calendar.Date // the day on which a grace last ended coverage
 }
 
 // owed is one thing to pay.
@@ -45,6 +47,8 @@ type owed struct {
 	lateOf  int // a late fee's bill, -1 for none
 	origin  string
 	plan    *modelPlan
+	cover   *modelCover // whose premium of a month it is
+	month   calendar.Cycle
 	of      *owed // what it is a copy of, in a replay
 	waived  bool  // a fee that was waived whole
 	undone  bool  // a late fee that a payment in time has undone
@@ -221,13 +225,35 @@ func (m *model) useCredit() {
 
 func (m *model) charge(no int32, day calendar.Date, kind billing.Kind, cents ledger.Cents) {
 	m.add(&owed{charge: no, kind: kind, cents: cents, arrived: day, origin: billing.FromCharge}, "charges", day)
-	if m.first == 0 {
-		m.first = calendar.CycleOf(day)
-		if day > m.first.CutOn(m.p.Statement.CutDay) {
-			m.first++
-		}
-		m.next = max(m.next, m.first)
+}
+
+// begin finds the first cycle: that of the first cut day on or after the first
+// charge, or the first whose cut adds a premium.
+func (m *model) begin() {
+	if len(m.bills) > 0 {
+		return
 	}
+	m.first = 0
+	sooner := func(c calendar.Cycle) {
+		if m.first == 0 || c < m.first {
+			m.first = c
+		}
+	}
+	for _, o := range m.owed {
+		c := calendar.CycleOf(o.arrived)
+		if o.arrived > c.CutOn(m.p.Statement.CutDay) {
+			c++
+		}
+		if o.origin == billing.FromCharge || o.origin == billing.FromAdjustment || o.origin == billing.FromCoverage {
+			sooner(c)
+		}
+	}
+	for _, c := range m.covers {
+		if next := c.chargedTo + 1; c.premium(next) > 0 {
+			sooner(next)
+		}
+	}
+	m.next = m.first
 }
 
 func (m *model) add(o *owed, part string, day calendar.Date) *owed {
@@ -466,7 +492,7 @@ func (m *model) onHold() bool {
 
 // cut closes cycles (section 2).
 func (m *model) cut(day calendar.Date) (cut int) {
-	if m.heldOn(day) || m.first == 0 {
+	if m.begin(); m.heldOn(day) || m.first == 0 {
 		return 0
 	}
 	var cycles []calendar.Cycle
@@ -489,6 +515,9 @@ func (m *model) close(c calendar.Cycle, day calendar.Date, newest bool) {
 		until = day
 	}
 	m.bills = append(m.bills, b)
+	for _, c := range m.covers {
+		m.chargeTo(c, b.cycle, b.cutOn)
+	}
 	for _, o := range m.owed {
 		if o.state == billing.Unbilled && o.arrived <= until {
 			o.state, o.bill = billing.Billed, len(m.bills)-1

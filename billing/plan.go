@@ -206,7 +206,7 @@ func LookAtPlans(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r
 		return t, err
 	}
 	ids, err := ids(ctx, tx, `select distinct account_id from plan p where state = 'running' and account_id >= $1 and account_id < $2 and (
-			not exists (select from item i where i.account_id = p.account_id and i.for_doc = p.no and i.state = 'deferred')
+			not exists (select from item i where i.account_id = p.account_id and i.for_doc = p.no and i.state = 'deferred' and i.paid < i.cents)
 			or exists (select from item i join bill b on b.account_id = i.account_id and b.cycle = i.cycle
 				where i.account_id = p.account_id and i.for_doc = p.no and i.origin = 'installment' and i.paid < i.cents and b.deadline_on < $3))
 		order by 1`, r.From, r.To, day)
