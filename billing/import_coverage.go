@@ -1,8 +1,10 @@
 package billing
 
 import (
+	"cmp"
 	"context"
 	"io"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -85,29 +87,73 @@ func enrolRows(ctx context.Context, in *intake, rows []coverageRow) error {
 	if err != nil {
 		return err
 	}
+	formers, err := in.formers(ctx, book, news, accounts, known)
+	if err != nil {
+		return err
+	}
 	for _, c := range news {
 		account, ok := accounts[c.mrn]
 		was, seen := known[c.period()]
 		switch {
 		case !ok:
 			in.refuse(c.line, "mrn", unknownMember, c.mrn)
-		case seen && was.account != account:
-			in.refuse(c.line, "mrn", "the coverage of MRN %s by %s from %s is charged to the account of a former guarantor: end it there first", c.mrn, c.plan, c.terms.StartOn)
 		case seen && was.says(c): // twice in the chunk
 			in.Unchanged++
 		default:
-			a := book.Account(account)
+			a, former := book.Account(account), (*Account)(nil)
 			before := a.Figures().Ledger
-			if err := a.Enrol(in.Policy, in.Day, c.mrn, c.plan, c.terms); err != nil {
+			if seen && was.account != account {
+				former = formers.Account(was.account)
+				before += former.Figures().Ledger
+				err = in.enrolMoved(former, a, c)
+			} else {
+				err = a.Enrol(in.Policy, in.Day, c.mrn, c.plan, c.terms)
+			}
+			if err != nil {
 				in.refuse(c.line, "", "%v", err)
 				continue
 			}
-			known[c.period()] = tidings{c.terms.EndOn, c.terms.MonthlyCents, c.terms.APTCCents, account}
+			known[c.period()] = tidings{c.terms.EndOn, c.terms.MonthlyCents, c.terms.APTCCents, cmp.Or(was.account, account)}
 			in.Accepted++
 			in.Cents += a.Figures().Ledger - before
+			if former != nil {
+				in.Cents += former.Figures().Ledger
+			}
 		}
 	}
+	if err := formers.Save(ctx); err != nil {
+		return err
+	}
 	return book.Save(ctx)
+}
+
+// formers loads the accounts of former guarantors that rows are about, beside
+// those of the book.
+func (in *intake) formers(ctx context.Context, book *Book, news []*coverageRow, accounts map[string]int64, known map[period]tidings) (*Book, error) {
+	also := &Book{tx: in.tx, byID: map[int64]*Account{}}
+	var missing []int64
+	for _, c := range news {
+		account, ok := accounts[c.mrn]
+		if was, seen := known[c.period()]; !ok || !seen || was.account == account {
+			continue
+		} else if a := book.Account(was.account); a != nil {
+			also.byID[a.ID] = a // saved with the book
+		} else {
+			missing = append(missing, was.account)
+		}
+	}
+	if len(missing) == 0 {
+		return also, nil
+	}
+	slices.Sort(missing)
+	more, err := Load(ctx, in.tx, Whole, slices.Compact(missing)...)
+	if err != nil {
+		return nil, err
+	}
+	for id, a := range also.byID {
+		more.byID[id] = a
+	}
+	return more, nil
 }
 
 // says says whether a row tells nothing new.

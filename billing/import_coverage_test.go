@@ -88,12 +88,39 @@ func TestCoverageFileRefused(t *testing.T) {
 	d.takes("members", 1, 0, memberHeader, person(cleo, ann, "Cleo"))
 }
 
-// Whose guarantor has changed since must be ended on the old account first.
-func TestCoverageOfAFormerGuarantor(t *testing.T) {
+// With another guarantor go the months that are not charged yet; what enrolment
+// says of the period afterwards, each account takes its part of.
+func TestCoverageMovesWithTheGuarantor(t *testing.T) {
 	d := family(t)
-	d.takes("coverage", 1, 0, coverageHeader, cleo+",Gold,2026-02-01,,45000,0")
+	d.takes("coverage", 1, 0, coverageHeader, cleo+",Gold,2026-02-01,,45000,0") // on Ben's account, 2
+	d.cuts("2026-03-01")
+	const owed = `select string_agg(account_id || ' ' || cents, ', ' order by account_id, no) from item`
+	d.wants(owed, "2 45000, 2 45000")
 	d.takes("members", 1, 0, memberHeader, person(cleo, ann, "Cleo"))
-	d.refuses("coverage", []string{"2 mrn: former guarantor"}, coverageHeader, cleo+",Gold,2026-02-01,,46000,0")
+	d.takes("members", 0, 1, memberHeader, person(cleo, ann, "Cleo"))
+	const periods = `select string_agg(concat_ws(' ', account_id, start_on, end_on, monthly_cents, open), ', ' order by account_id) from coverage`
+	d.wants(periods, "1 2026-04-01 45000 t, 2 2026-02-01 2026-03-31 45000 f")
+	d.takes("coverage", 0, 1, coverageHeader, cleo+",Gold,2026-02-01,,45000,0") // sent again each day
+	d.im.Day = day("2026-04-01")
+	d.cuts("2026-04-01")
+	d.wants(owed, "1 45000, 2 45000, 2 45000")
+	d.takes("coverage", 1, 0, coverageHeader, cleo+",Gold,2026-02-01,,46000,0")
+	d.wants(owed, "1 45000, 1 1000, 2 45000, 2 45000, 2 1000, 2 1000")
+	d.takes("coverage", 1, 0, coverageHeader, cleo+",Gold,2026-02-01,2026-03-15,46000,0")
+	d.wants(`select string_agg(id || ' ' || coalesce((select sum(cents) from item i where i.account_id = a.id), 0), ', ' order by id) from account a where id in (1, 2)`, "1 0, 2 68258")
+	d.takes("coverage", 0, 1, coverageHeader, cleo+",Gold,2026-02-01,2026-03-15,46000,0")
+	d.proven("one_premium_per_month", "account_counters")
+}
+
+// Of what begins later, or was brought by the feed, nothing is charged twice.
+func TestCoverageMovesBeforeItBegins(t *testing.T) {
+	d := family(t)
+	d.takes("coverage", 2, 0, coverageHeader, cleo+",Gold,2026-05-01,,45000,0", cleo+",Dental,2026-02-01,,0,0")
+	d.takes("charges", 1, 0, chargesHeader, "c1,"+cleo+",premium,2026-03-01,Dental,3000,0,3000")
+	d.takes("members", 1, 0, memberHeader, person(cleo, ann, "Cleo"))
+	d.wants(`select string_agg(concat_ws(' ', account_id, plan, start_on, end_on), ', ' order by account_id, plan) from coverage`,
+		"1 Dental 2026-04-01, 1 Gold 2026-05-01, 2 Dental 2026-02-01 2026-03-31")
+	d.wants(`select count(*) from item`, "1")
 }
 
 // proven checks invariants of the accounts by name.

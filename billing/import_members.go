@@ -33,7 +33,8 @@ var memberFeed = feed[memberRow]{
 
 // Members takes in who the members are and which guarantor's account each is
 // billed to. A guarantor that is new opens an account; a row that differs from
-// what is known replaces it. Accounts go on hold, or off, as the guarantor's
+// what is known replaces it. With a new guarantor go the months of coverage that
+// are not charged yet. Accounts go on hold, or off, as the guarantor's
 // own row asks (POLICY section 9).
 func (im Import) Members(ctx context.Context, db *pgxpool.Pool, from io.Reader) (Imported, error) {
 	return take(ctx, db, im, memberFeed, from)
@@ -100,6 +101,10 @@ func mergeMembers(ctx context.Context, in *intake) error {
 			group by f.guarantor order by min(f.line)`, in.Day); err != nil {
 		return err
 	}
+	moves, err := in.movesAhead(ctx)
+	if err != nil {
+		return err
+	}
 	done, err := in.tx.Exec(ctx, `insert into member (mrn, account_id, first_name, last_name, birth_date, address1, address2, city, state, zip, email, phone, language, delivery, deceased_on)
 		select f.mrn, a.id, f.first_name, f.last_name, f.birth_date, f.address1, f.address2, f.city, f.state, f.zip, f.email, f.phone, f.language, f.delivery, f.deceased_on
 		from feed_member f join account a on a.mrn = f.guarantor left join member m on m.mrn = f.mrn
@@ -113,6 +118,9 @@ func mergeMembers(ctx context.Context, in *intake) error {
 	}
 	in.Accepted = int(done.RowsAffected())
 	in.Unchanged = in.Rows - in.Refused - in.Accepted
+	if err := in.carryCoverage(ctx, moves); err != nil {
+		return err
+	}
 	return in.automaticHolds(ctx)
 }
 
