@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -136,7 +139,20 @@ type Biller struct {
 	Phone      string   `json:"phone"`
 	Hours      string   `json:"hours"`
 	Web        string   `json:"web"`
+	Assistance string   `json:"assistance"`  // where to ask for financial assistance; "" is web/financial-assistance
 	BrandColor string   `json:"brand_color"` // #rrggbb
+	Logo       string   `json:"logo"`        // a PNG or JPEG file, its path from the policy's folder
+	Languages  []string `json:"languages"`   // statements are printed in; the first for everybody else
+	Notices    []Notice `json:"notices"`     // paragraphs for the second page
+
+	LogoImage []byte `json:"-"` // the file's bytes
+}
+
+// Notice is a paragraph that the biller prints on every statement.
+type Notice struct {
+	Language string `json:"language"` // "" for all
+	Title    string `json:"title"`
+	Text     string `json:"text"`
 }
 
 // Company is the biller as its bank knows it.
@@ -179,7 +195,7 @@ func DefaultPolicy() Policy {
 		Journal:  JournalPolicy{Accounts: ledger.DefaultChart()},
 		Biller: Biller{Name: "Member Health Plan, Inc.", Sender: []string{"Member Health Plan, Inc.", "PO Box 12929", "Oakland CA 94604-2929"},
 			RemitTo: []string{"MEMBER HEALTH PLAN INC", "PO BOX 742680", "LOS ANGELES CA 90074-2680"},
-			Phone:   "1-800-555-0100 (TTY 711)", Hours: "Monday to Friday, 7 am to 7 pm", Web: "memberhealth.example", BrandColor: "#003C64"},
+			Phone:   "1-800-555-0100 (TTY 711)", Hours: "Monday to Friday, 7 am to 7 pm", Web: "memberhealth.example", BrandColor: "#003C64", Languages: []string{"en", "es"}, Notices: []Notice{}},
 		Company:   Company{Name: "MEMBER HEALTH", ID: "1941234567", EntryDescription: "PREMIUM", ODFI: "121000358", ODFIName: "FIRST EXAMPLE BANK", Origin: "1941234567"},
 		Lockboxes: []LockboxAccount{},
 		Delivery:  DeliveryPolicy{Places: map[string]PlacePolicy{}},
@@ -203,7 +219,33 @@ func LoadPolicy(path string) (Policy, error) {
 	if err != nil {
 		return Policy{}, &PolicyError{path, err.Error()}
 	}
-	return ParsePolicy(b)
+	p, err := ParsePolicy(b)
+	if err == nil && p.Biller.Logo != "" {
+		err = p.Biller.readLogo(filepath.Dir(path))
+	}
+	return p, err
+}
+
+const maxLogoBytes = 256 << 10 // it stands in every statement's file
+
+// readLogo reads the logo's file, its path from the policy's folder.
+func (b *Biller) readLogo(folder string) error {
+	path := b.Logo
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(folder, path)
+	}
+	image, err := os.ReadFile(path)
+	if err != nil {
+		return &PolicyError{"biller.logo", err.Error()}
+	}
+	if kind := http.DetectContentType(image); kind != "image/png" && kind != "image/jpeg" {
+		return &PolicyError{"biller.logo", fmt.Sprintf("%s is no PNG or JPEG, but %s", path, kind)}
+	}
+	if len(image) > maxLogoBytes {
+		return &PolicyError{"biller.logo", fmt.Sprintf("%s has %d bytes; at most %d keep statements small", path, len(image), maxLogoBytes)}
+	}
+	b.LogoImage = image
+	return nil
 }
 
 // ParsePolicy reads overrides over the defaults. An unknown key, a wrong type
@@ -374,11 +416,19 @@ func (p *Policy) check() error {
 			return bad("journal.accounts."+name, "%q can't stand in a file: give 1 to 40 letters, digits or signs", code)
 		}
 	}
+	if l := p.Biller.Languages; len(l) == 0 || slices.ContainsFunc(l, func(s string) bool { return s != "en" && s != "es" }) {
+		return bad("biller.languages", "statements are printed in en and es, one or both, found %v", l)
+	}
+	if !brandColor.MatchString(p.Biller.BrandColor) {
+		return bad("biller.brand_color", "%q is not a color such as #003C64", p.Biller.BrandColor)
+	}
 	if err := p.checkLateFee(bad); err != nil {
 		return err
 	}
 	return p.Delivery.check(bad)
 }
+
+var brandColor = regexp.MustCompile(`^#[0-9A-Fa-f]{6}$`)
 
 func (p *Policy) checkLateFee(bad func(string, string, ...any) error) error {
 	f := p.LateFee

@@ -2,6 +2,7 @@ package statements
 
 import (
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -20,22 +21,42 @@ const (
 	columnWidth   = 258.0
 )
 
+const noticesTop = 96.0
+
 // back draws the second page: notices in two columns and, behind the coupon,
-// the form for a new address. It returns the notices that found no room.
+// the form for a new address. It returns the notices that found no room. Where
+// nothing is said to this member alone, the page is a form.
 func (d *drawing) back(p *page) []notice {
-	d.pageHead(p, "About your statement")
-	const top = 96.0
-	all, end := d.notices(), perforation-18.0
+	d.pageHead(p, d.words.about)
+	draw, kind := drawBackOnly, backOnlyForm
 	if d.hasCoupon() {
-		d.addressForm(p)
-	} else if d.height(all) > 1.7*(end-top) {
+		draw, kind = drawBack, backForm
+	}
+	if len(d.rest) == 0 {
+		return d.form(p, kind, draw)
+	}
+	all := append([]notice{{title: d.words.forYou, paragraphs: d.rest}}, d.notices()...)
+	return d.backOf(p, all, d.hasCoupon())
+}
+
+func drawBack(d *press, p *page) []notice { return d.backOf(p, d.notices(), true) }
+
+func drawBackOnly(d *press, p *page) []notice { return d.backOf(p, d.notices(), false) }
+
+func (d *press) backOf(p *page, all []notice, coupon bool) []notice {
+	end := perforation - 18.0
+	if !coupon && d.height(all) > 1.7*(end-noticesTop) {
 		end = bottom // two even columns are pleasant, a sheet less is cheaper
 	}
-	return d.columns(p, all, top, end)
+	left := d.columns(p, all, noticesTop, end)
+	if coupon {
+		d.addressForm(p)
+	}
+	return left
 }
 
 // height is about how high the notices are, one below the other.
-func (d *drawing) height(all []notice) float64 {
+func (d *press) height(all []notice) float64 {
 	var h float64
 	for _, n := range all {
 		h += 24 + noticeLeading*float64(len(d.noticeLines(n)))
@@ -44,7 +65,7 @@ func (d *drawing) height(all []notice) float64 {
 }
 
 // noticeLines breaks a notice to its column's width.
-func (d *drawing) noticeLines(n notice) []latin {
+func (d *press) noticeLines(n notice) []latin {
 	width := columnWidth
 	if n.boxed {
 		width -= 2 * noticeInset
@@ -59,7 +80,7 @@ func (d *drawing) noticeLines(n notice) []latin {
 // more draws the notices that are left on pages of their own.
 func (d *drawing) more(left []notice) {
 	for len(left) > 0 {
-		left = d.columns(d.runningHead("About your statement, continued"), left, 96, bottom)
+		left = d.columns(d.runningHead(d.words.aboutMore), left, noticesTop, bottom)
 	}
 }
 
@@ -72,17 +93,22 @@ func (d *drawing) runningHead(title latin) *page {
 }
 
 func (d *drawing) pageHead(p *page, title latin) {
-	name := encode(d.s.Biller.Name)
-	p.text(bold, 9, left, 44, d.headings, d.wrapOne(bold, 9, 250, name))
-	which := "Account " + d.mrn() + "   Statement " + d.number() + "   " + latin(d.s.Date.Long())
+	name := encode(d.biller.Name)
+	which := say(d.words.headline, d.mrn(), d.number(), d.words.long(d.s.Date))
+	room := rightEdge - left - d.measure(regular, 8, which) - 12
+	p.artifact()
+	p.text(bold, 9, left, 44, d.headings, d.wrapOne(bold, 9, room, name))
 	p.right(regular, 8, rightEdge, 44, gray, which)
 	p.rule(left, rightEdge, 51, 1.2, d.brand)
+	p.tag("H2")
 	p.text(bold, 15, left, 76, black, title)
+	p.artifact()
 }
 
 // columns sets notices from the top of the left column to the foot of the right
 // one and returns those that found no room. One longer than a column is broken.
-func (d *drawing) columns(p *page, all []notice, top, end float64) []notice {
+func (d *press) columns(p *page, all []notice, top, end float64) []notice {
+	all = slices.Clone(all) // a form's are drawn again
 	for _, x := range [...]float64{left, gutter} {
 		y := top
 		for len(all) > 0 {
@@ -104,7 +130,7 @@ func (d *drawing) columns(p *page, all []notice, top, end float64) []notice {
 // notice sets one notice at x, y. It returns where the next may begin, and what
 // of the text is left over; a notice is broken only when the column is empty
 // enough for a good part of it.
-func (d *drawing) notice(p *page, n notice, x, y, end float64) (rest notice, below float64) {
+func (d *press) notice(p *page, n notice, x, y, end float64) (rest notice, below float64) {
 	const titleHeight, gap = 12.5, 9.0
 	pad := 0.0
 	if n.boxed {
@@ -121,48 +147,41 @@ func (d *drawing) notice(p *page, n notice, x, y, end float64) (rest notice, bel
 	}
 	height := titleHeight + noticeLeading*float64(len(lines)) + 2*pad - 3
 	if n.boxed {
+		p.artifact()
 		p.rect(x, y, columnWidth, height, d.brand.tint(9))
 		p.rect(x, y, 3, height, d.brand)
 	}
+	p.tag("H3")
 	p.text(bold, 9.5, x+pad, y+pad+8, d.headings, d.wrapOne(bold, 9.5, columnWidth-2*pad, n.title))
+	p.tag("P")
 	p.lines(regular, noticeSize, noticeLeading, x+pad, y+pad+8+titleHeight, black, lines)
+	p.artifact()
 	return rest, y + height + gap
 }
 
-// notices are the paragraphs of the second page: the member's own first, then
-// what everybody is told, then the biller's.
-func (d *drawing) notices() []notice {
-	b := &d.s.Biller
+// notices are the paragraphs of the second page: what everybody is told, then
+// the biller's own.
+func (d *press) notices() []notice {
+	b, w := d.biller, d.words
 	var all []notice
-	if len(d.rest) > 0 {
-		all = append(all, notice{title: "For you", paragraphs: d.rest})
-	}
 	add := func(title, text string) {
 		all = append(all, notice{title: encode(title), paragraphs: paragraphs(text)})
 	}
-
-	add("Questions about this statement", sentence(b.contacts())+
-		"If something looks wrong, please tell us before the due date. While we look into a charge that you dispute, it is not due.")
-	help := "You may qualify for financial assistance, a payment plan or a lower premium. Applying is free, and asking does no harm to your coverage."
+	add(w.askTitle, sentence(b.contacts())+w.ask)
+	help := w.help1
 	if b.Assistance != "" {
-		help += " For our policy, a plain-language summary and the form: " + b.Assistance + "."
+		help += strings.Replace(w.helpWhere, "%", b.Assistance, 1)
 	}
-	all = append(all, notice{title: "Help with paying your bill", paragraphs: paragraphs(help), boxed: true})
-	add("Ways to pay", b.waysToPay())
-	if d.s.LateFee != "" {
-		add("If you pay late", d.s.LateFee)
+	all = append(all, notice{title: encode(w.helpTitle), paragraphs: paragraphs(help), boxed: true})
+	add(w.waysTitle, d.waysToPay())
+	if b.LateFee != "" {
+		add(w.lateTitle, b.LateFee)
 	}
-	// Model clause A-6 of 12 CFR 1005, Appendix A: it must be on the bill
-	// before a check may be turned into an electronic debit.
-	add("When you pay by check", "When you provide a check as payment, you authorize us either to use information from your check to make a one-time "+
-		"electronic fund transfer from your account or to process the payment as a check transaction. Funds may be withdrawn from your account "+
-		"on the day we receive your check, and you may not receive it back from your financial institution.")
-	add("When your payment counts", "A payment counts for the day we receive it. A mailed check shows on your account some days later; "+
-		"if it came in time, no late fee stands because of the delay. Please allow a week for the mail.")
-	add("Reading this statement", "New charges are what was billed since your last statement. The age of an amount is counted from the statement that first billed it, "+
-		"never from the date of service. Amounts in dispute or on a payment plan are part of the balance, but not of the amount due.")
-	add("Help in your language", d.languages())
-	for _, n := range d.s.Notices {
+	add(w.checkTitle, w.check)
+	add(w.countsTitle, w.counts)
+	add(w.readTitle, w.reads)
+	add(w.languagesTitle, b.languages())
+	for _, n := range b.Notices {
 		add(n.Title, n.Text)
 	}
 	return all
@@ -183,23 +202,22 @@ func (b *Biller) contacts() string {
 	return strings.Join(parts, "; ")
 }
 
-func (b *Biller) waysToPay() string {
+func (d *press) waysToPay() string {
 	var text strings.Builder
-	if b.Web != "" {
-		text.WriteString("Online: " + b.Web + ". ")
+	if d.biller.Web != "" {
+		text.WriteString(strings.Replace(d.words.online, "%", d.biller.Web, 1))
 	}
-	if len(b.Phones) > 0 {
-		text.WriteString("By phone: " + b.Phones[0].Number + ". ")
+	if len(d.biller.Phones) > 0 {
+		text.WriteString(strings.Replace(d.words.byPhone, "%", d.biller.Phones[0].Number, 1))
 	}
-	text.WriteString("By mail: your check with the coupon, in the envelope enclosed. " +
-		"By autopay: we debit your bank account or card on the due date, and tell you the amount beforehand. You may end autopay at any time.")
-	return text.String()
+	return text.String() + d.words.byMail
 }
 
-func (d *drawing) languages() string {
+// languages offers help in the languages of the members.
+func (b *Biller) languages() string {
 	var phone string
-	if len(d.s.Biller.Phones) > 0 {
-		phone = " " + d.s.Biller.Phones[0].Number
+	if len(b.Phones) > 0 {
+		phone = " " + b.Phones[0].Number
 	}
 	return "English: Help in your language, large print and braille are free. Call" + phone + ".\n" +
 		"Español: La ayuda en su idioma es gratuita. Llame al" + phone + ".\n" +
@@ -225,25 +243,27 @@ func sentence(s string) string {
 }
 
 // addressForm draws the form behind the coupon.
-func (d *drawing) addressForm(p *page) {
-	for x := 18.0; x < pageWidth-18; x += 6 {
-		p.rule(x, x+3.2, perforation, 0.6, gray)
+func (d *press) addressForm(p *page) {
+	w := d.words
+	perforate(p)
+	p.tag("H2")
+	p.text(bold, 14, left, 568, d.headings, w.change)
+	p.tag("P")
+	p.text(regular, d.fit(regular, 9, rightEdge-left, w.changeHow), left, 584, black, w.changeHow)
+	for _, field := range [...]struct {
+		label     latin
+		x1, x2, y float64
+	}{
+		{w.name, left, gutter - 18, 618}, {w.validFrom, gutter, rightEdge, 618},
+		{w.street, left, gutter - 18, 652}, {w.unit, gutter, rightEdge, 652},
+		{w.city, left, gutter - 18, 686}, {w.state, gutter, gutter + 90, 686}, {w.zip, gutter + 108, rightEdge, 686},
+		{w.phone, left, gutter - 18, 720}, {w.email, gutter, rightEdge, 720},
+		{w.signature, left, gutter - 18, 754}, {w.columnDate, gutter, rightEdge, 754},
+	} {
+		p.artifact()
+		p.rule(field.x1, field.x2, field.y, 0.6, gray)
+		p.tag("P")
+		p.text(regular, 7.5, field.x1, field.y+9, gray, field.label)
 	}
-	p.text(bold, 14, left, 568, d.headings, "Change of address")
-	p.text(regular, 9, left, 584, black, "Please print, tick the box on the front and return this coupon, or tell us online or by phone.")
-	field := func(label latin, x1, x2, y float64) {
-		p.rule(x1, x2, y, 0.6, gray)
-		p.text(regular, 7.5, x1, y+9, gray, label)
-	}
-	field("Name", left, gutter-18, 618)
-	field("Valid from (date)", gutter, rightEdge, 618)
-	field("New street address", left, gutter-18, 652)
-	field("Apartment, unit", gutter, rightEdge, 652)
-	field("City", left, gutter-18, 686)
-	field("State", gutter, gutter+90, 686)
-	field("ZIP", gutter+108, rightEdge, 686)
-	field("Phone", left, gutter-18, 720)
-	field("E-mail", gutter, rightEdge, 720)
-	field("Signature", left, gutter-18, 754)
-	field("Date", gutter, rightEdge, 754)
+	p.artifact()
 }

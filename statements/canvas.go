@@ -10,35 +10,24 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// latin is text in the encoding of the PDF's built-in fonts, Windows-1252. It
-// is a type of its own so that text is encoded once and never measured or drawn
-// before.
+// latin is text as the fonts hold it: a byte of Windows-1252, or a byte below
+// [planes] that names the plane of the byte that follows. It is a type of its
+// own so that text is encoded once and never measured or drawn before.
 type latin string
-
-// face is one of the typefaces of a statement.
-type face int
-
-const (
-	regular face = iota
-	bold
-	mono // Courier-Bold, ten characters to the inch at 12 points: the scanline's
-	faces
-)
-
-// typefaces holds, for each face, the name by which a page refers to it and the
-// width of each character in thousandths of its size.
-type typefaces [faces]struct {
-	resource string
-	width    [256]float64
-}
 
 // measure returns the width of s in points.
 func (t *typefaces) measure(f face, size float64, s latin) float64 {
-	var w float64
-	for i := range len(s) {
-		w += t[f].width[s[i]]
+	var w int32
+	widths := &t.width[f.of(0)]
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < planes {
+			i++
+			w += t.width[f.of(c)][s[i]]
+		} else {
+			w += widths[c]
+		}
 	}
-	return w * size / 1000
+	return float64(w) * size / 1000
 }
 
 // fit returns the largest size up to size in which s is at most width wide.
@@ -76,12 +65,22 @@ func (t *typefaces) wrap(f face, size, width float64, s latin, limit int) []lati
 	return lines
 }
 
-// fits returns how many characters of s fit into width, at least one.
+// fits returns how many bytes of s fit into width, at least one character's.
 func (t *typefaces) fits(f face, size, width float64, s latin) int {
-	room := width * 1000 / size
-	for i := range len(s) {
-		if room -= t[f].width[s[i]]; room < -0.01 {
-			return max(i, 1)
+	room := int32(width*1000/size + 0.01)
+	for i := 0; i < len(s); i++ {
+		c, at := s[i], i
+		if c < planes {
+			i++
+			room -= t.width[f.of(c)][s[i]]
+		} else {
+			room -= t.width[f.of(0)][c]
+		}
+		if room < 0 {
+			if at == 0 {
+				return i + 1
+			}
+			return at
 		}
 	}
 	return len(s)
@@ -89,10 +88,10 @@ func (t *typefaces) fits(f face, size, width float64, s latin) int {
 
 func trim(s latin) latin { return latin(strings.Trim(string(s), " ")) }
 
-// encode turns text into what the built-in fonts can show. A letter they lack
-// becomes its base letter (Nguyễn is printed Nguyen), white space a blank, what
-// has no shape nothing, and any other character a question mark, never a dot
-// that could be taken for something meant.
+// encode turns text into what the fonts can show. White space becomes a blank,
+// what has no shape nothing, a letter that no font of ours has its base letter,
+// and any other character a question mark, never a dot that could be taken for
+// something meant.
 func encode(s string) latin {
 	if plain(s) {
 		return latin(s)
@@ -113,11 +112,9 @@ func plain(s string) bool {
 	return true
 }
 
-// stroked are letters whose stroke is part of the letter, so that Unicode does
-// not decompose them.
-var stroked = map[rune]string{
-	'đ': "d", 'Đ': "D", 'ł': "l", 'Ł': "L", 'ħ': "h", 'Ħ': "H", 'ŧ': "t", 'Ŧ': "T",
-	'ı': "i", 'ĸ': "k", 'ŋ': "n", 'Ŋ': "N", 'ƀ': "b", 'ɨ': "i", 'ə': "e", 'Ə': "E",
+// alike are characters that look like another and have no decomposition that
+// says so.
+var alike = map[rune]string{
 	'−': "-", '‐': "-", '‑': "-", '‒': "-", '―': "-", '′': "'", 'ʻ': "'", 'ʼ': "'", '⁄': "/",
 }
 
@@ -135,7 +132,10 @@ func appendLatin(out []byte, r rune) []byte {
 	if b, ok := charmap.Windows1252.EncodeRune(r); ok && b >= 0x80 {
 		return append(out, b)
 	}
-	if base, ok := stroked[r]; ok {
+	if at, ok := planeOf()[r]; ok {
+		return append(out, at[:]...)
+	}
+	if base, ok := alike[r]; ok {
 		return append(out, base...)
 	}
 	if base, _ := utf8.DecodeRuneInString(norm.NFKD.String(string(r))); base != r {
@@ -150,27 +150,11 @@ func appendLatin(out []byte, r rune) []byte {
 	return append(out, '?')
 }
 
-// upper capitalizes Windows-1252 text: its small letters stand 32 above their
-// capitals, save for a few that have no partner there or another.
-func upper(s latin) latin {
-	b := []byte(s)
-	for i, c := range b {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 0xE0 && c <= 0xFE && c != 0xF7:
-			b[i] = c - 32
-		case c == 0x9A || c == 0x9C || c == 0x9E: // š œ ž
-			b[i] = c - 16
-		case c == 0xFF: // ÿ
-			b[i] = 0x9F
-		}
-	}
-	return latin(b)
-}
-
 // ink is a color as the red, green and blue of a PDF.
 type ink [3]uint8
 
 var (
+	solid = ink{} // what machines read
 	black = ink{0x1A, 0x1A, 0x1A}
 	gray  = ink{0x55, 0x5B, 0x61} // 6.9:1 on white: still easy to read
 	hair  = ink{0xC4, 0xCA, 0xD0}
@@ -204,34 +188,77 @@ const (
 	pageHeight = 792
 )
 
-// page is one page as a PDF content stream in the making. Positions are points
-// from the page's top left corner; a text's y is its baseline.
+// page is one page, or a form, as a PDF content stream in the making. Positions
+// are points from the page's top left corner; a text's y is its baseline.
 type page struct {
 	*typefaces
-	ops  []byte
-	fill ink
+	ops    []byte
+	fill   ink
+	inked  bool // fill is what the reader's program fills with now
+	font   font // and this font and size what it writes with
+	size   float64
+	fonts  fontSet  // all that the page needs
+	tags   *tags    // nil but for an accessible file
+	open   *element // what is being drawn, of those; nil for decoration
+	marked bool     // a piece has begun and not ended
+}
+
+// reset makes an empty page of it.
+func (p *page) reset() {
+	*p = page{typefaces: p.typefaces, ops: p.ops[:0]}
 }
 
 func (p *page) text(f face, size, x, y float64, color ink, s latin) {
 	if s == "" {
 		return
 	}
+	p.mark()
 	p.setFill(color)
-	p.ops = append(p.ops, "BT /"...)
-	p.ops = append(append(p.ops, p.typefaces[f].resource...), ' ')
-	p.numbers(size)
-	p.ops = append(p.ops, "Tf "...)
+	p.setFont(f.of(plane(s[0])), size)
+	p.ops = append(p.ops, "BT "...)
 	p.numbers(x, pageHeight-y)
-	p.ops = append(p.ops, "Td ("...)
-	for i := range len(s) {
-		switch c := s[i]; c {
+	p.ops = append(p.ops, "Td("...)
+	current := p.font
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		in := plane(c)
+		if in > 0 {
+			i++
+			c = s[i]
+		}
+		if next := f.of(in); next != current {
+			p.ops = append(p.ops, ")Tj"...)
+			p.setFont(next, size)
+			current = next
+			p.ops = append(p.ops, '(')
+		}
+		switch c {
 		case '(', ')', '\\':
 			p.ops = append(p.ops, '\\', c)
 		default:
 			p.ops = append(p.ops, c)
 		}
 	}
-	p.ops = append(p.ops, ") Tj ET\n"...)
+	p.ops = append(p.ops, ")Tj ET\n"...)
+}
+
+// plane returns the plane that a byte of a text switches to, 0 for a character.
+func plane(c byte) byte {
+	if c < planes {
+		return c
+	}
+	return 0
+}
+
+func (p *page) setFont(f font, size float64) {
+	p.fonts |= 1 << f
+	if f == p.font && size == p.size {
+		return
+	}
+	p.font, p.size = f, size
+	p.ops = append(append(append(p.ops, '/'), f.resource()...), ' ')
+	p.numbers(size)
+	p.ops = append(p.ops, "Tf\n"...)
 }
 
 // right draws text that ends at x.
@@ -249,9 +276,16 @@ func (p *page) lines(f face, size, leading, x, y float64, color ink, lines []lat
 }
 
 func (p *page) rect(x, y, w, h float64, color ink) {
+	p.path(x, y, w, h, color)
+	p.ops = append(p.ops, "f\n"...)
+}
+
+// path adds a rectangle to those that the next "f" fills, all in one color.
+func (p *page) path(x, y, w, h float64, color ink) {
+	p.mark()
 	p.setFill(color)
 	p.numbers(x, pageHeight-y-h, w, h)
-	p.ops = append(p.ops, "re f\n"...)
+	p.ops = append(p.ops, "re\n"...)
 }
 
 // rule draws a level line of the given thickness.
@@ -268,10 +302,10 @@ func (p *page) frame(x, y, w, h, thickness float64, color ink) {
 }
 
 func (p *page) setFill(c ink) {
-	if c == p.fill {
+	if p.inked && c == p.fill {
 		return
 	}
-	p.fill = c
+	p.fill, p.inked = c, true
 	p.numbers(float64(c[0])/255, float64(c[1])/255, float64(c[2])/255)
 	p.ops = append(p.ops, "rg\n"...)
 }

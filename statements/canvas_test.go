@@ -10,8 +10,8 @@ func TestEncode(t *testing.T) {
 		"Rosa Delgado":         "Rosa Delgado",
 		"Peña Núñez":           "Pe\xf1a N\xfa\xf1ez",
 		"Pen\u0303a":           "Pe\xf1a", // a combining tilde is the same letter
-		"Nguyễn Thị Đào":       "Nguyen Thi D\xe0o",
-		"Łukasz Dvořák":        "Lukasz Dvor\xe1k",
+		"Nguyễn Thị Đào":       "Nguy\x01\xc7n Th\x01\xcd \x011\xe0o",
+		"Łukasz Dvořák":        "\x01bukasz Dvo\x01x\xe1k",
 		"“quoted” – €5…":       "\x93quoted\x94 \x96 \x805\x85",
 		"two\nlines\tand\ttab": "two lines and tab",
 		"bell\x07, zero\u200bwidth, soft\u00adhyphen": "bell, zerowidth, softhyphen",
@@ -26,18 +26,8 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-func TestUpper(t *testing.T) {
-	for in, want := range map[string]string{
-		"íñigo peña": "ÍÑIGO PEÑA", "šœžÿ": "ŠŒŽŸ", "÷ß×1a": "÷ß×1A", "": "",
-	} {
-		if got := upper(encode(in)); got != encode(want) {
-			t.Errorf("upper(%q) = %q, want %q", in, got, encode(want))
-		}
-	}
-}
-
 func TestWrap(t *testing.T) {
-	fonts := &NewRenderer().fonts
+	fonts := NewRenderer().fonts
 	for _, c := range []struct {
 		name  string
 		in    latin
@@ -65,14 +55,14 @@ func TestWrap(t *testing.T) {
 // The widths are Adobe's of the built-in fonts, in thousandths (Helvetica's and
 // Helvetica-Bold's metrics as published; Courier's are all 600).
 func TestFontWidths(t *testing.T) {
-	fonts := &NewRenderer().fonts
+	fonts := NewRenderer().fonts
 	for _, c := range []struct {
 		f    face
 		s    latin
 		want float64
 	}{
 		{regular, "A", 667}, {regular, "i", 222}, {regular, "$0", 1112}, {regular, "\xf1", 556},
-		{bold, "A", 722}, {bold, "i", 278}, {mono, "0123456789", 6000},
+		{bold, "A", 722}, {bold, "i", 278}, {ocr, "0123456789", 7200},
 	} {
 		if got := fonts.measure(c.f, 1000, c.s); got != c.want {
 			t.Errorf("face %d, %q: %v, want %v", c.f, c.s, got, c.want)
@@ -84,7 +74,7 @@ func TestFontWidths(t *testing.T) {
 func FuzzWrap(f *testing.F) {
 	f.Add("Office visit in Oakland", uint16(60))
 	f.Add("  Wolfeschlegelsteinhausen  (\\) ñ ", uint16(12))
-	fonts := &NewRenderer().fonts
+	fonts := NewRenderer().fonts
 	f.Fuzz(func(t *testing.T, s string, width uint16) {
 		text, room := encode(s), 10+float64(width%500)
 		lines := fonts.wrap(regular, 9, room, text, 1<<30)

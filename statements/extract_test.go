@@ -28,42 +28,96 @@ type word struct {
 func extract(t testing.TB, pdf []byte) []word {
 	t.Helper()
 	objects := pdfObjects(t, pdf)
-	fonts := map[string]face{}
-	r := NewRenderer()
-	for f := range r.fonts {
-		fonts[r.fonts[f].resource] = face(f)
+	names := map[string]font{}
+	for f := range font(fontCount) {
+		names[f.resource()] = f
 	}
-	var words []word
+	r := &reader{t: t, fonts: NewRenderer().fonts, names: names}
 	for n, page := range pageObjects(t, objects) {
-		stream := pageStream(t, objects, page)
-		for _, m := range textOp.FindAllStringSubmatch(stream, -1) {
-			f, known := fonts[m[1]]
-			if !known {
-				t.Fatalf("page %d: text in the unknown font %s", n+1, m[1])
+		r.page = n
+		r.read(pageStream(t, objects, page), func(form string) string {
+			m := regexp.MustCompile(`/Resources (\d+) 0 R`).FindSubmatch(page)
+			m = regexp.MustCompile(`/` + form + ` (\d+) 0 R`).FindSubmatch(objects[int(number(t, string(m[1])))])
+			if m == nil {
+				t.Fatalf("page %d: no form %s", n+1, form)
 			}
-			raw := unescape.ReplaceAllString(m[5], "$1")
-			text, err := charmap.Windows1252.NewDecoder().String(raw)
-			if err != nil {
-				t.Fatal(err)
-			}
-			size := number(t, m[2])
-			words = append(words, word{n, number(t, m[3]), pageHeight - number(t, m[4]), size, r.fonts.measure(f, size, latin(raw)), text})
-		}
-		if shown, read := strings.Count(stream, ") Tj ET\n"), len(textOp.FindAllString(stream, -1)); shown != read {
-			t.Fatalf("page %d: %d texts, the test reads %d of them", n+1, shown, read)
-		}
+			return unzip(t, objects[int(number(t, string(m[1])))])
+		})
 	}
-	return words
+	return r.words
+}
+
+// reader reads the texts of content streams.
+type reader struct {
+	t     testing.TB
+	fonts *typefaces
+	names map[string]font
+	page  int
+	words []word
 }
 
 var (
-	textOp    = regexp.MustCompile(`BT /(F\w+) ([\d.]+) Tf (-?[\d.]+) (-?[\d.]+) Td \(((?:[^()\\]|\\[()\\])*)\) Tj ET\n`)
+	operation = regexp.MustCompile(`/(\w+) ([\d.]+) Tf\n|BT (-?[\d.]+) (-?[\d.]+) Td|\(((?:[^()\\]|\\[()\\])*)\)Tj|( ET)\n|/(X\d) Do\n`)
 	unescape  = regexp.MustCompile(`\\([()\\])`)
 	startXref = regexp.MustCompile(`startxref\n(\d+)\n%%EOF\n$`)
-	kids      = regexp.MustCompile(`/Kids \[([\d R]+)\]`)
+	kids      = regexp.MustCompile(`/Kids\[([\d R]+)\]`)
 	contents  = regexp.MustCompile(`/Contents (\d+) 0 R`)
-	stream    = regexp.MustCompile(`^\d+ 0 obj\n<</Filter /FlateDecode /Length (\d+)>>\nstream\n`)
+	stream    = regexp.MustCompile(`^\d+ 0 obj\n<<.*/Filter/FlateDecode/Length (\d+)>>\nstream\n`)
 )
+
+func (r *reader) read(stream string, form func(string) string) {
+	r.t.Helper()
+	var f font
+	var size float64
+	var w word
+	shown := 0
+	for _, m := range operation.FindAllStringSubmatch(stream, -1) {
+		switch {
+		case m[1] != "":
+			known := false
+			if f, known = r.names[m[1]]; !known {
+				r.t.Fatalf("page %d: the unknown font %s", r.page+1, m[1])
+			}
+			size = number(r.t, m[2])
+		case m[3] != "":
+			w = word{page: r.page, x: number(r.t, m[3]), y: pageHeight - number(r.t, m[4]), size: size}
+		case m[6] != "":
+			w.size = size
+			r.words = append(r.words, w)
+		case m[7] != "":
+			inner := &reader{t: r.t, fonts: r.fonts, names: r.names, page: r.page}
+			inner.read(form(m[7]), form)
+			r.words = append(r.words, inner.words...)
+		default:
+			shown++
+			for _, c := range []byte(unescape.ReplaceAllString(m[5], "$1")) {
+				w.width += float64(r.fonts.width[f][c]) * size / 1000
+				w.text += r.letter(f, c)
+			}
+		}
+	}
+	if all := strings.Count(stream, ")Tj"); all != shown {
+		r.t.Fatalf("page %d: %d texts, the test reads %d of them", r.page+1, all, shown)
+	}
+}
+
+// letter returns what a font shows for a code.
+func (r *reader) letter(f font, code byte) string {
+	if f == ocr.of(0) || f%planes == 0 {
+		text, err := charmap.Windows1252.NewDecoder().String(string([]byte{code}))
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return text
+	}
+	for letter, at := range planeOf() {
+		if at == [2]byte{byte(f % planes), code} {
+			return string(letter)
+		}
+	}
+	r.t.Fatalf("font %s has no code %d", f.resource(), code)
+	return ""
+}
 
 func number(t testing.TB, s string) float64 {
 	t.Helper()
@@ -122,8 +176,12 @@ func pageStream(t testing.TB, objects map[int][]byte, page []byte) string {
 	if m == nil {
 		t.Fatalf("no contents in %.80q", page)
 	}
-	object := objects[int(number(t, string(m[1])))]
-	m = stream.FindSubmatch(object)
+	return unzip(t, objects[int(number(t, string(m[1])))])
+}
+
+func unzip(t testing.TB, object []byte) string {
+	t.Helper()
+	m := stream.FindSubmatch(object)
 	if m == nil {
 		t.Fatalf("no compressed stream in %.80q", object)
 	}
@@ -132,11 +190,11 @@ func pageStream(t testing.TB, objects map[int][]byte, page []byte) string {
 	if !bytes.HasPrefix(body[length:], []byte("\nendstream\nendobj\n")) {
 		t.Fatalf("a stream does not end after its %d bytes", length)
 	}
-	unzip, err := zlib.NewReader(bytes.NewReader(body[:length]))
+	z, err := zlib.NewReader(bytes.NewReader(body[:length]))
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := io.ReadAll(unzip)
+	plain, err := io.ReadAll(z)
 	if err != nil {
 		t.Fatal(err)
 	}

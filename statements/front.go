@@ -20,53 +20,87 @@ const (
 )
 
 // The default windows are those of a #10 double-window envelope and a first
-// panel of 4 inches, less 1/8 inch on each side and the play of the insert.
+// panel of 4 inches, less 1/8 inch on each side and the play of the insert. The
+// recipient's has room for the barcode and four lines.
 var defaultWindows = Windows{
 	Sender: Rect{X: 57, Y: 72, W: 190, H: 40},
-	To:     Rect{X: 57, Y: 162, W: 195, H: 45},
+	To:     Rect{X: 57, Y: 144, W: 195, H: 63},
 }
 
 // drawing is a statement on its way to the page.
 type drawing struct {
-	*typefaces
-	r        *Renderer
-	s        *Statement
-	f        *Figures
-	ask      Ask
-	brand    ink // of panels and headings
-	onBrand  ink // of text on a panel
-	headings ink // the brand's color if it can be read on white
-	pages    []*page
-	rest     []latin // messages that did not fit on page 1
+	*press
+	r     *Renderer
+	s     *Statement
+	f     *Figures
+	marks *Marks
+	ask   Ask
+	pages []*page
+	forms [formKinds]bool // those used
+	logo  bool            // used outside of a form
+	tags  *tags           // nil but for an accessible file
+	rest  []latin         // messages that did not fit on page 1
+	unfit error           // an address that does not fit its window
 }
 
 // draw lays out all pages. The second is always the back of the coupon; details
 // that do not fit on the first continue on the third.
-func (r *Renderer) draw(s *Statement) []*page {
-	d := &drawing{typefaces: &r.fonts, r: r, s: s, f: &s.Figures, ask: s.Ask()}
-	d.brand = parseColor(s.Biller.Color)
-	d.onBrand, d.headings = white, d.brand
-	if d.brand.luminance() > 0.18 { // white on it would miss 4.5:1
-		d.onBrand, d.headings = black, black
+func (r *Renderer) draw(s *Statement, m Marks, t *tags) (*drawing, error) {
+	press, err := r.pressOf(s.Biller)
+	if err != nil {
+		return nil, err
 	}
+	d := &drawing{press: press, r: r, s: s, f: &s.Figures, marks: &m, ask: s.Ask(), tags: t}
 	first := d.addPage()
 	y := d.head(first)
-	t := d.newTable()
-	t.front(first, y)
+	details := d.newTable()
+	details.front(first, y)
 	back := d.addPage()
 	notices := d.back(back)
-	t.continued()
+	details.continued()
 	d.more(notices)
-	for i := range d.pages {
-		d.pageNumber(i)
+	for i, p := range d.pages {
+		d.pageNumber(p, i)
+		if i%2 == 0 && i/2 < len(m.Sheets) {
+			p.matrix(m.Sheets[i/2])
+		}
+		p.leave()
 	}
-	return d.pages
+	return d, nil
 }
 
+// addPage returns an empty page, from the last statement's if there are any.
 func (d *drawing) addPage() *page {
-	p := d.r.newPage(len(d.pages))
+	n := len(d.pages)
+	if n == len(d.r.pages) {
+		d.r.pages = append(d.r.pages, &page{typefaces: d.r.fonts})
+	}
+	p := d.r.pages[n]
+	p.reset()
+	if p.tags = d.tags; p.tags != nil {
+		if n > 0 {
+			d.pages[n-1].artifact()
+		}
+		d.tags.pieces = append(d.tags.pieces, nil)
+	}
 	d.pages = append(d.pages, p)
 	return p
+}
+
+// form puts what is the same on all statements onto the page: as a form, or in
+// an accessible file, where all stands in the order in which it is read, as it
+// is.
+func (d *drawing) form(p *page, kind formKind, draw func(*press, *page) []notice) []notice {
+	if d.tags != nil {
+		d.logo = d.logo || d.press.logo != nil
+		left := draw(d.press, p)
+		p.artifact()
+		return left
+	}
+	f := d.r.form(d.press, kind, draw)
+	d.forms[kind] = true
+	p.ops = append(append(append(p.ops, '/'), kind.resource()...), " Do\n"...)
+	return f.left
 }
 
 // parseColor reads #RRGGBB.
@@ -84,26 +118,69 @@ func (d *drawing) hasCoupon() bool { return d.ask == Pay }
 
 // head draws all of page 1 above the details and returns where it ends.
 func (d *drawing) head(p *page) float64 {
-	name := encode(d.s.Biller.Name)
-	size := max(d.fit(bold, 14, 260, name), 9)
-	for i, line := range d.wrap(bold, size, 260, name, 2) {
-		p.text(bold, size, left, 46+float64(i)*size*1.1, d.headings, line)
-	}
-	d.windows(p)
+	d.form(p, headForm, drawHead)
+	d.to(p)
 	figures := d.figures(p, d.panel(p, d.title(p)))
 	return max(figures, d.messages(p, max(figures, 390)))
 }
 
-func (d *drawing) windows(p *page) {
-	w := d.s.Biller.Window
+// windows returns where the envelope's windows are.
+func (p *press) windows() Windows {
+	w := p.biller.Window
 	if w.Sender.W <= 0 {
 		w.Sender = defaultWindows.Sender
 	}
 	if w.To.W <= 0 {
 		w.To = defaultWindows.To
 	}
-	d.address(p, w.Sender.inside(60, 120), 122, "", encode(d.s.Biller.Name), d.s.Biller.Sender, 8, gray)
-	d.address(p, w.To.inside(124, 230), 230, d.s.To.IMb, upper(encode(d.s.To.Name)), capitals(d.s.To.Lines), 10, black)
+	w.Sender, w.To = w.Sender.inside(60, 120), w.To.inside(124, 230)
+	return w
+}
+
+// drawHead draws the biller: its logo, or its name where it has none, and the
+// return address in the envelope's upper window.
+func drawHead(d *press, p *page) []notice {
+	name := encode(d.biller.Name)
+	if d.logo != nil {
+		d.drawLogo(p, left, 26, 200, 34)
+	} else {
+		size := max(d.fit(bold, 15, 260, name), 9)
+		p.tag("P")
+		for i, line := range d.wrap(bold, size, 260, name, 2) {
+			p.text(bold, size, left, 46+float64(i)*size*1.1, d.headings, line)
+		}
+	}
+	p.tag("P")
+	window := d.windows().Sender
+	d.address(p, window, 122, name, encodeAll(d.biller.Sender), 8, gray)
+	p.artifact()
+	return nil
+}
+
+// to draws the recipient into the envelope's window, below the barcode's place.
+func (d *drawing) to(p *page) {
+	window := d.windows().To
+	p.artifact()
+	if len(d.marks.IMb) == imbBars {
+		p.imb(window.X, window.Y, d.marks.IMb)
+	}
+	window.Y, window.H = window.Y+barHeight+3, window.H-barHeight-3
+	p.tag("P")
+	if !d.address(p, window, 230, encode(strings.ToUpper(d.s.To.Name)), encodeAll(capitals(d.s.To.Lines)), 10, black) {
+		d.unfit = &AddressError{Number: d.s.Number, Lines: append([]string{d.s.To.Name}, d.s.To.Lines...)}
+	}
+	p.artifact()
+}
+
+// AddressError is an address that cannot be set in the envelope's window even
+// in the smallest type that the Postal Service allows.
+type AddressError struct {
+	Number int64 // the statement's
+	Lines  []string
+}
+
+func (e *AddressError) Error() string {
+	return fmt.Sprintf("statement %010d: the address does not fit into the envelope's window, even in %g point type: %s", e.Number, goodType, strings.Join(e.Lines, " / "))
 }
 
 // capitals writes an address the way the Postal Service's readers prefer.
@@ -111,6 +188,14 @@ func capitals(lines []string) []string {
 	all := make([]string, len(lines))
 	for i, line := range lines {
 		all[i] = strings.ToUpper(line)
+	}
+	return all
+}
+
+func encodeAll(lines []string) []latin {
+	all := make([]latin, len(lines))
+	for i, line := range lines {
+		all[i] = encode(line)
 	}
 	return all
 }
@@ -124,87 +209,134 @@ func (r Rect) inside(top, bottom float64) Rect {
 }
 
 const (
-	goodType  = 7.5 // an address is set smaller only if it would not fit at all; the Postal Service asks for 8
-	smallType = 5.5
+	goodType  = 8.0 // points: the least that the Postal Service reads
+	smallType = 5.5 // of a copy that no envelope holds
 	barPitch  = 3.0 // 24 bars to the inch: 65 of them fit the window
 	barHeight = 10.8
 )
 
 // address draws a block into a rectangle. Long lines wrap, and the type gets
-// smaller until all of them fit the height, or small type fits above limit; what
-// is far too much for an envelope loses lines from the middle, but never the
-// last, which holds the ZIP.
-func (d *drawing) address(p *page, at Rect, limit float64, imb string, name latin, rest []string, size float64, color ink) {
-	y := at.Y
-	if len(imb) == 65 {
-		d.bars(p, at.X, y, imb)
-		y += barHeight + 3
-	}
-	room := at.Y + at.H - y
+// smaller until all of them fit the height, which it returns as true. What does
+// not fit in good type goes down to limit in small type, and loses lines from
+// the middle, but never the last, which holds the ZIP: that is for the screen.
+func (d *press) address(p *page, at Rect, limit float64, name latin, rest []latin, size float64, color ink) bool {
+	y, room, good := at.Y, at.H, true
 	for {
 		lines := d.wrap(bold, size, at.W, name, 3)
 		named := len(lines)
 		for _, line := range rest {
-			lines = append(lines, d.wrap(regular, size, at.W, encode(line), 3)...)
+			lines = append(lines, d.wrap(regular, size, at.W, line, 3)...)
 		}
 		leading := size * 1.15
-		if size <= goodType {
-			room = limit - y
-		}
-		if most := int(room / leading); len(lines) > most {
-			if size > smallType {
+		most := int((room-size*0.95)/leading) + 1 // the last line's capitals and descenders
+		if len(lines) > most {
+			switch {
+			case size > goodType:
+				size -= 0.5
+				continue
+			case good:
+				good, room = false, limit-y
+				continue
+			case size > smallType:
 				size -= 0.5
 				continue
 			}
 			lines = append(lines[:most-1], lines[len(lines)-1])
 		}
-		y = p.lines(bold, size, leading, at.X, y+size*0.8, color, lines[:named])
-		p.lines(regular, size, leading, at.X, y, color, lines[named:])
-		return
+		y = p.lines(bold, size, leading, at.X, y+size*0.74, color, lines[:min(named, len(lines))])
+		p.lines(regular, size, leading, at.X, y, color, lines[min(named, len(lines)):])
+		return good
 	}
 }
 
-// bars draws an Intelligent Mail barcode from its 65 letters: full, ascender,
+// imb draws an Intelligent Mail barcode from its 65 letters: full, ascender,
 // descender or tracker (USPS-B-3200).
-func (d *drawing) bars(p *page, x, y float64, imb string) {
-	const third = barHeight / 3
-	for i := range len(imb) {
-		switch at := x + float64(i)*barPitch; imb[i] {
+func (p *page) imb(x, y float64, letters string) {
+	const third, width = barHeight / 3, 1.44
+	for i := range len(letters) {
+		switch at := x + float64(i)*barPitch; letters[i] {
 		case 'F':
-			p.rect(at, y, 1.44, barHeight, black)
+			p.path(at, y, width, barHeight, solid)
 		case 'A':
-			p.rect(at, y, 1.44, 2*third, black)
+			p.path(at, y, width, 2*third, solid)
 		case 'D':
-			p.rect(at, y+third, 1.44, 2*third, black)
+			p.path(at, y+third, width, 2*third, solid)
 		case 'T':
-			p.rect(at, y+third, 1.44, third, black)
+			p.path(at, y+third, width, third, solid)
 		}
+	}
+	p.ops = append(p.ops, "f\n"...)
+}
+
+// Where the inserter's cameras look for the mark of a sheet: the right margin,
+// clear of everything else.
+const (
+	matrixModule = 1.44 // 0.02 inch
+	matrixRight  = 600.0
+	matrixTop    = 400.0
+)
+
+// matrix draws the inserter's mark.
+func (p *page) matrix(m Matrix) {
+	if m.Size < 1 || len(m.Dark) < m.Size*m.Size {
+		return
+	}
+	p.artifact()
+	left, any := matrixRight-matrixModule*float64(m.Size), false
+	for row := range m.Size {
+		line := m.Dark[row*m.Size : (row+1)*m.Size]
+		for from := 0; from < m.Size; from++ {
+			if !line[from] {
+				continue
+			}
+			to := from
+			for to < m.Size && line[to] {
+				to++
+			}
+			p.path(left+matrixModule*float64(from), matrixTop+matrixModule*float64(row), matrixModule*float64(to-from), matrixModule, solid)
+			any, from = true, to
+		}
+	}
+	if any {
+		p.ops = append(p.ops, "f\n"...)
 	}
 }
 
 // title draws the heading of the right column and returns where it ends.
 func (d *drawing) title(p *page) float64 {
-	title := latin("Your statement")
-	if d.s.Cycle > 0 {
-		title = latin(d.s.Cycle.First().Format("January 2006")) + " statement"
-	}
-	p.text(bold, 20, gutter, 50, black, title)
+	w := d.words
+	title := w.title(d.s.Cycle)
+	p.tag("H1")
+	p.text(bold, d.fit(bold, 20, rightEdge-gutter, title), gutter, 50, black, title)
 	for i, field := range [...]struct{ label, value latin }{
-		{"Statement date", latin(d.s.Date.Long())},
-		{"Account (MRN)", d.mrn()},
-		{"Statement no.", d.number()},
+		{w.statementDate, w.long(d.s.Date)},
+		{w.account, d.mrn()},
+		{w.statementNo, d.number()},
 	} {
 		x := gutter + 89*float64(i)
+		p.tag("P")
 		p.text(regular, 7.5, x, 65, gray, field.label)
 		p.text(bold, d.fit(bold, 9, 85, field.value), x, 76, black, field.value)
 	}
+	p.artifact()
 	return 88
 }
 
 // mrn is the account's number, cut short if it is none.
 func (d *drawing) mrn() latin { return d.wrapOne(bold, 10, 85, encode(string(d.s.MRN))) }
 
-func (d *drawing) number() latin { return latin(fmt.Sprintf("%010d", d.s.Number)) }
+func (d *drawing) number() latin {
+	var digits [10]byte
+	n := d.s.Number
+	for i := len(digits) - 1; i >= 0; i-- {
+		digits[i] = byte('0' + n%10)
+		n /= 10
+	}
+	if n != 0 || d.s.Number < 0 {
+		return latin(strconv.FormatInt(d.s.Number, 10)) // wrong as it is, it is shown
+	}
+	return latin(digits[:])
+}
 
 // panel draws the colored box that tells the reader at once what to do, and
 // returns where it ends.
@@ -219,9 +351,6 @@ func (d *drawing) panel(p *page, y float64) float64 {
 		p.rect(gutter, y+50, width, height-50, alert)
 		onFoot = white
 	}
-	p.text(regular, 9.5, gutter+inset, y+19, d.onBrand, "Amount due")
-	p.right(regular, 9.5, rightEdge-inset, y+19, d.onBrand, label)
-
 	valueSize := 12.5
 	room := width - 2*inset - 12
 	taken := d.measure(bold, valueSize, value)
@@ -230,41 +359,47 @@ func (d *drawing) panel(p *page, y float64) float64 {
 		valueSize = d.fit(bold, valueSize, room/2, value)
 		taken = d.measure(bold, valueSize, value)
 	}
+	p.tag("P")
+	p.text(regular, 9.5, gutter+inset, y+19, d.onBrand, d.words.amountDue)
 	p.text(bold, d.fit(bold, 24, room-taken, amount), gutter+inset, y+43, d.onBrand, amount)
+	p.tag("P")
+	p.right(regular, 9.5, rightEdge-inset, y+19, d.onBrand, label)
 	p.right(bold, valueSize, rightEdge-inset, y+43, d.onBrand, value)
+	p.tag("P")
 	p.lines(bold, 9, 11.5, gutter+inset, y+62.5, onFoot, foots)
+	p.artifact()
 	return y + height
 }
 
 // panelWords returns what stands beside the amount due, and below it.
 func (d *drawing) panelWords() (label, value, foot latin) {
-	a, due := d.s.Autopay, latin(d.s.Due.Long())
+	w := d.words
 	switch d.ask {
 	case Debited:
-		return "Autopay on", latin(a.Date.Long()), d.doNotPay()
+		return w.autopayOn, w.long(d.s.Autopay.Date), d.doNotPay()
 	case OnItsWay:
-		return "Already on its way", money(d.f.Pending), "Do not pay: nothing will be debited, your payment on its way covers the amount due."
+		return w.onItsWay, money(d.f.Pending), w.noDebit
 	case Credited:
-		return "Your credit", money(d.f.Credit), "Nothing is due. Please do not pay."
+		return w.yourCredit, money(d.f.Credit), w.nothingDue
 	case Nothing:
-		return "", "", "Nothing is due. Please do not pay."
+		return "", "", w.nothingDue
 	}
-	foot = "Pay by check with the coupon below."
-	if web := encode(d.s.Biller.Web); web != "" {
-		foot = "Pay online at " + web
+	foot = w.payByCheck
+	if web := encode(d.biller.Web); web != "" {
+		foot = say(w.payOnline, web)
 	}
 	if d.f.PastDue > 0 {
-		foot = money(d.f.PastDue) + " of this is past due. Please pay that part now."
+		foot = say(w.pastDuePart, money(d.f.PastDue))
 	}
-	return "Please pay by", due, foot
+	return w.payBy, w.long(d.s.Due), foot
 }
 
 func (d *drawing) doNotPay() latin {
-	a, from := d.s.Autopay, latin("account")
+	a, from := d.s.Autopay, d.words.fromAccount
 	if a.Card {
-		from = "card"
+		from = d.words.fromCard
 	}
-	return "Do not pay: " + money(a.Cents) + " will be debited on " + latin(a.Date.Long()) + " from " + from + " ending " + encode(a.Last4) + "."
+	return say(d.words.doNotPay, money(a.Cents), d.words.long(a.Date), from, encode(a.Last4))
 }
 
 // sum is one line of the reconciliation.
@@ -277,36 +412,35 @@ type sum struct {
 // sums leads from the previous balance to the amount due. What is in the
 // balance and not due has lines of its own only where there is any.
 func (d *drawing) sums() []sum {
-	f := d.f
-	sums := []sum{
-		{"Previous balance", f.Previous, false},
-		{"Payments - thank you", f.Payments, false},
-		{"Adjustments", f.Adjustments, false},
-		{"New charges", f.Charges, false},
-	}
+	f, w := d.f, d.words
+	sums := append(make([]sum, 0, 10),
+		sum{w.previous, f.Previous, false},
+		sum{w.thanks, f.Payments, false},
+		sum{w.adjustments, f.Adjustments, false},
+		sum{w.charges, f.Charges, false})
 	if f.Payments >= 0 {
-		sums[1].label = "Payments"
+		sums[1].label = w.payments
 	}
 	if f.Fees != 0 {
-		sums = append(sums, sum{"Fees", f.Fees, false})
+		sums = append(sums, sum{w.fees, f.Fees, false})
 	}
 	if f.Balance != f.AmountDue {
-		sums = append(sums, sum{"Account balance", f.Balance, true})
+		sums = append(sums, sum{w.balance, f.Balance, true})
 		if f.Disputed != 0 {
-			sums = append(sums, sum{"In dispute, not due now", -f.Disputed, false})
+			sums = append(sums, sum{w.inDispute, -f.Disputed, false})
 		}
 		if f.Deferred != 0 {
-			sums = append(sums, sum{"On your payment plan, not due now", -f.Deferred, false})
+			sums = append(sums, sum{w.onPlan, -f.Deferred, false})
 		}
 		if f.Credit != 0 {
-			words := latin("Credit kept for later bills")
+			words := w.creditKept
 			if f.AmountDue > 0 { // a member's own credit would have been used
-				words = "Credit that belongs to another payer"
+				words = w.creditOfOthers
 			}
 			sums = append(sums, sum{words, f.Credit, false})
 		}
 	}
-	return append(sums, sum{"Amount due", f.AmountDue, true})
+	return append(sums, sum{w.amountDue, f.AmountDue, true})
 }
 
 // pair draws a label at x and its value at the right edge, smaller if it would
@@ -320,20 +454,30 @@ func (p *page) pair(labelFace face, labelSize float64, f face, size, x, y float6
 // figures draws the reconciliation and returns where it ends.
 func (d *drawing) figures(p *page, y float64) float64 {
 	y += 23
-	p.text(bold, 11, gutter, y, d.headings, "What changed since your last statement")
+	p.tag("H2")
+	p.text(bold, d.fit(bold, 11, rightEdge-gutter, d.words.changed), gutter, y, d.headings, d.words.changed)
 	y += 17
+	p.group("Table")
 	for _, s := range d.sums() {
 		f, size := regular, 9.5
+		p.group("TR")
 		if s.total {
 			p.rule(gutter, rightEdge, y-8.5, 0.75, black)
 			f, size, y = bold, 10.5, y+4
 		}
-		p.pair(f, size, f, size, gutter, y, s.label, money(s.cents))
+		value := money(s.cents)
+		p.header("Row")
+		p.text(f, size, gutter, y, black, s.label)
+		room := rightEdge - gutter - p.measure(f, size, s.label) - 8
+		p.tag("TD")
+		p.right(f, p.fit(f, size, room, value), rightEdge, y, black, value)
+		p.ungroup()
 		y += 13.5
 		if s.total {
 			y += 2
 		}
 	}
+	p.ungroup()
 	return y - 13.5
 }
 
@@ -342,7 +486,7 @@ func (d *drawing) figures(p *page, y float64) float64 {
 // second page.
 func (d *drawing) messages(p *page, limit float64) float64 {
 	const size, leading, width = 9.0, 11.5, 246.0
-	const top = 244.0
+	const top = 240.0
 	y := top
 	for _, m := range d.ownMessages() {
 		lines := d.wrap(regular, size, width, m, 40)
@@ -354,30 +498,45 @@ func (d *drawing) messages(p *page, limit float64) float64 {
 			continue
 		}
 		if y == top {
-			p.text(bold, 11, left, y, d.headings, "For you")
+			p.tag("H2")
+			p.text(bold, 11, left, y, d.headings, d.words.forYou)
 			y += 16
 		}
+		p.tag("P")
 		y = p.lines(regular, size, leading, left, y, black, lines) + 4
 	}
 	if len(d.rest) > 0 && y+leading <= limit {
-		p.text(bold, size, left, y, black, "More messages for you are on page 2.")
+		p.tag("P")
+		p.text(bold, size, left, y, black, d.words.moreForYou)
 		y += leading
 	}
+	p.artifact()
 	return y - leading - 4
 }
 
 // ownMessages are the messages that follow from the figures, then the cut's.
 func (d *drawing) ownMessages() []latin {
 	var all []latin
+	w := d.words
+	if g := d.s.Grace; !g.Until.IsZero() {
+		m := say(w.grace, w.long(g.Until))
+		if !g.CoverEnd.IsZero() {
+			m += say(w.coverageEnd, w.long(g.CoverEnd))
+		}
+		all = append(all, m)
+	}
 	if d.f.Pending > 0 && d.ask != OnItsWay {
-		m := "We have received " + money(d.f.Pending) + " that has not posted to your account yet. It is not counted in this statement."
+		m := say(w.received, money(d.f.Pending))
 		if d.ask == Pay && d.f.Pending >= d.f.AmountDue {
-			m += " It covers the amount due: you need not pay again."
+			m += w.covers
 		}
 		all = append(all, m)
 	}
 	if d.f.PastDue > 0 && d.ask != Pay {
-		all = append(all, money(d.f.PastDue)+" of the amount due is past due.")
+		all = append(all, say(w.pastDue, money(d.f.PastDue)))
+	}
+	if pl := d.s.Plan; pl.Installments > 0 {
+		all = append(all, say(w.plan, count(pl.Installment), count(pl.Installments)))
 	}
 	if help := d.languageHelp(d.s.Language); help != "" {
 		all = append(all, help)
@@ -388,19 +547,24 @@ func (d *drawing) ownMessages() []latin {
 	return all
 }
 
-// languageHelp offers free help in the member's language; "" for English.
+func count(n int) latin { return latin(strconv.Itoa(n)) }
+
+// languageHelp offers free help in the member's language; "" for one that the
+// statement is printed in.
 func (d *drawing) languageHelp(language string) latin {
-	if len(d.s.Biller.Phones) == 0 {
+	if len(d.biller.Phones) == 0 || language == "" || language == "en" || language == d.biller.Language {
 		return ""
 	}
-	phone := encode(d.s.Biller.Phones[0].Number)
+	phone := encode(d.biller.Phones[0].Number)
 	switch language {
-	case "", "en":
-		return ""
 	case "es":
 		return encode("¿Necesita ayuda en español? Es gratis. Llame al ") + phone + "."
 	case "tl":
 		return "Kailangan ng tulong sa Tagalog? Libre ito. Tumawag sa " + phone + "."
+	case "vi":
+		return encode("Cần giúp đỡ bằng tiếng Việt? Miễn phí. Xin gọi ") + phone + "."
+	case "fr":
+		return encode("Besoin d'aide en français ? C'est gratuit. Appelez le ") + phone + "."
 	}
 	return "Free help in your language: call " + phone + "."
 }
@@ -416,106 +580,158 @@ func (d *drawing) aging(p *page, y float64) {
 		return
 	}
 	width := (rightEdge - left) / float64(n)
+	p.artifact()
 	p.rect(left, y, rightEdge-left, agingHeight, d.brand.tint(9))
+	labels, values := make([]latin, n), make([]latin, n)
 	for i, b := range buckets[:n] {
-		label, cents := latin("Current"), b.Cents
+		label, cents := d.words.current, b.Cents
 		switch {
 		case i == n-1 && i > 0:
-			label = latin(fmt.Sprintf("%d days and more", b.FromDays))
+			label = say(d.words.from, count(b.FromDays))
 			for _, older := range buckets[n:] {
 				cents += older.Cents
 			}
 		case i > 0:
-			label = latin(fmt.Sprintf("%d to %d days", b.FromDays, buckets[i+1].FromDays-1))
+			label = say(d.words.to, count(b.FromDays), count(buckets[i+1].FromDays-1))
 		}
-		x := left + width*float64(i) + 8
-		p.text(regular, d.fit(regular, 7.5, width-10, label), x, y+9.5, gray, label)
+		labels[i], values[i] = label, money(cents)
+	}
+	x := func(i int) float64 { return left + width*float64(i) + 8 }
+	p.group("Table")
+	p.group("TR")
+	for i, label := range labels {
+		p.header("Column")
+		p.text(regular, d.fit(regular, 7.5, width-10, label), x(i), y+9.5, gray, label)
+	}
+	p.ungroup()
+	p.group("TR")
+	for i, value := range values {
 		f := regular
-		if cents != 0 {
+		if buckets[i].Cents != 0 {
 			f = bold
 		}
-		p.text(f, d.fit(f, 9.5, width-10, money(cents)), x, y+20, black, money(cents))
+		p.tag("TD")
+		p.text(f, d.fit(f, 9.5, width-10, value), x(i), y+20, black, value)
 	}
+	p.ungroup()
+	p.ungroup()
 }
 
 // questions draws the line with whom to ask, at the foot of page 1 or above the
 // coupon: its last baseline is y.
 func (d *drawing) questions(p *page, y float64) {
-	parts := make([]string, 0, 2)
-	for i, phone := range d.s.Biller.Phones {
+	var parts []string
+	for i, phone := range d.biller.Phones {
 		if i < 2 {
 			parts = append(parts, strings.TrimSpace(phone.Label+" "+phone.Number))
 		}
 	}
-	text := "Questions? See page 2."
+	text := d.words.questionsBack
 	if len(parts) > 0 {
-		text = "Questions? " + strings.Join(parts, ", ") + "."
+		text = say(d.words.questions, encode(strings.Join(parts, ", ")))
 	}
-	if d.s.Biller.Assistance != "" {
-		text += " Help with paying: " + d.s.Biller.Assistance
+	if d.biller.Assistance != "" {
+		text += say(d.words.help, encode(d.biller.Assistance))
 	}
-	words := encode(text)
-	size := max(d.fit(bold, 8.5, rightEdge-left, words), 7)
-	lines := d.wrap(bold, size, rightEdge-left, words, 2)
+	size := max(d.fit(bold, 8.5, rightEdge-left, text), 7)
+	lines := d.wrap(bold, size, rightEdge-left, text, 2)
+	p.tag("P")
 	p.lines(bold, size, 8, left, y-8*float64(len(lines)-1), black, lines)
+	p.artifact()
+}
+
+// drawCoupon draws what all coupons have in common.
+func drawCoupon(d *press, p *page) []notice {
+	w := d.words
+	p.text(regular, 6.5, (pageWidth-d.measure(regular, 6.5, w.detach))/2, perforation-3.5, gray, w.detach)
+	perforate(p)
+	p.tag("H2")
+	p.text(bold, 14, left, 568, d.headings, w.coupon)
+	name := encode(d.biller.Name)
+	p.tag("P")
+	payable := say(w.payable, latin(strings.TrimRight(string(name), ".")))
+	y := p.lines(regular, 9, 12, left, 585, black, d.wrap(regular, 9, 270, payable, 2))
+	y = p.lines(regular, 9, 12, left, y, black, d.wrap(regular, 9, 270, w.writeNumber, 2))
+	p.artifact()
+	p.frame(left, y-3, 8, 8, 0.75, black)
+	p.tag("P")
+	p.lines(regular, 9, 11, left+14, y+4.5, black, d.wrap(regular, 9, 256, w.moved, 2))
+	p.artifact()
+	p.frame(couponColumn, 620, rightEdge-couponColumn, 30, 0.9, black)
+	p.text(regular, 9, couponColumn+8, 638, black, w.enclosed)
+	p.text(bold, 14, couponColumn+118, 640, black, "$")
+
+	p.tag("P")
+	at := Rect{X: couponColumn, Y: 672, W: rightEdge - couponColumn, H: 50}
+	if len(d.biller.RemitIMb) == imbBars {
+		p.artifact()
+		p.imb(at.X, at.Y, d.biller.RemitIMb)
+		p.tag("P")
+		at.Y += barHeight + 3
+	}
+	d.address(p, at, 732, encode(strings.ToUpper(d.biller.Name)), encodeAll(capitals(d.biller.RemitTo)), 10, black)
+	p.artifact()
+	return nil
+}
+
+const couponColumn = 330.0 // the right one, in the return envelope's window
+
+// perforate draws the line to detach along.
+func perforate(p *page) {
+	p.artifact()
+	for x := 18.0; x < pageWidth-18; x += 6 {
+		p.path(x, perforation-0.3, 3.2, 0.6, gray)
+	}
+	p.ops = append(p.ops, "f\n"...)
 }
 
 // coupon draws the part that goes back with a check.
 func (d *drawing) coupon(p *page) {
-	const middle = "Detach here and return the coupon with your check"
-	p.text(regular, 6.5, (pageWidth-d.measure(regular, 6.5, middle))/2, perforation-3.5, gray, middle)
-	for x := 18.0; x < pageWidth-18; x += 6 {
-		p.rule(x, x+3.2, perforation, 0.6, gray)
-	}
-
-	p.text(bold, 14, left, 568, d.headings, "Payment coupon")
-	name := encode(d.s.Biller.Name)
-	y := p.lines(regular, 9, 12, left, 587, black, d.wrap(regular, 9, 260, "Make your check payable to "+latin(strings.TrimRight(string(name), "."))+".", 3))
-	y = p.lines(regular, 9, 12, left, y, black, []latin{"Write your account number on it. No cash, staples or notes."})
-	p.frame(left, y-2, 8, 8, 0.75, black)
-	p.text(regular, 9, left+14, y+5, black, "My address has changed: see the back of this coupon.")
-	d.address(p, Rect{X: left, Y: 676, W: 250, H: 36}, 732, "", upper(encode(d.s.To.Name)), d.s.To.Lines, 9, black)
-
-	y = 566
+	d.form(p, couponForm, drawCoupon)
+	p.tag("P")
+	d.address(p, Rect{X: left, Y: 634, W: 250, H: 36}, 672, encode(strings.ToUpper(d.s.To.Name)), encodeAll(d.s.To.Lines), 9, black)
+	y := 566.0
 	for _, field := range [...]struct{ label, value latin }{
-		{"Account (MRN)", d.mrn()},
-		{"Statement number", d.number()},
-		{"Please pay by", latin(d.s.Due.Long())},
-		{"Amount due", money(d.f.AmountDue)},
+		{d.words.account, d.mrn()},
+		{d.words.couponNumber, d.number()},
+		{d.words.payBy, d.words.long(d.s.Due)},
+		{d.words.amountDue, money(d.f.AmountDue)},
 	} {
-		p.pair(regular, 9.5, bold, 10, gutter+12, y, field.label, field.value)
+		p.tag("P")
+		p.pair(regular, 9.5, bold, 10, couponColumn, y, field.label, field.value)
 		y += 14.5
 	}
-	p.frame(gutter+12, 620, rightEdge-gutter-12, 30, 0.9, black)
-	p.text(regular, 9, gutter+20, 638, black, "Amount enclosed")
-	p.text(bold, 14, gutter+130, 640, black, "$")
-
-	remit := Rect{X: gutter + 12, Y: 676, W: rightEdge - gutter - 12, H: 50}
-	d.address(p, remit, 732, d.s.Biller.RemitIMb, upper(name), capitals(d.s.Biller.RemitTo), 10, black)
-
+	p.artifact()
 	// Nothing but the scanline stands in the last three quarters of an inch:
-	// the bank's reader looks for it there.
-	p.right(mono, 12, rightEdge, 762, black, latin(d.s.Scanline().String()))
+	// the bank's reader looks for it there. The bars say the same.
+	scanline := d.s.Scanline().String()
+	if len(scanline)%2 == 0 && strings.Trim(scanline, "0123456789") == "" && scanline != "" {
+		p.code(left+quietZone, 686, 32, scanline)
+	}
+	p.right(ocr, 10, rightEdge, 762, solid, latin(scanline))
 }
 
 // noCoupon says below y, where page 1 ends, why there is no coupon.
 func (d *drawing) noCoupon(p *page, y float64) {
-	words := latin("There is no payment coupon this month, because nothing is due.")
+	words := d.words.noCoupon
 	switch d.ask {
 	case Debited:
-		words = "There is no payment coupon this month, because autopay takes care of what is due."
+		words = d.words.noCouponAutopay
 	case OnItsWay:
-		words = "There is no payment coupon this month, because a payment on its way covers what is due."
+		words = d.words.noCouponOnItsWay
 	}
+	p.artifact()
 	p.rect(left, y, rightEdge-left, noCouponHeight, d.brand.tint(9))
 	p.rect(left, y, 3, noCouponHeight, d.brand)
+	p.tag("P")
 	p.text(bold, 9.5, left+14, y+18.5, black, words)
+	p.artifact()
 }
 
 const noCouponHeight = 30.0
 
 // pageNumber writes "Page n of m", which is known only when all is drawn.
-func (d *drawing) pageNumber(i int) {
-	label := latin(fmt.Sprintf("Page %d of %d", i+1, len(d.pages)))
-	d.pages[i].right(regular, 8, rightEdge, 30, gray, label)
+func (d *drawing) pageNumber(p *page, i int) {
+	p.artifact()
+	p.right(regular, 8, rightEdge, 30, gray, say(d.words.page, count(i+1), count(len(d.pages))))
 }

@@ -2,248 +2,454 @@ package statements
 
 import (
 	"bytes"
-	"compress/zlib"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"slices"
+	"hash"
+	"io"
 	"strconv"
-	"strings"
 
-	"github.com/jung-kurt/gofpdf"
+	"github.com/klauspost/compress/zlib"
+
+	"github.com/billcycle/billcycle/calendar"
 )
 
-// Renderer draws statements. It keeps the fonts, the compressor and its buffers
-// from one statement to the next, which is most of the speed: give each worker
-// its own, a Renderer must not be used by two goroutines at once.
+// Renderer draws statements. It keeps the compressor, its buffers and what all
+// statements of one biller have in common from one statement to the next, which
+// is most of the speed: give each worker its own, a Renderer must not be used
+// by two goroutines at once.
 type Renderer struct {
-	// Every document starts as a copy of prototype, whose fonts are loaded.
-	// The copies share its maps, so nothing may ever be registered on one: no
-	// font, image, template or alias, or it would show up in the next member's
-	// statement. Pages are drawn by our own canvas and need none of them.
-	prototype gofpdf.Fpdf
-	fonts     typefaces
-	zip       *zlib.Writer
-	spare     []*page // pages of the last statement, to be written over
-	err       error
+	fonts   *typefaces
+	err     error
+	zip     *zlib.Writer
+	zipped  bytes.Buffer
+	presses map[*Biller]*press
+	pages   []*page // of the last statement, to be written over
+	file    file    // the last single statement's
 }
+
+// compression is a level of klauspost/compress. That package's version stands
+// in go.mod, so that Go's own compressor may change and our files do not.
+const compression = 3
 
 // NewRenderer prepares the fonts. An error shows with the first Render.
 func NewRenderer() *Renderer {
-	r := new(Renderer)
-	r.zip, r.err = zlib.NewWriterLevel(nil, zlib.BestSpeed)
-	if r.err != nil {
-		return r
+	r := &Renderer{presses: map[*Biller]*press{}}
+	if r.fonts, r.err = loadFonts(); r.err == nil {
+		r.zip, r.err = zlib.NewWriterLevel(nil, compression)
 	}
-	r.prototype = *newDocument()
-	r.err = r.learnFonts()
 	return r
-}
-
-var families = [faces]struct{ family, style string }{
-	regular: {"Helvetica", ""}, bold: {"Helvetica", "B"}, mono: {"Courier", "B"},
-}
-
-func newDocument() *gofpdf.Fpdf {
-	doc := gofpdf.New("P", "pt", "Letter", "")
-	doc.SetCompression(false) // squeeze does it, with a compressor it can keep
-	doc.SetCatalogSort(true)
-	doc.SetAutoPageBreak(false, 0)
-	doc.SetProducer("billcycle", false)
-	for _, f := range families {
-		doc.SetFont(f.family, f.style, 12)
-	}
-	return doc
-}
-
-// learnFonts asks gofpdf for what a page must know of the fonts and it does not
-// publish: the characters' widths, and the name it gives each font in the file,
-// which is read off a page drawn for that purpose.
-func (r *Renderer) learnFonts() error {
-	doc := newDocument()
-	for f, name := range families {
-		doc.SetFont(name.family, name.style, 1000)
-		for c := 1; c < 256; c++ {
-			r.fonts[f].width[c] = doc.GetStringWidth(string([]byte{byte(c)}))
-		}
-	}
-	doc.AddPage()
-	for f, name := range families {
-		doc.SetFont(name.family, name.style, float64(101+f)) // a size to know it by
-	}
-	var out bytes.Buffer
-	if err := doc.Output(&out); err != nil {
-		return fmt.Errorf("statements: loading the fonts: %w", err)
-	}
-	for f := range families {
-		before, _, ok := strings.Cut(out.String(), fmt.Sprintf(" %d.00 Tf", 101+f))
-		if !ok {
-			return fmt.Errorf("statements: loading the fonts: gofpdf wrote no name for %v", families[f])
-		}
-		r.fonts[f].resource = before[strings.LastIndexByte(before, '/')+1:]
-	}
-	return nil
 }
 
 // Render returns the statement as a PDF. The same statement gives the same
 // bytes, whichever Renderer draws it and whenever; whether its sums hold is for
-// [Statement.Check] to say.
-func (r *Renderer) Render(s Statement) ([]byte, error) {
-	if r.err != nil {
-		return nil, r.err
-	}
-	doc := r.prototype
-	// The statement's own date, so that the bytes depend on nothing else. For
-	// 0001-01-01, Go's zero time, gofpdf would put the clock's.
-	date := max(s.Date, 2).Time()
-	doc.SetCreationDate(date)
-	doc.SetModificationDate(date)
-	doc.SetTitle(fmt.Sprintf("Statement %d of %s", s.Number, s.Date.Long()), false)
-	doc.SetAuthor(strings.ToValidUTF8(s.Biller.Name, "?"), true)
-	for _, p := range r.draw(&s) {
-		doc.AddPage()
-		doc.RawWriteStr(string(p.ops))
-	}
-	var raw capture
-	if err := doc.Output(&raw); err != nil {
-		return nil, fmt.Errorf("statement %d: %w", s.Number, err)
-	}
-	pdf, err := r.squeeze(raw.b)
-	if err != nil {
-		return nil, fmt.Errorf("statement %d: %w", s.Number, err)
-	}
-	return pdf, nil
-}
+// [Statement.Check] to say. The Biller must not be changed afterwards.
+func (r *Renderer) Render(s Statement) ([]byte, error) { return r.render(&s, nil) }
 
 // Render is Renderer.Render for a single statement.
 func Render(s Statement) ([]byte, error) { return NewRenderer().Render(s) }
 
-// newPage returns an empty page, from the spare ones if there are any.
-func (r *Renderer) newPage(n int) *page {
-	if n < len(r.spare) {
-		p := r.spare[n]
-		p.ops, p.fill = p.ops[:0], ink{}
-		return p
+// RenderAccessible returns the statement as a tagged PDF: a program that reads
+// aloud finds headings, paragraphs and tables with their header cells, in the
+// order in which they are meant.
+func (r *Renderer) RenderAccessible(s Statement) ([]byte, error) { return r.render(&s, newTags()) }
+
+func (r *Renderer) render(s *Statement, t *tags) ([]byte, error) {
+	if r.err != nil {
+		return nil, r.err
 	}
-	p := &page{typefaces: &r.fonts}
-	r.spare = append(r.spare, p)
-	return p
-}
-
-// capture takes over the bytes of a single Write.
-type capture struct{ b []byte }
-
-func (c *capture) Write(b []byte) (int, error) {
-	if c.b == nil {
-		c.b = b
-	} else {
-		c.b = append(c.b, b...)
-	}
-	return len(b), nil
-}
-
-// squeeze rewrites the PDF that gofpdf made: it compresses the pages, which
-// gofpdf can do only with a new compressor for each page at half the speed, and
-// adds what gofpdf leaves out, the document's language, a title in the window's
-// bar, and an ID.
-func (r *Renderer) squeeze(raw []byte) ([]byte, error) {
-	objects, trailer, err := dissect(raw)
+	d, err := r.draw(s, Marks{}, t)
 	if err != nil {
-		return nil, fmt.Errorf("compressing the PDF: %w", err)
+		return nil, err
 	}
-	var out bytes.Buffer
-	out.Grow(len(raw) / 2)
-	out.WriteString("%PDF-1.7\n%\xE2\xE3\xCF\xD3\n") // bytes over 127 tell copiers: not text
-	offsets := make([]int, len(objects)+1)
-	for _, o := range objects {
-		if o.number > len(objects) {
-			return nil, fmt.Errorf("compressing the PDF: object %d of %d", o.number, len(objects))
-		}
-		offsets[o.number] = out.Len()
-		if err := r.writeObject(&out, raw[o.start:o.end]); err != nil {
-			return nil, fmt.Errorf("compressing the PDF: object %d: %w", o.number, err)
-		}
+	f := &r.file
+	f.begin(r, nil, t != nil)
+	f.addPages(d)
+	f.info(fmt.Sprintf("Statement %d of %s", s.Number, s.Date.Long()), s.Biller.Name, s.Date)
+	if t != nil {
+		f.structure(t)
 	}
-	id := sha256.Sum256(out.Bytes())
-	xref := out.Len()
-	fmt.Fprintf(&out, "xref\n0 %d\n0000000000 65535 f \n", len(offsets))
-	for _, offset := range offsets[1:] {
-		entry := []byte("0000000000 00000 n \n")
-		digits := strconv.Itoa(offset)
-		copy(entry[10-len(digits):], digits)
-		out.Write(entry)
+	if err := f.end(d.press.words.locale); err != nil {
+		return nil, fmt.Errorf("statement %d: %w", s.Number, err)
 	}
-	fmt.Fprintf(&out, "%s/ID [<%x><%x>]\n>>\nstartxref\n%d\n%%%%EOF\n", trailer, id[:16], id[:16], xref)
-	return out.Bytes(), nil
+	return bytes.Clone(f.out), nil
 }
 
-// writeObject copies an object; a stream's contents are compressed, the catalog
-// is completed.
-func (r *Renderer) writeObject(out *bytes.Buffer, object []byte) error {
-	head, body, isStream := bytes.Cut(object, []byte(">>\nstream\n"))
-	if !isStream {
-		const catalog = "/Type /Catalog\n"
-		before, after, isCatalog := bytes.Cut(object, []byte(catalog))
-		out.Write(before)
-		if isCatalog {
-			out.WriteString(catalog + "/Lang (en-US)\n/ViewerPreferences <</DisplayDocTitle true>>\n")
-			out.Write(after)
-		}
+// Marks are what the mailing of a statement adds to its pages. Nothing of them
+// belongs to the statement: mailed again, it has others.
+type Marks struct {
+	IMb    string   // 65 letters A D F T, drawn above the name; empty for none
+	Sheets []Matrix // the inserter's code for each sheet, drawn on its front; none for none
+}
+
+// Matrix is a square code, such as a DataMatrix: its dark modules.
+type Matrix struct {
+	Size int
+	Dark []bool // row by row from the top, Size*Size of them
+}
+
+// Placed is where a bundle has put a piece.
+type Placed struct {
+	FirstPage int // from 1
+	Pages     int // blank backs included
+	Sheets    int
+}
+
+// Bundle is one PDF of many statements, for a print vendor. Fonts are embedded
+// in it, and they and what is the same on all statements stand in it once.
+// Pages leave through the writer as they are drawn; memory holds a few words a
+// page. All statements are to be added by one goroutine.
+type Bundle struct {
+	r    *Renderer
+	file file
+	name string
+	date calendar.Date
+}
+
+// NewBundle begins a bundle. Name and date become the file's title and date;
+// nothing else may make two bundles of the same pieces differ.
+func (r *Renderer) NewBundle(w io.Writer, name string, date calendar.Date) *Bundle {
+	b := &Bundle{r: r, name: name, date: date}
+	b.file.begin(r, w, true)
+	return b
+}
+
+// Add draws a statement for a sheet's both sides: it begins on a front, a blank
+// back follows where its pages are odd in number. An address that does not fit
+// into the envelope's window is an [*AddressError], and nothing was added.
+func (b *Bundle) Add(s *Statement, m Marks) (Placed, error) {
+	if b.r.err != nil {
+		return Placed{}, b.r.err
+	}
+	d, err := b.r.draw(s, m, nil)
+	if err == nil {
+		err = d.unfit
+	}
+	if err != nil {
+		return Placed{}, err
+	}
+	if len(d.pages)%2 == 1 {
+		d.addPage()
+	}
+	at := Placed{FirstPage: len(b.file.kids) + 1, Pages: len(d.pages), Sheets: len(d.pages) / 2}
+	b.file.addPages(d)
+	return at, b.file.flush()
+}
+
+// Pages returns how many pages the bundle has so far.
+func (b *Bundle) Pages() int { return len(b.file.kids) }
+
+// Close writes what stands at a PDF's end. It does not close the writer.
+func (b *Bundle) Close() error {
+	if b.r.err != nil {
+		return b.r.err
+	}
+	b.file.info(b.name, "", b.date)
+	return b.file.end("en-US")
+}
+
+// file is a PDF in the making. Its first objects are known by their number:
+// what they hold is known only at the end.
+type file struct {
+	r       *Renderer
+	w       io.Writer // nil keeps all of it in out
+	out     []byte    // not yet written
+	written int64
+	hash    hash.Hash
+	offsets []int64 // by number of the object
+	embed   bool    // fonts of plane 0 as well
+	fonts   [fontCount]int
+	sheets  []resources
+	kids    []int // the pages' numbers
+	tree    int   // the structure's, 0 if there is none
+	xmp     int
+	title   string
+}
+
+const (
+	pagesObject = 1 + iota
+	catalogObject
+	infoObject
+	firstObject
+)
+
+// resources are what the pages of one press refer to.
+type resources struct {
+	press  *press
+	number int
+	forms  [formKinds]int
+	logo   int
+}
+
+func (f *file) begin(r *Renderer, w io.Writer, embed bool) {
+	digest := f.hash
+	if digest == nil {
+		digest = sha256.New()
+	}
+	digest.Reset()
+	*f = file{r: r, w: w, out: f.out[:0], hash: digest, offsets: f.offsets[:0], embed: embed, sheets: f.sheets[:0], kids: f.kids[:0]}
+	f.offsets = append(f.offsets, make([]int64, firstObject)...)
+	f.out = append(f.out, "%PDF-1.7\n%\xE2\xE3\xCF\xD3\n"...) // bytes over 127 tell copiers: not text
+}
+
+// reserve returns a number for an object to be written later.
+func (f *file) reserve() int {
+	f.offsets = append(f.offsets, 0)
+	return len(f.offsets) - 1
+}
+
+// object begins an object, to be ended by endobj.
+func (f *file) object(n int) {
+	f.offsets[n] = f.written + int64(len(f.out))
+	f.out = strconv.AppendInt(f.out, int64(n), 10)
+	f.out = append(f.out, " 0 obj\n"...)
+}
+
+func (f *file) put(s string) { f.out = append(f.out, s...) }
+
+func (f *file) ref(n int) {
+	f.out = append(strconv.AppendInt(f.out, int64(n), 10), " 0 R"...)
+}
+
+// flush hands over what is finished.
+func (f *file) flush() error {
+	f.hash.Write(f.out)
+	if f.w == nil {
 		return nil
 	}
-	number, length, ok := bytes.Cut(head, []byte("<</Length "))
-	n, err := strconv.Atoi(string(length))
-	if !ok || err != nil || n > len(body) {
-		return fmt.Errorf("a stream of length %q", length)
-	}
-	var packed bytes.Buffer
-	packed.Grow(n/2 + 64)
-	r.zip.Reset(&packed)
-	if _, err := r.zip.Write(body[:n]); err != nil {
-		return err
-	}
-	if err := r.zip.Close(); err != nil {
-		return err
-	}
-	out.Write(number)
-	fmt.Fprintf(out, "<</Filter /FlateDecode /Length %d>>\nstream\n", packed.Len())
-	out.Write(packed.Bytes())
-	out.WriteString("\nendstream\nendobj\n")
-	return nil
+	f.written += int64(len(f.out))
+	_, err := f.w.Write(f.out)
+	f.out = f.out[:0]
+	return err
 }
 
-// object is one indirect object of a PDF: raw[start:end].
-type object struct{ number, start, end int }
+// stream writes a dictionary's end and the stream that belongs to it.
+func (f *file) stream(packed []byte) {
+	f.put("/Filter/FlateDecode/Length ")
+	f.out = strconv.AppendInt(f.out, int64(len(packed)), 10)
+	f.put(">>\nstream\n")
+	f.out = append(f.out, packed...)
+	f.put("\nendstream\nendobj\n")
+}
 
-// dissect finds the objects of a PDF by its cross-reference table, in the order
-// in which they stand, and its trailer up to the closing brackets.
-func dissect(raw []byte) ([]object, string, error) {
-	at := bytes.LastIndex(raw, []byte("\nxref\n0 "))
-	tail := bytes.LastIndex(raw, []byte("trailer\n<<\n"))
-	if at < 0 || tail < at {
-		return nil, "", fmt.Errorf("no cross-reference table")
+// pack compresses; what it returns is good until the next call.
+func (r *Renderer) pack(plain []byte) []byte {
+	r.zipped.Reset()
+	r.zip.Reset(&r.zipped)
+	r.zip.Write(plain) // into memory: there is no error
+	r.zip.Close()
+	return r.zipped.Bytes()
+}
+
+// part writes a part's objects and returns the number of the first.
+func (f *file) part(p part) int {
+	first := len(f.offsets)
+	for range p {
+		f.reserve()
 	}
-	rows := strings.Split(strings.TrimSuffix(string(raw[at+1:tail]), "\n"), "\n")[2:] // "xref", "0 n"
-	var objects []object
-	for n, row := range rows {
-		if n == 0 {
-			continue // the head of the list of free objects
+	for i := range p {
+		f.object(first + i)
+		for j, text := range p[i].text {
+			if j > 0 {
+				f.ref(first + p[i].refs[j-1])
+			}
+			f.out = append(f.out, text...)
 		}
-		start, err := strconv.Atoi(row[:min(10, len(row))])
-		if err != nil || start >= at {
-			return nil, "", fmt.Errorf("cross-reference %d is %q", n, row)
+		f.put("endobj\n")
+	}
+	return first
+}
+
+// needFonts writes those of the fonts that the file does not have yet.
+func (f *file) needFonts(set fontSet) {
+	for i := range font(fontCount) {
+		if !set.has(i) || f.fonts[i] != 0 {
+			continue
 		}
-		objects = append(objects, object{number: n, start: start})
-	}
-	slices.SortFunc(objects, func(a, b object) int { return a.start - b.start })
-	for i := range objects {
-		objects[i].end = at + 1
-		if i+1 < len(objects) {
-			objects[i].end = objects[i+1].start
+		switch t := f.r.fonts; {
+		case !f.embed && i == regular.of(0):
+			f.fonts[i] = f.part(t.core[regular])
+		case !f.embed && i == bold.of(0):
+			f.fonts[i] = f.part(t.core[bold])
+		default:
+			f.fonts[i] = f.part(t.embedded[i])
 		}
 	}
-	trailer, _, ok := strings.Cut(string(raw[tail:]), ">>\nstartxref")
-	if !ok {
-		return nil, "", fmt.Errorf("no trailer")
+}
+
+// fontDictionary lists the fonts of a set.
+func (f *file) fontDictionary(set fontSet) {
+	f.put("/Font<<")
+	for i, n := range f.fonts {
+		if n != 0 && set.has(font(i)) {
+			f.put("/")
+			f.put(font(i).resource())
+			f.put(" ")
+			f.ref(n)
+		}
 	}
-	return objects, trailer, nil
+	f.put(">>")
+}
+
+// resourcesOf returns the resources of a press's pages.
+func (f *file) resourcesOf(p *press) *resources {
+	for i := range f.sheets {
+		if f.sheets[i].press == p {
+			return &f.sheets[i]
+		}
+	}
+	f.sheets = append(f.sheets, resources{press: p, number: f.reserve()})
+	return &f.sheets[len(f.sheets)-1]
+}
+
+// addPages writes the pages of a drawing, and before them what they are the
+// first in the file to need.
+func (f *file) addPages(d *drawing) {
+	own := f.resourcesOf(d.press)
+	if d.logo && own.logo == 0 {
+		own.logo = f.part(d.press.logo.part)
+	}
+	for kind, used := range d.forms {
+		if !used || own.forms[kind] != 0 {
+			continue
+		}
+		form := d.press.forms[kind]
+		if form.logo && own.logo == 0 {
+			own.logo = f.part(d.press.logo.part)
+		}
+		f.needFonts(form.fonts)
+		n := f.reserve()
+		f.object(n)
+		f.put("<</Type/XObject/Subtype/Form/BBox[0 0 612 792]/Resources<<")
+		f.fontDictionary(form.fonts)
+		if form.logo {
+			f.put("/XObject<</L ")
+			f.ref(own.logo)
+			f.put(">>")
+		}
+		f.put(">>")
+		f.stream(form.packed)
+		own.forms[kind] = n
+	}
+	for i, p := range d.pages {
+		f.needFonts(p.fonts)
+		content := f.reserve()
+		f.object(content)
+		f.put("<<")
+		f.stream(f.r.pack(p.ops))
+		n := f.reserve()
+		f.object(n)
+		f.put("<</Type/Page/Parent 1 0 R/Resources ")
+		f.ref(own.number)
+		f.put("/Contents ")
+		f.ref(content)
+		if p.tags != nil {
+			f.put("/Tabs/S/StructParents ")
+			f.out = strconv.AppendInt(f.out, int64(i), 10)
+		}
+		f.put(">>\nendobj\n")
+		f.kids = append(f.kids, n)
+	}
+}
+
+// info writes the file's title. No member's name stands in it, which programs
+// show and log.
+func (f *file) info(title, author string, date calendar.Date) {
+	f.title = title
+	f.object(infoObject)
+	f.put("<</Producer(billcycle)/Title")
+	f.text(title)
+	if author != "" {
+		f.put("/Author")
+		f.text(author)
+	}
+	for _, key := range [...]string{"/CreationDate", "/ModDate"} {
+		f.put(key + "(D:" + date.Format("20060102") + "000000)")
+	}
+	f.put(">>\nendobj\n")
+}
+
+// text writes a string of the file's own: as it is where it is ASCII, else in
+// UTF-16.
+func (f *file) text(s string) {
+	if plain(s) {
+		f.put("(")
+		for i := range len(s) {
+			if c := s[i]; c == '(' || c == ')' || c == '\\' {
+				f.put("\\")
+			}
+			f.out = append(f.out, s[i])
+		}
+		f.put(")")
+		return
+	}
+	f.put("<FEFF")
+	for _, unit := range utf16Of(s) {
+		f.out = fmt.Appendf(f.out, "%04X", unit)
+	}
+	f.put(">")
+}
+
+// end writes the resources, the pages' tree, the catalog and the table of
+// objects.
+func (f *file) end(locale string) error {
+	if len(f.kids) == 0 {
+		return errors.New("a PDF needs a page, this one has none")
+	}
+	for i := range f.sheets {
+		own := &f.sheets[i]
+		f.object(own.number)
+		f.put("<<")
+		f.fontDictionary(1<<fontCount - 1)
+		f.put("/XObject<<")
+		for kind, n := range own.forms {
+			if n != 0 {
+				f.put("/" + formKind(kind).resource() + " ")
+				f.ref(n)
+			}
+		}
+		if own.logo != 0 {
+			f.put("/L ")
+			f.ref(own.logo)
+		}
+		f.put(">>>>\nendobj\n")
+	}
+	f.object(pagesObject)
+	f.put("<</Type/Pages/MediaBox[0 0 612 792]/Count ")
+	f.out = strconv.AppendInt(f.out, int64(len(f.kids)), 10)
+	f.put("/Kids[")
+	for _, n := range f.kids {
+		f.ref(n)
+		f.put(" ")
+	}
+	f.put("]>>\nendobj\n")
+	f.object(catalogObject)
+	f.put("<</Type/Catalog/Pages 1 0 R/Lang(" + locale + ")/ViewerPreferences<</DisplayDocTitle true>>")
+	if f.tree != 0 {
+		f.put("/MarkInfo<</Marked true>>/StructTreeRoot ")
+		f.ref(f.tree)
+		f.put("/Metadata ")
+		f.ref(f.xmp)
+	}
+	f.put(">>\nendobj\n")
+	if err := f.flush(); err != nil {
+		return err
+	}
+	id := f.hash.Sum(nil)[:16]
+	xref := f.written
+	if f.w == nil {
+		xref = int64(len(f.out))
+	}
+	f.put("xref\n0 ")
+	f.out = strconv.AppendInt(f.out, int64(len(f.offsets)), 10)
+	f.put("\n0000000000 65535 f \n")
+	for _, at := range f.offsets[1:] {
+		from := len(f.out)
+		f.put("0000000000 00000 n \n")
+		for i := from + 9; at > 0; i, at = i-1, at/10 {
+			f.out[i] = byte('0' + at%10)
+		}
+	}
+	f.out = fmt.Appendf(f.out, "trailer\n<</Size %d/Root 2 0 R/Info 3 0 R/ID[<%x><%x>]>>\nstartxref\n%d\n%%%%EOF\n", len(f.offsets), id, id, xref)
+	return f.flush()
 }

@@ -18,17 +18,17 @@ func sample() Statement {
 		Cycle: calendar.CycleOf(calendar.MustParse("2026-03-01")), Delivery: "paper", Language: "en",
 		To: Recipient{
 			Name: "Rosa Delgado", Lines: []string{"1420 Juniper Street Apt 5", "Sacramento CA 95814-2207"},
-			IMb: "AADTFFDFTDADTAADAATFDTDDAAADDTDTTDAFADADDDTFFFDDTTTADFAAADFTDAADA",
 		},
-		Biller: Biller{
-			Name: "Bayview Health Plan", Sender: []string{"PO Box 5550", "Oakland CA 94604-5550"},
+		Biller: &Biller{
+			Language: "en",
+			Name:     "Bayview Health Plan", Sender: []string{"PO Box 5550", "Oakland CA 94604-5550"},
 			RemitTo:  []string{"PO Box 77033", "Los Angeles CA 90074-7033"},
 			RemitIMb: "DTTAFADDTTFTDTFTFDTDDADADAFADFATDDFTAAAFDTTADFAAATDFDTDFADDDTDFFT",
 			Phones:   []Phone{{"Premium bills", "1-800-555-0100"}, {"Medical bills", "1-800-555-0142"}, {"TTY", "711"}},
 			Hours:    "Monday to Friday, 7 a.m. to 7 p.m.",
 			Web:      "bayview.example/pay", Assistance: "bayview.example/assistance", Color: "#0B4F6C",
+			LateFee: "If $25.00 or more of this bill is still unpaid five days after the due date, a late fee of $10.00 is added to your next statement. A check that reaches us in time is never late, even if it shows on your account afterwards.",
 		},
-		LateFee:  "If $25.00 or more of this bill is still unpaid five days after the due date, a late fee of $10.00 is added to your next statement. A check that reaches us in time is never late, even if it shows on your account afterwards.",
 		Messages: []string{"Your plan's directory of doctors has moved: bayview.example/doctors."},
 		Groups: []Group{
 			{Kind: Premium, Lines: []Line{
@@ -115,7 +115,7 @@ func variants() map[string]Statement {
 
 	s = sample()
 	long := "Maximiliana Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh de la Cruz y Montalvo-Ochoa"
-	s.To = Recipient{Name: long, Lines: []string{"c/o The Residences at Upper Meadowbrook Landing, Building 12", "12345 Northwest Old Sacramento River Road Suite 4400", "San Juan Capistrano CA 92675-1234"}, IMb: s.To.IMb}
+	s.To = Recipient{Name: long, Lines: []string{"c/o The Residences at Upper Meadowbrook Landing, Building 12", "12345 Northwest Old Sacramento River Road Suite 4400", "San Juan Capistrano CA 92675-1234"}}
 	s.Biller.Name = "The Greater Northern California and Nevada Cooperative Health Plan of Farmworkers, Inc."
 	s.Groups[1].Lines[0].Member = long
 	s.Groups[1].Lines[1].Reference = strings.Repeat("0123456789", 4)
@@ -123,13 +123,13 @@ func variants() map[string]Statement {
 	all["long-names"] = settle(s)
 
 	s = sample()
-	s.Language = "es"
+	s.Language, s.Biller.Language = "es", "es"
 	s.To.Name = "Íñigo Peña Núñez"
 	s.To.Lines = []string{"77 Calle Ángel Muñoz", "Cañón City CO 81212"}
 	s.Groups[0].Lines[1].Member = "Nguyễn Thị Đào"
 	s.Groups[1].Lines[0].Description = "Cita médica – “niño sano” (50% más)"
 	all["spanish"] = settle(s)
 
-	all["empty"] = Statement{}
+	all["empty"] = Statement{Biller: &Biller{}}
 	return all
 }

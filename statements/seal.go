@@ -1,13 +1,9 @@
 package statements
 
 import (
-	"bytes"
 	"cmp"
-	"compress/zlib"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -20,7 +16,7 @@ import (
 
 // RendererVersion is sealed with each statement: the same data drawn by the
 // same version is the same PDF, byte for byte.
-const RendererVersion = 1
+const RendererVersion = 2
 
 // Seal writes the page of each bill that was just cut, in the transaction of
 // its cut. From here on the statement is what it is.
@@ -28,7 +24,10 @@ func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.Bill
 	if len(refs) == 0 {
 		return nil
 	}
-	s := &sealing{policy: p, biller: billerOf(p), notices: notices(p), pages: map[billing.BillRef]*Statement{}, bills: map[int64][]*cut{}}
+	s := &sealing{policy: p, pages: map[billing.BillRef]*Statement{}, bills: map[int64][]*cut{}}
+	if err := s.sealLetterheads(ctx, tx); err != nil {
+		return err
+	}
 	for _, ref := range refs {
 		s.accounts = append(s.accounts, ref.AccountID)
 		s.cycles = append(s.cycles, int32(ref.Cycle))
@@ -38,7 +37,7 @@ func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.Bill
 			return err
 		}
 	}
-	_, err := tx.CopyFrom(ctx, pgx.Identifier{"statement"}, []string{"account_id", "cycle", "renderer", "sealed", "delivery"}, pgx.CopyFromSlice(len(refs), func(i int) ([]any, error) {
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"statement"}, []string{"account_id", "cycle", "renderer", "sealed", "delivery", "letterhead"}, pgx.CopyFromSlice(len(refs), func(i int) ([]any, error) {
 		page := s.pages[refs[i]]
 		if page == nil {
 			return nil, fmt.Errorf("account %d has no bill of cycle %s to seal", refs[i].AccountID, refs[i].Cycle)
@@ -50,7 +49,7 @@ func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.Bill
 			return nil, err
 		}
 		sealed, err := pack(page)
-		return []any{refs[i].AccountID, int32(refs[i].Cycle), RendererVersion, sealed, page.Delivery}, err
+		return []any{refs[i].AccountID, int32(refs[i].Cycle), RendererVersion, sealed, page.Delivery, s.letterhead(page.Language).hash}, err
 	}))
 	return err
 }
@@ -60,8 +59,7 @@ var groupOrder = []Kind{Premium, Medical, Payments, Adjustments, Fees}
 // sealing gathers the pages of many bills.
 type sealing struct {
 	policy   *billing.Policy
-	biller   Biller
-	notices  []Notice
+	heads    []letterhead // the first for a member whose language we don't print
 	accounts []int64
 	cycles   []int32
 	pages    map[billing.BillRef]*Statement
@@ -105,7 +103,7 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 		}
 		page.Number, page.Date, page.Cycle = billing.StatementNumber(c.ref.AccountID, c.ref.Cycle), c.cutOn, c.ref.Cycle
 		page.To = Recipient{Name: strings.TrimSpace(first + " " + last), Lines: nonEmpty(street, second, strings.TrimSpace(city+" "+state+" "+zip))}
-		page.Biller, page.Notices, page.LateFee = s.biller, s.notices, lateFeeWords(s.policy)
+		page.Biller = s.letterhead(page.Language).biller
 		f.Credit = f.AmountDue + f.Disputed + f.Deferred - f.Balance
 		f.PastDue = min(f.PastDue, f.AmountDue)
 		for n, from := range append([]int{0}, s.policy.Statement.AgingDays[:]...) {
@@ -233,57 +231,4 @@ func paymentWords(e entry) string {
 
 func nonEmpty(lines ...string) []string {
 	return slices.DeleteFunc(lines, func(s string) bool { return s == "" })
-}
-
-func billerOf(p *billing.Policy) Biller {
-	b := p.Biller
-	return Biller{Name: b.Name, Sender: trimName(b.Name, b.Sender), RemitTo: trimName(b.Name, b.RemitTo), Phones: []Phone{{Number: b.Phone}},
-		Hours: b.Hours, Web: b.Web, Assistance: b.Web + "/financial-assistance", Color: b.BrandColor}
-}
-
-// trimName leaves the name out of an address that begins with it: the page
-// puts it there itself.
-func trimName(name string, lines []string) []string {
-	plain := func(s string) string { return strings.ToLower(strings.NewReplacer(",", "", ".", "").Replace(s)) }
-	if len(lines) > 0 && plain(lines[0]) == plain(name) {
-		return lines[1:]
-	}
-	return lines
-}
-
-func lateFeeWords(p *billing.Policy) string {
-	f := p.LateFee
-	switch {
-	case f.Kind == "flat" && f.Cents > 0:
-		return fmt.Sprintf("A late fee of %s may apply if %s or more of this bill's charges are still unpaid %d days after the due date. What counts is the day we receive your payment.", f.Cents, f.MinimumBaseCents, f.GraceDays)
-	case f.Kind == "percent":
-		return fmt.Sprintf("A late fee of %s percent may apply if %s or more of this bill's charges are still unpaid %d days after the due date. What counts is the day we receive your payment.", f.Percent, f.MinimumBaseCents, f.GraceDays)
-	}
-	return ""
-}
-
-// notices are what the second page says to everybody beside the texts of its
-// own.
-func notices(*billing.Policy) []Notice { return nil }
-
-func pack(s *Statement) ([]byte, error) {
-	var b bytes.Buffer
-	z := zlib.NewWriter(&b)
-	if err := json.NewEncoder(z).Encode(s); err != nil {
-		return nil, err
-	}
-	err := z.Close()
-	return b.Bytes(), err
-}
-
-func unpack(sealed []byte) (s Statement, err error) {
-	z, err := zlib.NewReader(bytes.NewReader(sealed))
-	if err != nil {
-		return s, err
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		return s, err
-	}
-	return s, json.Unmarshal(b, &s)
 }

@@ -31,25 +31,27 @@ type Statement struct {
 	Language string         `json:"language"` // ISO 639-1, "en" or empty for English
 
 	To       Recipient `json:"to"`
-	Biller   Biller    `json:"biller"`
+	Biller   *Biller   `json:"-"` // sealed once for all statements
 	Figures  Figures   `json:"figures"`
 	Aging    []Bucket  `json:"aging"`  // of the amount due; youngest first
 	Groups   []Group   `json:"groups"` // since the last statement, each kind once at most
 	Autopay  Autopay   `json:"autopay"`
 	Messages []string  `json:"messages"` // for this member, on the first page as far as they fit
-	Notices  []Notice  `json:"notices"`  // for everybody, on the second page
-	LateFee  string    `json:"late_fee"` // the rule in words; empty if the biller has none
+	Grace    Grace     `json:"grace"`
+	Plan     Plan      `json:"plan"`
 }
 
 // Recipient is the guarantor, as the envelope's window shows it.
 type Recipient struct {
 	Name  string   `json:"name"`
 	Lines []string `json:"lines"` // street, second line, city state ZIP; none empty
-	IMb   string   `json:"imb"`   // 65 letters A D F T drawn above the name; empty for none
 }
 
-// Biller is the health plan as its members meet it.
+// Biller is the health plan as its members meet it: all that is the same on
+// every statement it sends in one language. It must not be changed once a
+// statement was drawn with it.
 type Biller struct {
+	Language   string   `json:"language"` // of the printed words: "en" or "es"
 	Name       string   `json:"name"`
 	Sender     []string `json:"sender"`   // return address below the name
 	RemitTo    []string `json:"remit_to"` // lockbox address below the name
@@ -59,7 +61,10 @@ type Biller struct {
 	Web        string   `json:"web"`
 	Assistance string   `json:"assistance"` // where to ask for financial assistance: web or phone
 	Color      string   `json:"color"`      // #RRGGBB; anything else is the house's dark blue
+	Logo       []byte   `json:"logo"`       // a PNG or JPEG; none for the name in letters
 	Window     Windows  `json:"windows"`
+	Notices    []Notice `json:"notices"`  // the biller's own, on the second page
+	LateFee    string   `json:"late_fee"` // the rule in words; empty if the biller has none
 }
 
 // Phone is one telephone number and what it is for.
@@ -149,6 +154,19 @@ type Autopay struct {
 	Cents ledger.Cents  `json:"cents"`
 	Date  calendar.Date `json:"date"` // the due date, or later where notice of a changed amount asks for it
 	Last4 string        `json:"last4"`
+}
+
+// Grace is where a member with premium tax credits stands whose premium is
+// unpaid. No Until is no grace.
+type Grace struct {
+	Until    calendar.Date `json:"until"`     // the last day on which paying all that is due keeps the coverage
+	CoverEnd calendar.Date `json:"cover_end"` // the day on which coverage ends otherwise
+}
+
+// Plan is a payment plan under way. No installments is no plan.
+type Plan struct {
+	Installment  int `json:"installment"`  // the last one billed
+	Installments int `json:"installments"` // of so many
 }
 
 // Notice is a paragraph of the second page.

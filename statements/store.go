@@ -20,7 +20,11 @@ import (
 // from the sealed data, so they are not synced one by one.
 func Make(ctx context.Context, tx pgx.Tx, dir string, in billing.Range) (billing.Tally, error) {
 	var t billing.Tally
-	rows, err := tx.Query(ctx, `select account_id, cycle, sealed from statement where sha256 is null and account_id >= $1 and account_id < $2 order by account_id, cycle`, in.From, in.To)
+	heads, err := readLetterheads(ctx, tx)
+	if err != nil {
+		return t, err
+	}
+	rows, err := tx.Query(ctx, `select account_id, cycle, sealed, letterhead from statement where sha256 is null and account_id >= $1 and account_id < $2 order by account_id, cycle`, in.From, in.To)
 	if err != nil {
 		return t, err
 	}
@@ -32,11 +36,11 @@ func Make(ctx context.Context, tx pgx.Tx, dir string, in billing.Range) (billing
 	for rows.Next() {
 		var id int64
 		var cycle calendar.Cycle
-		var sealed []byte
-		if err := rows.Scan(&id, &cycle, &sealed); err != nil {
+		var sealed, head []byte
+		if err := rows.Scan(&id, &cycle, &sealed, &head); err != nil {
 			return t, err
 		}
-		pdf, err := draw(renderer, sealed)
+		pdf, err := draw(renderer, sealed, heads[string(head)])
 		if err != nil {
 			return t, fmt.Errorf("account %d, cycle %s: %w", id, cycle, err)
 		}
@@ -54,10 +58,13 @@ func Make(ctx context.Context, tx pgx.Tx, dir string, in billing.Range) (billing
 	return t, err
 }
 
-func draw(r *Renderer, sealed []byte) ([]byte, error) {
-	s, err := unpack(sealed)
-	if err != nil {
+func draw(r *Renderer, sealed []byte, head *Biller) ([]byte, error) {
+	var s Statement
+	if err := unpack(sealed, &s); err != nil {
 		return nil, err
+	}
+	if s.Biller = head; head == nil {
+		return nil, errors.New("its letterhead is missing")
 	}
 	return r.Render(s)
 }
@@ -92,17 +99,21 @@ type Stored struct {
 // for byte the one that was made.
 func Get(ctx context.Context, db *pgxpool.Pool, account int64, cutOn calendar.Date) (Stored, error) {
 	var cycle calendar.Cycle
-	var sealed, recorded []byte
+	var sealed, head, recorded []byte
 	var version int
-	err := db.QueryRow(ctx, `select s.cycle, s.renderer, s.sealed, s.sha256 from statement s join bill b on b.account_id = s.account_id and b.cycle = s.cycle
-		where s.account_id = $1 and ($2::date is null or b.cut_on = $2) order by s.cycle desc limit 1`, account, cutOn).Scan(&cycle, &version, &sealed, &recorded)
+	err := db.QueryRow(ctx, `select s.cycle, s.renderer, s.sealed, s.letterhead, s.sha256 from statement s join bill b on b.account_id = s.account_id and b.cycle = s.cycle
+		where s.account_id = $1 and ($2::date is null or b.cut_on = $2) order by s.cycle desc limit 1`, account, cutOn).Scan(&cycle, &version, &sealed, &head, &recorded)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Stored{}, ErrNone
 	}
 	if err != nil {
 		return Stored{}, err
 	}
-	pdf, err := draw(NewRenderer(), sealed)
+	heads, err := readLetterheads(ctx, db)
+	if err != nil {
+		return Stored{}, err
+	}
+	pdf, err := draw(NewRenderer(), sealed, heads[string(head)])
 	if err != nil {
 		return Stored{}, err
 	}

@@ -1,5 +1,7 @@
 package statements
 
+import "github.com/billcycle/billcycle/calendar"
+
 // table is the details of a statement on their way over the pages.
 type table struct {
 	*drawing
@@ -78,9 +80,12 @@ func (t *table) front(p *page, y float64) {
 
 // details draws the table below its heading at y, and returns where it ends.
 func (t *table) details(p *page, y, end float64) float64 {
-	p.text(bold, 11, left, y, t.headings, "Details since your last statement")
+	p.tag("H2")
+	p.text(bold, 11, left, y, t.headings, t.words.details)
 	if t.done() {
-		p.text(regular, detailSize, left, y+18, black, "Nothing was charged, paid or changed.")
+		p.tag("P")
+		p.text(regular, detailSize, left, y+18, black, t.words.noDetails)
+		p.artifact()
 		return y + 24
 	}
 	y += 7
@@ -89,7 +94,9 @@ func (t *table) details(p *page, y, end float64) float64 {
 	}
 	y = t.rows(p, y, end)
 	if !t.done() {
-		p.text(bold, 8.5, left, y+10, black, "Details continue on page 3.")
+		p.tag("P")
+		p.text(bold, 8.5, left, y+10, black, t.words.continueOn)
+		p.artifact()
 		y += 12
 	}
 	return y
@@ -115,7 +122,7 @@ func (t *table) height() float64 {
 // continued draws what is left of the details on pages of their own.
 func (t *table) continued() {
 	for !t.done() {
-		p := t.runningHead("Details, continued")
+		p := t.runningHead(t.words.detailsMore)
 		t.rows(p, 92, bottom)
 	}
 }
@@ -132,15 +139,25 @@ func (t *table) rows(p *page, y, end float64) float64 {
 	p.rule(left, rightEdge, y, 0.75, black)
 	baseline, body := y+10.5, y+tableHead
 	y = baseline
-	p.text(bold, 8, left, y, black, "Date")
-	p.text(bold, 8, t.description, y, black, "Description")
-	if t.memberW > 0 {
-		p.text(bold, 8, t.member, y, black, "Member")
+	p.artifact()
+	p.group("Table")
+	p.group("TR")
+	for _, column := range [...]struct {
+		x     float64
+		title latin
+		there bool
+	}{
+		{left, t.words.columnDate, true}, {t.description, t.words.columnWhat, true},
+		{t.member, t.words.columnWho, t.memberW > 0}, {t.reference, t.words.columnRef, t.refW > 0},
+	} {
+		if column.there {
+			p.header("Column")
+			p.text(bold, 8, column.x, y, black, column.title)
+		}
 	}
-	if t.refW > 0 {
-		p.text(bold, 8, t.reference, y, black, "Reference")
-	}
-	p.right(bold, 8, rightEdge, y, black, "Amount")
+	p.header("Column")
+	p.right(bold, 8, rightEdge, y, black, t.words.columnAmount)
+	p.ungroup()
 	y = body
 	p.rule(left, rightEdge, y, 0.75, black)
 	stripe, fresh := false, true
@@ -165,24 +182,25 @@ func (t *table) rows(p *page, y, end float64) float64 {
 		y, stripe, fresh = y+r.height, !stripe, false
 		t.line++
 	}
+	p.ungroup()
 	p.rule(left, rightEdge, y+0.5, 0.5, hair)
 	return y + 1
 }
 
-var kindNames = map[Kind]latin{
-	Premium: "Premiums", Medical: "Medical charges", Payments: "Payments", Adjustments: "Adjustments", Fees: "Fees",
-}
-
 func (t *table) heading(p *page, y float64, g *Group, again bool) {
-	name, ok := kindNames[g.Kind]
+	name, ok := t.words.kinds[g.Kind]
 	if !ok {
 		name = t.wrapOne(bold, 9.5, 300, encode(string(g.Kind)))
 	}
+	p.group("TR")
+	defer p.ungroup()
+	p.header("Row")
 	if again {
-		p.text(bold, 9.5, left, y+11, t.headings, name+", continued")
+		p.text(bold, 9.5, left, y+11, t.headings, say(t.words.more, name))
 		return
 	}
 	p.text(bold, 9.5, left, y+11, t.headings, name)
+	p.tag("TD")
 	p.right(bold, 9.5, rightEdge, y+11, t.headings, money(g.Cents))
 }
 
@@ -217,7 +235,7 @@ func (t *table) layout(l *Line) row {
 	if l.Gross == 0 && l.Plan == 0 {
 		return r
 	}
-	r.covered = t.wrapOne(regular, coveredSize, t.descriptionW, money(l.Gross)+" billed, "+money(l.Plan)+" covered by your plan")
+	r.covered = t.wrapOne(regular, coveredSize, t.descriptionW, say(t.words.covered, money(l.Gross), money(l.Plan)))
 	if len(r.description) <= 1 {
 		taken := columnGap
 		for _, s := range r.description {
@@ -234,16 +252,31 @@ func (t *table) layout(l *Line) row {
 
 func (t *table) row(p *page, y float64, r row) {
 	y += 9.7
+	p.group("TR")
+	defer p.ungroup()
+	p.tag("TD")
 	if !r.line.Date.IsZero() {
-		p.text(regular, detailSize, left, y, black, latin(r.line.Date.Format("01/02/2006")))
+		p.text(regular, detailSize, left, y, black, shortDate(r.line.Date))
 	}
+	p.tag("TD")
 	below := p.lines(regular, detailSize, detailLeading, t.description, y, black, r.description)
 	if r.beside > 0 {
 		p.text(regular, coveredSize, r.beside, y, gray, r.covered)
 	} else {
 		p.text(regular, coveredSize, t.description, max(below-2, y), gray, r.covered)
 	}
-	p.lines(regular, detailSize, detailLeading, t.member, y, black, r.member)
-	p.lines(regular, detailSize, detailLeading, t.reference, y, black, r.reference)
+	if t.memberW > 0 {
+		p.tag("TD")
+		p.lines(regular, detailSize, detailLeading, t.member, y, black, r.member)
+	}
+	if t.refW > 0 {
+		p.tag("TD")
+		p.lines(regular, detailSize, detailLeading, t.reference, y, black, r.reference)
+	}
+	p.tag("TD")
 	p.right(regular, detailSize, rightEdge, y, black, money(r.line.Cents))
 }
+
+// shortDate is month/day/year, in either language what people in the United
+// States read.
+func shortDate(d calendar.Date) latin { return latin(d.Format("01/02/2006")) }

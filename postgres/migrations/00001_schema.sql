@@ -465,6 +465,13 @@ create table exception (
     primary key (account_id, job, code, subject, on_date)
 );
 
+-- What all statements of one policy in one language have in common: the biller,
+-- its texts, its logo.
+create table letterhead (
+    sha256 bytea primary key,                              -- of the JSON
+    sealed bytea not null                                  -- compressed JSON
+);
+
 -- The sealed statement: the page's data, of which the PDF is a pure function.
 create table statement (
     account_id bigint  not null,
@@ -472,6 +479,7 @@ create table statement (
     renderer   integer not null,
     sealed     bytea   not null,                           -- compressed JSON
     delivery   text    not null,
+    letterhead bytea   not null references letterhead,
     sha256     bytea,                                      -- of the PDF, once it was made
     primary key (account_id, cycle)
 );

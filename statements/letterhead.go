@@ -1,0 +1,158 @@
+package statements
+
+import (
+	"bytes"
+	"compress/zlib"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/billing"
+)
+
+// A letterhead is a [Biller] as it was when statements were sealed: it stands in
+// the database once, under the hash of what it holds, and each statement names
+// its own.
+type letterhead struct {
+	hash   []byte
+	sealed []byte
+	biller *Biller
+}
+
+// sealLetterheads sees to it that the policy's letterheads are in the database,
+// always in the same order, so that two ranges never wait for each other.
+func (s *sealing) sealLetterheads(ctx context.Context, tx pgx.Tx) error {
+	for _, language := range s.policy.Biller.Languages {
+		h, err := newLetterhead(billerOf(s.policy, language))
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `insert into letterhead (sha256, sealed) select $1, $2 where not exists (select from letterhead where sha256 = $1) on conflict do nothing`, h.hash, h.sealed); err != nil {
+			return err
+		}
+		s.heads = append(s.heads, h)
+	}
+	return nil
+}
+
+func newLetterhead(b *Biller) (letterhead, error) {
+	plain, err := json.Marshal(b)
+	if err != nil {
+		return letterhead{}, err
+	}
+	sealed, err := pack(b)
+	hash := sha256.Sum256(plain)
+	return letterhead{hash[:], sealed, b}, err
+}
+
+// letterhead returns the one for a member's language.
+func (s *sealing) letterhead(language string) letterhead {
+	for _, h := range s.heads {
+		if h.biller.Language == language {
+			return h
+		}
+	}
+	return s.heads[0]
+}
+
+// readLetterheads returns all letterheads by their hash: there are as many as
+// the biller's policy has had states, times the languages.
+func readLetterheads(ctx context.Context, tx interface {
+	Query(context.Context, string, ...any) (pgx.Rows, error)
+}) (map[string]*Biller, error) {
+	rows, err := tx.Query(ctx, `select sha256, sealed from letterhead`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := map[string]*Biller{}
+	for rows.Next() {
+		var hash, sealed []byte
+		if err := rows.Scan(&hash, &sealed); err != nil {
+			return nil, err
+		}
+		b := new(Biller)
+		if err := unpack(sealed, b); err != nil {
+			return nil, fmt.Errorf("letterhead %x: %w", hash, err)
+		}
+		all[string(hash)] = b
+	}
+	return all, rows.Err()
+}
+
+// billerOf is the biller of a policy, in one of its languages.
+func billerOf(p *billing.Policy, language string) *Biller {
+	b := p.Biller
+	out := &Biller{Language: language, Name: b.Name, Sender: trimName(b.Name, b.Sender), RemitTo: trimName(b.Name, b.RemitTo), Phones: []Phone{{Number: b.Phone}},
+		Hours: b.Hours, Web: b.Web, Assistance: b.Assistance, Color: b.BrandColor, Logo: b.LogoImage, LateFee: lateFeeWords(p, language)}
+	if out.Assistance == "" && b.Web != "" {
+		out.Assistance = b.Web + "/financial-assistance"
+	}
+	for _, n := range b.Notices {
+		if n.Language == "" || n.Language == language {
+			out.Notices = append(out.Notices, Notice{n.Title, n.Text})
+		}
+	}
+	return out
+}
+
+// trimName leaves the name out of an address that begins with it: the page
+// puts it there itself.
+func trimName(name string, lines []string) []string {
+	plain := func(s string) string { return strings.ToLower(strings.NewReplacer(",", "", ".", "").Replace(s)) }
+	if len(lines) > 0 && plain(lines[0]) == plain(name) {
+		return lines[1:]
+	}
+	return lines
+}
+
+// lateFeeWords is the rule of the late fee, as members read it.
+func lateFeeWords(p *billing.Policy, language string) string {
+	f := p.LateFee
+	var fee string
+	switch {
+	case f.Kind == "flat" && f.Cents > 0:
+		fee = f.Cents.String()
+	case f.Kind == "percent" && language == "es":
+		fee = "del " + f.Percent + " por ciento"
+	case f.Kind == "percent":
+		fee = f.Percent + " percent"
+	default:
+		return ""
+	}
+	if language == "es" {
+		if f.Kind == "flat" {
+			fee = "de " + fee
+		}
+		return fmt.Sprintf("Puede aplicarse un recargo por mora %s si %s o más de los cargos de esta factura siguen sin pagar %d días después de la fecha de vencimiento. Lo que cuenta es el día en que recibimos su pago.", fee, f.MinimumBaseCents, f.GraceDays)
+	}
+	return fmt.Sprintf("A late fee of %s may apply if %s or more of this bill's charges are still unpaid %d days after the due date. What counts is the day we receive your payment.", fee, f.MinimumBaseCents, f.GraceDays)
+}
+
+// pack is a value as compressed JSON, unpack reads it back.
+func pack(v any) ([]byte, error) {
+	var b bytes.Buffer
+	z := zlib.NewWriter(&b)
+	if err := json.NewEncoder(z).Encode(v); err != nil {
+		return nil, err
+	}
+	err := z.Close()
+	return b.Bytes(), err
+}
+
+func unpack(sealed []byte, v any) error {
+	z, err := zlib.NewReader(bytes.NewReader(sealed))
+	if err != nil {
+		return err
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
