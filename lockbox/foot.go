@@ -1,7 +1,11 @@
 package lockbox
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"fmt"
+	"hash"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -10,55 +14,180 @@ import (
 	"github.com/billcycle/billcycle/ledger"
 )
 
-// openBatch begins a batch at the current line.
-func (r *reader) openBatch(number int, text []byte) {
-	b := &r.batch
-	b.open, b.line, b.number, b.items, b.cents = true, r.lines.number, number, 0, 0
-	b.seen.reset()
-	b.text, b.parts, b.places = b.text[:0], b.parts[:0], b.places[:0]
-	b.found = Batch{Ordinal: b.found.Ordinal + 1, Line: b.line, Lockbox: r.box.number, Number: show(text), DepositDate: r.box.date}
-	if r.box.fresh && r.box.five != 0 && r.box.five != number {
-		r.problem(RefusesFile, structure, "5", "batch", strconv.Itoa(r.box.five), strconv.Itoa(number), "the record 5 on line %d announces another batch than the one that follows", r.box.line)
+// footing is what every format has in common: it adds up the checks of a batch,
+// a lockbox and a file, and holds each total and count against them. A reader
+// of a format embeds it, and tells it what the lines of the file say.
+type footing struct {
+	p     Profile
+	each  func(Batch) error
+	made  func() []Item // the checks of the batch that closes
+	lines *lines
+	hash  hash.Hash
+	canon hash.Hash // of the records; nil if no batches are handed out
+
+	batchNumbers int       // the highest number of a batch
+	batchTotal   statement // how the format states the total of a batch
+	boxTotal     statement // and that of a lockbox or deposit
+
+	sum      Summary
+	listed   int  // problems found, listed or not
+	missing  bool // something that was opened was never closed
+	zero     bool // every total so far is zero
+	spoke    bool // a total was read
+	overflow bool // a sum left the range of cents; told once
+	boxes    map[string]bool
+	seen     map[string]*series // batch numbers by lockbox and deposit date
+
+	box   openBox
+	batch openBatch
+	item  openItem
+}
+
+// statement is how a format states the total of something.
+type statement struct {
+	record, field string
+	must          bool         // a total that is not there is missing
+	limit         ledger.Cents // what no longer fits into its columns; 0 for no end
+}
+
+type openBox struct {
+	open    bool
+	line    int
+	number  string
+	date    calendar.Date
+	fresh   bool // a record 5 stands without a batch under it
+	five    int  // the batch number on that record 5, 0 if none
+	first   calendar.Date
+	batches int
+	items   int
+	cents   ledger.Cents
+	said    ledger.Cents // the sum of what its batches' totals say
+	unequal bool         // a batch of it does not agree with its total
+}
+
+type openBatch struct {
+	open   bool
+	line   int
+	number int
+	items  int
+	cents  ledger.Cents
+	seen   single
+	hash   hash.Hash
+	found  Batch // what is handed out
+}
+
+type openItem struct {
+	open      bool // a coupon may follow
+	line      int
+	record    string
+	number    int
+	overflows int
+	seen      single
+	cents     ledger.Cents
+	coupons   ledger.Cents // the sum of what its coupons say
+}
+
+func newFooting(r io.Reader, p Profile, each func(Batch) error) footing {
+	f := footing{p: p, each: each, hash: sha256.New(), boxes: map[string]bool{}, seen: map[string]*series{}, zero: true}
+	f.lines = newLines(r, f.hash)
+	f.sum = Summary{Format: p.format(), Profile: p.Name, Problems: []Problem{}, Balanced: true}
+	if each != nil {
+		f.canon, f.batch.hash = sha256.New(), sha256.New()
 	}
-	r.box.fresh = false
-	scope := b.found.Lockbox + "|" + b.found.DepositDate.String()
+	return f
+}
+
+// digest feeds the canonical hashes: the batch's own with what belongs to an
+// open batch, the file's with the rest.
+func (r *footing) digest(record []byte, ofBatch bool) {
+	if r.canon == nil {
+		return
+	}
+	h := r.canon
+	if ofBatch && r.batch.open {
+		h = r.batch.hash
+	}
+	h.Write(record)
+	h.Write([]byte{'\n'})
+}
+
+// openItem adds a check to the open batch. Its coupons may follow.
+func (r *footing) openItem(record string, cents ledger.Cents) {
+	r.sum.Items++
+	r.sum.Cents = r.add(r.sum.Cents, cents)
+	b := &r.batch
+	b.cents = r.add(b.cents, cents)
+	b.items++
+	i := &r.item
+	i.open, i.line, i.record, i.overflows, i.cents, i.coupons = true, r.lines.number, record, 0, cents, 0
+	i.seen.reset()
+	if b.items == maxBatchItems+1 {
+		r.problem(RefusesFile, structure, record, "", "", "", "batch %s has more than %d checks; the bank should close it sooner", b.found.Number, maxBatchItems)
+	}
+}
+
+// keeps says whether the checks of the batch are still kept.
+func (r *footing) keeps() bool { return r.each != nil && r.batch.items <= maxBatchItems }
+
+// closeItem ends the open check, if there is one, and holds its coupons against
+// it: the check is the money, so a difference is told and refuses nothing here.
+func (r *footing) closeItem() {
+	i := &r.item
+	if !i.open {
+		return
+	}
+	i.open = false
+	if i.coupons != 0 && i.coupons != i.cents {
+		r.problemAt(i.line, Note, sums, i.record, "amount", cents(i.coupons), cents(i.cents), "the coupons of the check come to %s, the check is %s", i.coupons, i.cents)
+	}
+}
+
+// startBatch begins a batch at the current line.
+func (r *footing) startBatch(number string) {
+	b := &r.batch
+	b.open, b.line, b.number, b.items, b.cents = true, r.lines.number, 0, 0, 0
+	b.seen.reset()
+	b.found = Batch{Ordinal: b.found.Ordinal + 1, Line: b.line, Lockbox: r.box.number, Number: number, DepositDate: r.box.date}
+}
+
+// numbersOf returns the batch numbers that were there in the scope in which
+// they must be single.
+func (r *footing) numbersOf(scope string) *series {
 	if r.p.BatchNumbers == "file" {
 		scope = ""
 	}
 	seen := r.seen[scope]
 	if seen == nil {
-		seen = &single{max: highest(r.plan.spans[6][fBatch])}
+		seen = &series{single: single{max: r.batchNumbers}}
 		if r.seen[scope] = seen; len(r.seen) == maxBoxes {
 			clear(r.seen)
-			r.problem(RefusesFile, structure, "5", "lockbox", "", "", "the file has more than %d lockboxes and deposit dates", maxBoxes)
+			r.problem(RefusesFile, structure, "", "lockbox", "", "", "the file has more than %d lockboxes and deposit dates", maxBoxes)
 		}
 	}
-	// An empty batch is often numbered 000, in every lockbox of the file.
-	if number != 0 && seen.again(number) {
-		r.problem(RefusesFile, structure, "6", "batch", b.found.Number, "", "this batch number stands twice for lockbox %s on deposit date %s", b.found.Lockbox, b.found.DepositDate)
-	}
+	return seen
 }
 
-// closeBatch ends the open batch, if there is one. said is its record 7; without
-// one, by names what came instead.
-func (r *reader) closeBatch(said *Total, by string) error {
+// closeBatch ends the open batch, if there is one. said is its total, stated on
+// line at (0 for the current one); without a total, by names what came instead,
+// "" for an end that is as it should be.
+func (r *footing) closeBatch(said *Total, at int, by string) error {
 	b := &r.batch
 	if !b.open {
 		return nil
 	}
-	r.item.open = false
+	r.closeItem()
 	switch {
 	case said != nil:
-		r.checkTotal(said, b)
+		r.checkTotal(said, cmp.Or(at, r.lines.number), b)
 		r.box.said = r.add(r.box.said, said.Cents)
-	case !r.plan.has[7]: // the layout has no total of a batch
+	case !r.batchTotal.must: // the layout has no total of a batch
 		r.box.said = r.add(r.box.said, b.cents)
 	default:
 		r.sum.Balanced = false
 		r.box.unequal = true
 		if by != "" {
 			r.missing = true
-			r.problem(RefusesFile, structure, "7", "", "", "", "batch %s, opened on line %d, is not closed by a record 7 before %s", b.found.Number, b.line, by)
+			r.problem(RefusesFile, structure, r.batchTotal.record, "", "", "", "batch %s, opened on line %d, is not closed by its total (record %s) before %s", b.found.Number, b.line, r.batchTotal.record, by)
 		}
 	}
 	r.box.items += b.items
@@ -66,7 +195,7 @@ func (r *reader) closeBatch(said *Total, by string) error {
 	if b.items > 0 {
 		r.box.batches++
 		r.sum.Batches++
-		if len(r.boxes) < maxBoxes { // more are told of by openBatch
+		if len(r.boxes) < maxBoxes { // more are told of by numbersOf
 			r.boxes[b.found.Lockbox] = true
 		}
 	}
@@ -81,17 +210,18 @@ func (r *reader) closeBatch(said *Total, by string) error {
 	b.hash.Sum(b.found.CanonicalSHA256[:0])
 	b.hash.Reset()
 	r.canon.Write(b.found.CanonicalSHA256[:])
-	b.found.Items = r.items()
+	b.found.Items = r.made()
 	return r.each(b.found)
 }
 
-// checkTotal holds a record 7 against the checks above it.
-func (r *reader) checkTotal(said *Total, b *openBatch) {
+// checkTotal holds the total of a batch against the checks above it.
+func (r *footing) checkTotal(said *Total, at int, b *openBatch) {
+	t := r.batchTotal
 	if said.Cents == b.cents {
 		return
 	}
-	if r.wrapped(said.Cents, b.cents, r.plan.spans[7][fTotal]) {
-		r.problem(Note, sums, "7", "total", cents(said.Cents), cents(b.cents), "the total of batch %s outgrew its columns; it agrees in the digits it has", b.found.Number)
+	if t.wrapped(said.Cents, b.cents) {
+		r.problemAt(at, Note, sums, t.record, t.field, cents(said.Cents), cents(b.cents), "the total of batch %s outgrew its columns; it agrees in the digits it has", b.found.Number)
 		return
 	}
 	r.sum.Balanced = false
@@ -100,35 +230,36 @@ func (r *reader) checkTotal(said *Total, b *openBatch) {
 	if r.p.OutOfBalance == "file" {
 		scope = RefusesFile
 	}
-	r.problem(scope, sums, "7", "total", cents(said.Cents), cents(b.cents), "the total of batch %s says %s, its %d checks come to %s", b.found.Number, said.Cents, b.items, b.cents)
+	r.problemAt(at, scope, sums, t.record, t.field, cents(said.Cents), cents(b.cents), "the total of batch %s says %s, %s %s", b.found.Number, said.Cents, checksOf("its", b.items), b.cents)
 }
 
-// closeBox ends the open lockbox. said is its record 8; without one, by names
-// what came instead.
-func (r *reader) closeBox(said *Total, by string) {
-	x := &r.box
+// closeBox ends the open lockbox. said is its total, stated on line at (0 for
+// the current one); without one, by names what came instead.
+func (r *footing) closeBox(said *Total, at int, by string) {
+	x, t := &r.box, r.boxTotal
 	if !x.open {
 		return
 	}
-	if said == nil && r.plan.has[8] {
+	if said == nil && t.must {
 		r.sum.Balanced = false
 		if by != "" {
 			r.missing = true
-			r.problem(RefusesFile, structure, "8", "", "", "", "lockbox %s, opened on line %d, is not closed by a record 8 before %s", x.number, x.line, by)
+			r.problem(RefusesFile, structure, t.record, "", "", "", "lockbox %s, opened on line %d, is not closed by its total (record %s) before %s", x.number, x.line, t.record, by)
 		}
 	}
+	at = cmp.Or(at, r.lines.number)
 	switch {
 	case said == nil || said.Cents == x.cents:
-	case r.wrapped(said.Cents, x.cents, r.plan.spans[8][fTotal]):
-		r.problem(Note, sums, "8", "total", cents(said.Cents), cents(x.cents), "the total of lockbox %s outgrew its columns; it agrees in the digits it has", x.number)
+	case t.wrapped(said.Cents, x.cents):
+		r.problemAt(at, Note, sums, t.record, t.field, cents(said.Cents), cents(x.cents), "the total of lockbox %s outgrew its columns; it agrees in the digits it has", x.number)
 	case x.unequal && said.Cents == x.said:
 		// The bank added up its own wrong total. That batch is refused already,
 		// and the other batches are not the worse for it.
 		r.sum.Balanced = false
-		r.problem(Note, sums, "8", "total", cents(said.Cents), cents(x.cents), "the total of lockbox %s agrees with its records 7 but not with its checks; the difference is that of the batch refused above", x.number)
+		r.problemAt(at, Note, sums, t.record, t.field, cents(said.Cents), cents(x.cents), "the total of lockbox %s agrees with the totals of its batches but not with its checks; the difference is that of the batch refused above", x.number)
 	default:
 		r.sum.Balanced = false
-		r.problem(RefusesFile, sums, "8", "total", cents(said.Cents), cents(x.cents), "the total of lockbox %s says %s, its %d checks come to %s", x.number, said.Cents, x.items, x.cents)
+		r.problemAt(at, RefusesFile, sums, t.record, t.field, cents(said.Cents), cents(x.cents), "the total of lockbox %s says %s, %s %s", x.number, said.Cents, checksOf("its", x.items), x.cents)
 	}
 	if len(r.sum.Boxes) < maxBoxes {
 		r.sum.Boxes = append(r.sum.Boxes, Box{x.number, x.first, x.batches, x.items, x.cents, said})
@@ -138,57 +269,77 @@ func (r *reader) closeBox(said *Total, by string) {
 
 // wrapped says whether a sum that outgrew its columns was written without the
 // digits that did not fit, as banks do.
-func (r *reader) wrapped(said, found ledger.Cents, s span) bool {
-	limit := ledger.Cents(math.Pow10(s.width()))
-	return !s.dollars && found >= limit && said == found%limit
+func (t statement) wrapped(said, found ledger.Cents) bool {
+	return t.limit > 0 && found >= t.limit && said == found%t.limit
 }
 
-// total reads the amount and the count of a record 7 or 8; nil if the amount
-// cannot be read.
-func (r *reader) total(line []byte, kind byte) *Total {
-	s := &r.plan.spans[kind]
-	c, got := s[fTotal].cents(line)
-	if got != good {
-		r.sum.Balanced = false
-		if len(line) >= s[fTotal].to {
-			r.problem(RefusesFile, shape, string('0'+kind), "total", show(s[fTotal].cut(line)), "", "the total cannot be read: %s", amountForm(s[fTotal]))
-		}
-		return nil
-	}
-	if c != 0 {
-		r.zero = false
-	}
-	t := &Total{Items: -1, Cents: c}
-	if n, got := s[fCount].number(line); got == good {
-		t.Items = int(n)
-	}
-	return t
-}
-
-// checkCount holds a count against what was counted. A count that outgrew its
-// columns goes on from 0.
-func (r *reader) checkCount(line []byte, kind byte, f field, name string, found int, of string) {
-	s := &r.plan.spans[kind][f]
-	if s.to == 0 {
+// compareCount holds a count against what was counted. limit is the first number
+// that does not fit into its columns, after which it goes on from 0; 0 for none.
+func (r *footing) compareCount(at int, record, field, said string, n, found, limit int, of string) {
+	if n == found || limit > 0 && found >= limit && n == found%limit {
 		return
 	}
-	scope := Note
+	r.problemAt(at, r.countScope(), counts, record, field, said, strconv.Itoa(found), "the count of %s disagrees", of)
+}
+
+func (r *footing) countScope() Scope {
 	if r.p.Counts == "file" {
-		scope = RefusesFile
+		return RefusesFile
 	}
-	said, got := s.number(line)
-	if got == bad {
-		r.problem(scope, shape, string('0'+kind), name, show(s.cut(line)), strconv.Itoa(found), "the count of %s is not a number", of)
-		return
+	return Note
+}
+
+// complete ends the reading: the end of what is open has been told.
+func (r *footing) complete(whole bool) Summary {
+	if r.lines.tooLarge {
+		r.missing = true
+		r.problem(RefusesFile, structure, "", "", "", "", "the file is larger than %d bytes", r.lines.max)
 	}
-	limit := int(math.Pow10(s.width()))
-	if got == absent || int(said) != found && !(found >= limit && int(said) == found%limit) {
-		r.problem(scope, counts, string('0'+kind), name, show(s.cut(line)), strconv.Itoa(found), "the count of %s disagrees", of)
+	if r.p.Stated != nil {
+		r.checkStated(*r.p.Stated)
 	}
+	if unlisted := r.listed - len(r.sum.Problems); unlisted > 0 {
+		r.sum.Problems = append(r.sum.Problems, Problem{Line: r.lines.number, Refuses: RefusesFile, Problem: fmt.Sprintf("%d more problems are not listed", unlisted)})
+	}
+	r.sum.Lockboxes = len(r.boxes)
+	r.sum.Whole = whole && !r.missing
+	r.sum.Empty = r.sum.Items == 0 && r.zero && r.spoke
+	r.lines.close()
+	r.hash.Sum(r.sum.SHA256[:0])
+	if r.canon != nil {
+		r.canon.Sum(r.sum.CanonicalSHA256[:0])
+	}
+	return r.sum
+}
+
+// checkStated holds what the operator says of the file against it.
+func (r *footing) checkStated(said Total) {
+	if said.Items >= 0 && said.Items != r.sum.Items {
+		r.problem(RefusesFile, sums, "", "count", strconv.Itoa(said.Items), strconv.Itoa(r.sum.Items), "the file has another number of checks than was typed in for it")
+	}
+	if said.Cents != r.sum.Cents {
+		r.sum.Balanced = false
+		r.problem(RefusesFile, sums, "", "amount", cents(said.Cents), cents(r.sum.Cents), "the checks of the file come to another amount than was typed in for it")
+	}
+	r.tell(said.Cents)
+}
+
+// tell notes that a total was read.
+func (r *footing) tell(total ledger.Cents) {
+	r.spoke = true
+	r.zero = r.zero && total == 0
+}
+
+// checksOf begins a sentence about what a number of checks comes to.
+func checksOf(whose string, n int) string {
+	if n == 1 {
+		return whose + " one check is"
+	}
+	return fmt.Sprintf("%s %d checks come to", whose, n)
 }
 
 // add sums cents and says so, once, when a sum leaves their range.
-func (r *reader) add(a, b ledger.Cents) ledger.Cents {
+func (r *footing) add(a, b ledger.Cents) ledger.Cents {
 	if b > 0 && a > math.MaxInt64-b {
 		if !r.overflow {
 			r.overflow = true
@@ -200,43 +351,16 @@ func (r *reader) add(a, b ledger.Cents) ledger.Cents {
 	return a + b
 }
 
-// number reads a field of digits and tells when it is none.
-func (r *reader) number(line []byte, kind byte, f field, name string) (int64, reading) {
-	s := &r.plan.spans[kind][f]
-	n, got := s.number(line)
-	tooShort := s.must && len(line) < s.to // told by record
-	if !tooShort && (got == bad || got == absent && s.must) {
-		r.problem(RefusesFile, shape, string('0'+kind), name, show(s.cut(line)), "", "this must be a number of %d digits", s.width())
-	}
-	return n, got
-}
-
-// date reads a date and tells when it is impossible.
-func (r *reader) date(line []byte, kind byte, f field, name string, scope Scope) calendar.Date {
-	s := &r.plan.spans[kind][f]
-	d, got := s.date(line, r.plan.pivot)
-	if got == bad {
-		r.problem(scope, shape, string('0'+kind), name, show(s.cut(line)), "", "there is no such date; the layout says %s", r.p.Records[string('0'+kind)][name].Form)
-	}
-	return d
-}
-
-func (r *reader) checkDate(line []byte, f field, name string, scope Scope) {
-	s := &r.plan.spans[6][f]
-	if s.to == 0 {
-		return
-	}
-	if _, _, _, got := s.ymd(line, r.plan.pivot); got == bad {
-		r.date(line, 6, f, name, scope)
-	}
-}
-
 // problem notes what is wrong on the current line, also with the open batch.
-func (r *reader) problem(scope Scope, sort sort, record, field, said, found, text string, args ...any) {
+func (r *footing) problem(scope Scope, sort sort, record, field, said, found, text string, args ...any) {
+	r.problemAt(r.lines.number, scope, sort, record, field, said, found, text, args...)
+}
+
+func (r *footing) problemAt(line int, scope Scope, sort sort, record, field, said, found, text string, args ...any) {
 	if len(args) > 0 {
 		text = fmt.Sprintf(text, args...)
 	}
-	p := Problem{Line: r.lines.number, Record: record, Field: field, Said: said, Found: found, Problem: text, Refuses: scope, sort: sort}
+	p := Problem{Line: line, Record: record, Field: field, Said: said, Found: found, Problem: text, Refuses: scope, sort: sort}
 	if r.batch.open {
 		p.Batch = r.batch.found.Ordinal
 		r.batch.found.Refused = r.batch.found.Refused || scope == RefusesBatch
@@ -285,23 +409,33 @@ func (s *single) again(n int) bool {
 	return false
 }
 
+// series is single for numbers that may be any text.
+type series struct {
+	single
+	texts map[string]bool
+}
+
+func (s *series) reset() {
+	s.single.reset()
+	clear(s.texts)
+}
+
+// given says whether the number was there before, and remembers it. A number in
+// digits may begin again once it was all nines.
+func (s *series) given(number string) bool {
+	if n, err := strconv.ParseUint(number, 10, 31); err == nil && len(number) <= 6 {
+		defer func() { s.max = int(math.Pow10(len(number))) - 1 }()
+		return s.again(int(n))
+	}
+	if s.texts == nil || len(s.texts) == maxBatchItems {
+		s.texts = map[string]bool{}
+	}
+	twice := s.texts[number]
+	s.texts[number] = true
+	return twice
+}
+
 func cents(c ledger.Cents) string { return strconv.FormatInt(int64(c), 10) }
-
-func amountForm(s span) string {
-	if s.dollars {
-		return "want dollars and cents with a point, blanks only before them"
-	}
-	return "want cents as digits only, blanks only before them; the profile may be another bank's"
-}
-
-func allDigits(b []byte) bool {
-	for _, c := range b {
-		if c-'0' > 9 && c != ' ' {
-			return false
-		}
-	}
-	return true
-}
 
 // show returns a field as readable text without the blanks around it.
 func show(b []byte) string {

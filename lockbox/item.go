@@ -26,39 +26,37 @@ type place struct {
 
 // keep adds the current line to the last part.
 func (r *reader) keep(line []byte, wide []rune) {
-	b := &r.batch
-	at := place{from: len(b.text), number: r.lines.number, plain: wide == nil}
+	at := place{from: len(r.text), number: r.lines.number, plain: wide == nil}
 	if wide == nil {
 		for _, c := range line {
 			if c < 0x20 || c == 0x7f {
 				c = ' '
 			}
-			b.text = append(b.text, c)
+			r.text = append(r.text, c)
 		}
 	} else {
 		for _, c := range wide {
 			if c < 0x20 || c >= 0x7f && c < 0xa0 {
 				c = ' '
 			}
-			b.text = utf8.AppendRune(b.text, c)
+			r.text = utf8.AppendRune(r.text, c)
 		}
 	}
-	at.to = len(b.text)
-	b.text = append(b.text, '\n')
-	b.places = append(b.places, at)
+	at.to = len(r.text)
+	r.text = append(r.text, '\n')
+	r.places = append(r.places, at)
 }
 
 // items makes the checks of the batch that closes.
 func (r *reader) items() []Item {
-	b := &r.batch
-	text := string(b.text)
-	items := make([]Item, 0, len(b.parts))
-	for n, p := range b.parts {
-		end := len(b.places)
-		if n+1 < len(b.parts) {
-			end = b.parts[n+1].first
+	text := string(r.text)
+	items := make([]Item, 0, len(r.parts))
+	for n, p := range r.parts {
+		end := len(r.places)
+		if n+1 < len(r.parts) {
+			end = r.parts[n+1].first
 		}
-		items = append(items, r.makeItem(text, p, b.places[p.first:end]))
+		items = append(items, r.makeItem(text, p, r.places[p.first:end]))
 	}
 	return items
 }
@@ -72,7 +70,7 @@ func (r *reader) makeItem(text string, p part, lines []place) Item {
 		Routing: notZero(get.text(fRouting)), Account: notZero(get.text(fAccount)), Check: strings.TrimLeft(get.text(fCheck), "0"),
 		CheckDate: r.dateOf(get, fCheckDate), PostmarkDate: r.dateOf(get, fPostmarkDate),
 		Destination: get.text(fDestination), Origin: get.text(fOrigin),
-		Remitter: get.text(fRemitter), Payee: get.text(fPayee), Payer: r.reference(get.text(fPayer)), Invoice: r.reference(get.text(fInvoice)),
+		Remitter: get.text(fRemitter), Payee: get.text(fPayee), Payer: r.p.reference(get.text(fPayer)), Invoice: r.p.reference(get.text(fInvoice)),
 		Text: get.text(fText), Envelope: get.text(fEnvelope), BankItem: get.text(fBankItem), ZIP: get.text(fZIP),
 		DepositDate: r.box.date, Raw: text[first.from : last.to+1],
 	}
@@ -90,7 +88,7 @@ func (r *reader) makeItem(text string, p part, lines []place) Item {
 	for _, at := range lines[1:] {
 		get := r.row(text, at, 4)
 		o := Overflow{Line: at.number, Sequence: get.text(fSequence), Text: get.text(fText),
-			Invoice: r.reference(get.text(fInvoice)), Payer: r.reference(get.text(fPayer)), Envelope: get.text(fEnvelope)}
+			Invoice: r.p.reference(get.text(fInvoice)), Payer: r.p.reference(get.text(fPayer)), Envelope: get.text(fEnvelope)}
 		c, got := get.spans[fAmount].cents(get.narrow)
 		o.Cents, o.HasCents = c, got == good
 		o.References = r.references(nil, get, r.plan.payer4)
@@ -115,7 +113,7 @@ func (r *reader) dateOf(get row, f field) calendar.Date {
 
 func (r *reader) references(list []string, get row, fields []field) []string {
 	for _, f := range fields {
-		if s := r.reference(get.text(f)); s != "" {
+		if s := r.p.reference(get.text(f)); s != "" {
 			list = append(list, s)
 		}
 	}
@@ -125,12 +123,12 @@ func (r *reader) references(list []string, get row, fields []field) []string {
 // reference takes the fill off a reference. Zeros before letters are fill,
 // zeros before digits are part of the number: a member's number may begin with
 // them. Zeros alone, and the bank's words for it, are no reference.
-func (r *reader) reference(s string) string {
+func (p Profile) reference(s string) string {
 	s = notZero(s)
 	if bare := strings.TrimLeft(s, "0"); bare != "" && (bare[0] < '0' || bare[0] > '9') {
 		s = bare
 	}
-	if slices.ContainsFunc(r.p.NoPayer, func(no string) bool { return strings.EqualFold(no, s) }) {
+	if slices.ContainsFunc(p.NoPayer, func(no string) bool { return strings.EqualFold(no, s) }) {
 		return ""
 	}
 	return s
@@ -152,7 +150,7 @@ type row struct {
 }
 
 func (r *reader) row(text string, at place, record int) row {
-	w := row{line: text[at.from:at.to], narrow: r.batch.text[at.from:at.to], plain: at.plain, spans: &r.plan.spans[record]}
+	w := row{line: text[at.from:at.to], narrow: r.text[at.from:at.to], plain: at.plain, spans: &r.plan.spans[record]}
 	if !at.plain {
 		w.narrow = nil
 		for _, c := range w.line {

@@ -1,6 +1,7 @@
 package lockbox
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -54,7 +55,10 @@ const (
 	fCount
 	fTotal
 	fBatches
-	fOther // read past: user fields, fillers with a name
+	fFee    // an amount on top of the check that may be in its amount
+	fSign   // C or D: a credit or a debit
+	fDebits // the total of the debits
+	fOther  // read past: user fields, fillers with a name
 	fields
 )
 
@@ -103,6 +107,40 @@ var schemas = map[string]map[string]fieldSpec{
 	"9": other(map[string]fieldSpec{"count": {fCount, countKind, false}}),
 }
 
+// The rows of a CSV file whose first cell names the record, in the manner of a
+// BAI file: 5 opens a batch, 8 closes it, 9 closes the file.
+var rowSchemas = map[string]map[string]fieldSpec{
+	"1": other(map[string]fieldSpec{"date": {fDate, dateKind, false}, "origin": {fOrigin, textKind, false}, "destination": {fDestination, textKind, false}}, "reference"),
+	"5": other(map[string]fieldSpec{"batch": {fBatch, textKind, false}}, "kind", "sequence"),
+	"6": other(columnSchema(), "method", "kind", "sequence"),
+	"8": other(map[string]fieldSpec{
+		"batch": {fBatch, textKind, false}, "count": {fCount, countKind, false}, "total": {fTotal, amountKind, true}, "debits": {fDebits, amountKind, false},
+	}),
+	"9": other(map[string]fieldSpec{
+		"batches": {fBatches, countKind, false}, "count": {fCount, countKind, false}, "total": {fTotal, amountKind, true}, "debits": {fDebits, amountKind, false},
+	}),
+}
+
+// columnSchema holds the columns that a table of checks may have.
+func columnSchema() map[string]fieldSpec {
+	return map[string]fieldSpec{
+		"amount": {fAmount, amountKind, true}, "fee": {fFee, amountKind, false}, "sign": {fSign, textKind, false},
+		"batch": {fBatch, textKind, false}, "item": {fItem, textKind, false}, "lockbox": {fLockbox, textKind, false},
+		"deposit_date": {fDepositDate, dateKind, false}, "received_date": {fReceivedDate, dateKind, false},
+		"routing": {fRouting, textKind, false}, "account": {fAccount, textKind, false}, "check": {fCheck, textKind, false},
+		"check_date": {fCheckDate, dateKind, false}, "postmark_date": {fPostmarkDate, dateKind, false},
+		"remitter": {fRemitter, textKind, false}, "payee": {fPayee, textKind, false}, "payer": {fPayer, textKind, false},
+		"invoice": {fInvoice, textKind, false}, "text": {fText, textKind, false},
+		"envelope": {fEnvelope, textKind, false}, "bank_item": {fBankItem, textKind, false}, "zip": {fZIP, textKind, false},
+	}
+}
+
+// totalSchema holds what the totals line of a table of checks may say.
+var totalSchema = map[string]fieldSpec{
+	"count": {fCount, countKind, false}, "amount": {fTotal, amountKind, true},
+	"lockbox": {fLockbox, textKind, false}, "deposit_date": {fDepositDate, dateKind, false},
+}
+
 func other(schema map[string]fieldSpec, names ...string) map[string]fieldSpec {
 	for _, name := range append(names, "user_1", "user_2", "user_3", "user_4", "user_5", "user_6") {
 		schema[name] = fieldSpec{field: fOther}
@@ -110,7 +148,17 @@ func other(schema map[string]fieldSpec, names ...string) map[string]fieldSpec {
 	return schema
 }
 
-func schemaOf(record string) map[string]fieldSpec { return schemas[record] }
+func (p Profile) schemas() map[string]map[string]fieldSpec {
+	switch p.Format {
+	case formatCSV:
+		return rowSchemas
+	case formatX12:
+		return nil // an 823 brings its own
+	}
+	return schemas
+}
+
+func (p Profile) schemaOf(record string) map[string]fieldSpec { return p.schemas()[record] }
 
 // check says what is wrong with a field as a profile describes it.
 func (k kind) check(f Field) string {
@@ -173,13 +221,12 @@ type plan struct {
 	payer4  []field
 }
 
+func (p Profile) pivot() int { return cmp.Or(p.Pivot, 70) }
+
 func (p Profile) plan() *plan {
-	pl := &plan{pivot: p.Pivot}
-	if pl.pivot == 0 {
-		pl.pivot = 70
-	}
+	pl := &plan{pivot: p.pivot()}
 	for record, fields := range p.Records {
-		schema, r := schemaOf(record), record[0]-'0'
+		schema, r := schemas[record], record[0]-'0'
 		pl.has[r] = true
 		pl.covered[r] = make([]bool, 7, maxColumns) // type, batch and item stand there in every layout
 		for i := range pl.covered[r] {
@@ -207,7 +254,7 @@ func (p Profile) plan() *plan {
 	}
 	for _, place := range p.Payer {
 		record, name, _ := strings.Cut(place, ".")
-		if f := schemaOf(record)[name].field; record == "6" {
+		if f := schemas[record][name].field; record == "6" {
 			pl.payer6 = append(pl.payer6, f)
 		} else {
 			pl.payer4 = append(pl.payer4, f)
@@ -349,4 +396,80 @@ func daysIn(year, month int) int {
 		return 28
 	}
 	return 31
+}
+
+// cellDateForm says whether a form tells a day, and is one that dateCell reads.
+func cellDateForm(form string) bool {
+	var year, month, day bool
+	for i := 0; i < len(form); {
+		c, n := form[i], run(form, i)
+		switch {
+		case c == 'Y' && (n == 2 || n == 4) && !year:
+			year = true
+		case c == 'M' && n <= 2 && !month:
+			month = true
+		case c == 'D' && n <= 2 && !day:
+			day = true
+		case strings.IndexByte("YMD", c) >= 0 || isLetterOrDigit(c) && strings.IndexByte("hms", c) < 0 && c != 'T':
+			return false
+		}
+		i += n
+	}
+	return year && month && day
+}
+
+// run counts how often the character at i is repeated.
+func run(form string, i int) int {
+	n := 1
+	for i+n < len(form) && form[i+n] == form[i] {
+		n++
+	}
+	return n
+}
+
+// dateCell reads a date that fills its cell. A single M or D of the form is one
+// digit or two; h, m and s are digits of a time, which is read past. Blanks and
+// zeros are none.
+func dateCell(text []byte, form string, pivot int) (calendar.Date, reading) {
+	if len(strings.Trim(string(text), " 0/-.:")) == 0 {
+		return 0, absent
+	}
+	parts := map[byte]int{}
+	for i := 0; i < len(form); {
+		c, n := form[i], run(form, i)
+		i += n
+		digits := n
+		switch {
+		case strings.IndexByte("YMDhms", c) < 0:
+			if !strings.HasPrefix(string(text), strings.Repeat(string(c), n)) {
+				return 0, bad
+			}
+			text = text[n:]
+			continue
+		case n == 1 && (c == 'M' || c == 'D') && len(text) > 1 && text[1]-'0' <= 9:
+			digits = 2
+		}
+		if len(text) < digits {
+			return 0, bad
+		}
+		value := 0
+		for _, d := range text[:digits] {
+			if d -= '0'; d > 9 {
+				return 0, bad
+			}
+			value = value*10 + int(d)
+		}
+		if c == 'Y' && n == 2 {
+			value += 2000
+			if value >= 2000+pivot {
+				value -= 100
+			}
+		}
+		parts[c], text = value, text[digits:]
+	}
+	year, month, day := parts['Y'], parts['M'], parts['D']
+	if len(text) > 0 || year < 1 || month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+		return 0, bad
+	}
+	return calendar.Of(year, time.Month(month), day), good
 }

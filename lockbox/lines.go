@@ -25,6 +25,9 @@ const (
 type lines struct {
 	r        io.Reader
 	hash     hash.Hash // of all bytes; may be nil
+	work     chan []byte
+	done     chan struct{}
+	hashing  bool
 	buf      []byte
 	at, end  int
 	number   int   // of the line that next returned, from 1
@@ -98,15 +101,79 @@ func (l *lines) settled() bool {
 	return l.eol != 0
 }
 
+// peek returns the first n bytes or as many as there are, without the byte order
+// mark and the blanks before what is written there; they stay to be read.
+func (l *lines) peek(n int) ([]byte, error) {
+	for l.end < n && !l.eof {
+		if err := l.fill(); err != nil {
+			return nil, err
+		}
+	}
+	head := bytes.TrimPrefix(l.buf[:l.end], []byte("\ufeff"))
+	head = bytes.TrimLeft(head, "\r\n\t \x00\x1a")
+	l.at = l.end - len(head)
+	return head[:min(n, len(head))], nil
+}
+
+// drain reads to the end for the hash alone.
+func (l *lines) drain() error {
+	for !l.eof {
+		l.at = l.end
+		if err := l.fill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// digest hashes bytes that were read, a large piece while it is being parsed.
+// They must not change before settle.
+func (l *lines) digest(b []byte) {
+	if l.hash == nil {
+		return
+	}
+	if len(b) < 64<<10 {
+		l.hash.Write(b)
+		return
+	}
+	if l.work == nil {
+		l.work, l.done = make(chan []byte), make(chan struct{})
+		go func(work <-chan []byte, done chan<- struct{}) {
+			for b := range work {
+				l.hash.Write(b)
+				done <- struct{}{}
+			}
+		}(l.work, l.done)
+	}
+	l.work <- b
+	l.hashing = true
+}
+
+// settle waits for the hash of what was read.
+func (l *lines) settle() {
+	if l.hashing {
+		<-l.done
+		l.hashing = false
+	}
+}
+
+// close ends the hashing; it may be called again.
+func (l *lines) close() {
+	l.settle()
+	if l.work != nil {
+		close(l.work)
+		l.work = nil
+	}
+}
+
 func (l *lines) fill() error {
+	l.settle()
 	if l.at > 0 {
 		l.end = copy(l.buf, l.buf[l.at:l.end])
 		l.at = 0
 	}
 	n, err := l.r.Read(l.buf[l.end:])
-	if l.hash != nil {
-		l.hash.Write(l.buf[l.end : l.end+n])
-	}
+	l.digest(l.buf[l.end : l.end+n])
 	l.end += n
 	l.bytes += int64(n)
 	switch {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/billcycle/billcycle/calendar"
@@ -164,26 +165,82 @@ func (i Item) LogValue() slog.Value { return slog.StringValue(i.String()) }
 // of the layout p masked to their last four.
 func (i Item) MaskedRaw(p Profile) string {
 	lines := strings.SplitAfter(i.Raw, "\n")
+	var title []string
 	for n, line := range lines {
-		if line == "" || line[0] != '6' {
+		text := strings.TrimSuffix(line, "\n")
+		switch {
+		case text == "":
 			continue
+		case p.format() == formatCSV:
+			text, title = p.maskCells(text, title)
+		case p.format() == formatX12:
+			text = maskSegment(text)
+		case text[0] == '6':
+			text = p.maskColumns(text)
 		}
-		columns := []rune(strings.TrimSuffix(line, "\n"))
-		for _, name := range []string{"routing", "account"} {
-			f, ok := p.Records["6"][name]
-			if !ok || f.From > len(columns) {
-				continue
-			}
-			part := columns[f.From-1 : min(f.To, len(columns))]
-			for k := range part[:max(0, len(part)-4)] {
-				if part[k] != ' ' {
-					part[k] = '*'
-				}
-			}
-		}
-		lines[n] = string(columns) + "\n"
+		lines[n] = text + "\n"
 	}
 	return strings.Join(lines, "")
+}
+
+func (p Profile) maskColumns(line string) string {
+	columns := []rune(line)
+	for _, name := range []string{"routing", "account"} {
+		f, ok := p.Records["6"][name]
+		if !ok || f.From > len(columns) {
+			continue
+		}
+		part := columns[f.From-1 : min(f.To, len(columns))]
+		for k := range part[:max(0, len(part)-4)] {
+			if part[k] != ' ' {
+				part[k] = '*'
+			}
+		}
+	}
+	return string(columns)
+}
+
+// maskCells masks a row. The first of a table is its header, which it returns
+// for the rows below.
+func (p Profile) maskCells(row string, title []string) (string, []string) {
+	delimiter := cmp.Or(p.Delimiter, ",")
+	cells, _, _ := splitCells([]byte(row), delimiter[0], nil, nil)
+	texts := make([]string, len(cells))
+	for n, cell := range cells {
+		texts[n] = string(cell)
+	}
+	if len(p.Columns) > 0 && title == nil {
+		return row, texts
+	}
+	for _, name := range []string{"routing", "account"} {
+		at := p.Records["6"][name].From - 1
+		if titled := p.Columns[name]; titled != "" {
+			at = slices.IndexFunc(title, func(s string) bool { return headerCell(s) == headerCell(titled) })
+		}
+		if at >= 0 && at < len(texts) && texts[at] != "" {
+			texts[at] = lastFour(texts[at])
+		}
+	}
+	for n, text := range texts {
+		if strings.ContainsAny(text, delimiter+"\"") {
+			texts[n] = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+		}
+	}
+	return strings.Join(texts, delimiter), title
+}
+
+// maskSegment masks the routing and account numbers of a BPR, the payer's and
+// ours.
+func maskSegment(segment string) string {
+	elements := strings.Split(segment, "*")
+	if elements[0] == "BPR" {
+		for _, n := range []int{7, 9, 13, 15} {
+			if n < len(elements) && elements[n] != "" {
+				elements[n] = lastFour(elements[n])
+			}
+		}
+	}
+	return strings.Join(elements, "*")
 }
 
 // lastFour masks a number that must not be read in full. A number of four

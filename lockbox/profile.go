@@ -30,6 +30,15 @@
 // refuse its batch, refuse the file, or merely be worth telling. Nothing is
 // ever corrected in silence.
 //
+// # The other formats
+//
+// Some banks send the same as CSV or as an X12 823 (lockbox) transaction set,
+// and a profile says so in Format. A CSV file is either a table of checks with a
+// header line, whose columns a profile names, or rows whose first cell names the
+// record, in the manner of BAI. An 823 brings its own structure: DEP is a
+// deposit, BAT a batch, BPR a check, RMR a coupon; a profile only says which
+// elements name the payer, the check and the days.
+//
 // [Read] keeps one batch in memory at a time. [Recognize] finds the profile by
 // the content of a file. [Write] is the other direction, for tests and for a
 // synthetic bank.
@@ -37,12 +46,13 @@ package lockbox
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,6 +71,8 @@ type Profile struct {
 	Like string `json:"like,omitempty"`
 	// Doc says in a sentence whose layout this is.
 	Doc string `json:"doc,omitempty"`
+	// Format is "bai" (the default), "csv" or "x12".
+	Format string `json:"format,omitempty"`
 	// Length is the nominal length of a line in columns. Lines are written in
 	// it; a line that is read may be shorter or longer.
 	Length int `json:"length,omitempty"`
@@ -69,7 +81,8 @@ type Profile struct {
 	Nesting string `json:"nesting,omitempty"`
 	// Records holds the fields by record type and name: {"6": {"amount": "8-17"}}.
 	// A null field takes away what Like brought. A record type that is not
-	// listed is not part of the layout.
+	// listed is not part of the layout. In a CSV file whose rows begin with their
+	// record type, a field is a cell: {"6": {"amount": "7 dollars"}}.
 	Records map[string]map[string]Field `json:"records,omitempty"`
 	// Payer lists where the payer may be named, best place first, as
 	// record.field: "6.payer", "4.text", "4.invoice".
@@ -89,14 +102,49 @@ type Profile struct {
 	// Origins lists the banks' own ids as record 1 gives them. A profile with
 	// origins is recognized by them and never for a file of another bank.
 	Origins []string `json:"origins,omitempty"`
+	// Columns are the columns of a CSV table by field: {"amount": "Check Amount"}.
+	// The first line that is not the totals line must name them all, in any
+	// order and among others.
+	Columns map[string]string `json:"columns,omitempty"`
+	// Amounts says what the amounts of a table are: "dollars" or "cents". It is
+	// never guessed.
+	Amounts string `json:"amounts,omitempty"`
+	// Dates is the form of the dates of a table: "MM/DD/YYYY"; a single M or D may
+	// have one digit or two.
+	Dates string `json:"dates,omitempty"`
+	// Delimiter stands between the cells of a CSV file; a comma if it is empty.
+	Delimiter string `json:"delimiter,omitempty"`
+	// TotalMark is the first cell of the totals line of a table, which may be the
+	// first or the last line. Without one, whoever takes the file in states count
+	// and amount.
+	TotalMark string `json:"total_mark,omitempty"`
+	// Totals are the cells of the totals line: {"count": "2", "amount": "3"}.
+	Totals map[string]Field `json:"totals,omitempty"`
+	// Lockbox is the box of a table that does not name it.
+	Lockbox string `json:"lockbox,omitempty"`
+	// Elements says where an 823 has what: {"check": ["REF02 CK", "TRN02"]}, best
+	// place first; a word after the element must stand in the segment's first.
+	Elements map[string][]string `json:"elements,omitempty"`
 	// Pivot is the first two-digit year that belongs to the 1900s; 0 is 70.
 	Pivot int `json:"pivot,omitempty"`
+	// Stated is what the operator states of the one file at hand; it is held
+	// against it besides the bank's own totals.
+	Stated *Total `json:"-"`
 }
+
+const (
+	formatBAI = "bai"
+	formatCSV = "csv"
+	formatX12 = "x12"
+)
+
+func (p Profile) format() string { return cmp.Or(p.Format, formatBAI) }
 
 // Field is where a field stands: columns From to To, counted from 1, both
 // included. As text it is "8-17", with the form after a blank where there is
 // one: "24-29 YYMMDD" for a date, "8-17 dollars" for an amount with a decimal
-// point. An amount without a form is whole cents.
+// point. An amount without a form is whole cents. One column, or a cell of a
+// CSV file, is "8".
 type Field struct {
 	From, To int
 	Form     string
@@ -106,9 +154,12 @@ type Field struct {
 func (f *Field) UnmarshalText(text []byte) error {
 	columns, form, _ := strings.Cut(string(text), " ")
 	from, to, ok := strings.Cut(columns, "-")
+	if !ok {
+		to = from
+	}
 	a, err1 := strconv.Atoi(from)
 	b, err2 := strconv.Atoi(to)
-	if !ok || err1 != nil || err2 != nil || a < 1 || b < a || b > maxColumns {
+	if err1 != nil || err2 != nil || a < 1 || b < a || b > maxColumns {
 		return fmt.Errorf("%q is no field: write its first and last column as in \"8-17\", at most %d", text, maxColumns)
 	}
 	*f = Field{a, b, form}
@@ -120,7 +171,10 @@ func (f Field) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
 
 // String returns the field as it stands in a profile: "24-29 YYMMDD".
 func (f Field) String() string {
-	s := fmt.Sprintf("%d-%d", f.From, f.To)
+	s := strconv.Itoa(f.From)
+	if f.To != f.From {
+		s += "-" + strconv.Itoa(f.To)
+	}
 	if f.Form != "" {
 		s += " " + f.Form
 	}
@@ -136,7 +190,7 @@ var profileFiles embed.FS
 // builtins are read once; the order is the one in which Recognize prefers them.
 var builtins = sync.OnceValue(func() []Profile {
 	var ps []Profile
-	for _, name := range []string{"bai-a", "bai-b", "bai-c", "bai-b-strict"} {
+	for _, name := range []string{"bai-a", "bai-b", "bai-c", "bai-b-strict", "x12-823", "csv-aci"} {
 		text, err := profileFiles.ReadFile("profiles/" + name + ".json")
 		if err != nil {
 			panic(err)
@@ -151,7 +205,7 @@ var builtins = sync.OnceValue(func() []Profile {
 })
 
 // Profiles returns the built-in profiles, in the order in which Recognize
-// should try them: bai-a, bai-b, bai-c, bai-b-strict.
+// should try them: bai-a, bai-b, bai-c, bai-b-strict, x12-823, csv-aci.
 func Profiles() []Profile {
 	ps := slices.Clone(builtins())
 	for i := range ps {
@@ -178,12 +232,9 @@ func ProfileNamed(ps []Profile, name string) (Profile, error) {
 func ParseProfile(text []byte) (Profile, error) { return parseProfile(text, builtins()) }
 
 func parseProfile(text []byte, known []Profile) (Profile, error) {
-	if err := checkKeys(text); err != nil {
-		return Profile{}, err
-	}
-	var named struct{ Name, Like string }
-	if err := json.Unmarshal(text, &named); err != nil {
-		return Profile{}, fmt.Errorf("profile: %w", err)
+	var named struct{ Name, Like, Format string }
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&named); err != nil {
+		return Profile{}, fmt.Errorf("profile: not a JSON object: %w", err)
 	}
 	var p Profile
 	if named.Like != "" {
@@ -193,12 +244,20 @@ func parseProfile(text []byte, known []Profile) (Profile, error) {
 		}
 		p = like.clone()
 	}
-	records := p.Records
-	p.Records, p.Name = nil, ""
+	p.Format = cmp.Or(named.Format, p.Format)
+	if err := checkKeys(text, p); err != nil {
+		return Profile{}, err
+	}
+	like := p
+	p.Records, p.Columns, p.Totals, p.Elements, p.Name = nil, nil, nil, nil, ""
 	if err := json.Unmarshal(text, &p); err != nil {
 		return Profile{}, fmt.Errorf("profile %s: %w", named.Name, err)
 	}
-	p.Records, p.Like = mergeRecords(records, p.Records), ""
+	p.Records, p.Like = mergeRecords(like.Records, p.Records), ""
+	p.Columns, p.Totals, p.Elements = merged(like.Columns, p.Columns), merged(like.Totals, p.Totals), merged(like.Elements, p.Elements)
+	if p.format() != formatBAI {
+		p.Counts, p.OutOfBalance = cmp.Or(p.Counts, "file"), cmp.Or(p.OutOfBalance, "batch")
+	}
 	var errs []error
 	for _, problem := range p.Check() {
 		errs = append(errs, errors.New(problem.String()))
@@ -231,145 +290,32 @@ func mergeRecords(like, given map[string]map[string]Field) map[string]map[string
 	return merged
 }
 
+// merged lays what is given over what it is like; what is given as nothing takes
+// the old away.
+func merged[V any](like, given map[string]V) map[string]V {
+	all := maps.Clone(like)
+	for name, v := range given {
+		if all == nil {
+			all = map[string]V{}
+		}
+		if reflect.ValueOf(&v).Elem().IsZero() {
+			delete(all, name)
+		} else {
+			all[name] = v
+		}
+	}
+	return all
+}
+
 func (p Profile) clone() Profile {
 	records := make(map[string]map[string]Field, len(p.Records))
 	for record, fields := range p.Records {
 		records[record] = maps.Clone(fields)
 	}
-	p.Records = records
+	if p.Records != nil {
+		p.Records = records
+	}
+	p.Columns, p.Totals, p.Elements = maps.Clone(p.Columns), maps.Clone(p.Totals), maps.Clone(p.Elements)
 	p.Payer, p.NoPayer, p.Origins = slices.Clone(p.Payer), slices.Clone(p.NoPayer), slices.Clone(p.Origins)
 	return p
-}
-
-var profileKeys = []string{"name", "like", "doc", "length", "nesting", "records", "payer", "no_payer", "counts", "out_of_balance", "batch_numbers", "origins", "pivot"}
-
-// checkKeys holds every key against those that exist, before encoding/json can
-// swallow one: a misspelt "recieved_date" would cost members late fees.
-func checkKeys(text []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	var top map[string]json.RawMessage
-	if err := dec.Decode(&top); err != nil {
-		return fmt.Errorf("profile: not a JSON object: %w", err)
-	}
-	if _, err := dec.Token(); err != io.EOF {
-		return errors.New("profile: something follows the JSON object")
-	}
-	var errs []error
-	for _, key := range slices.Sorted(maps.Keys(top)) {
-		if !slices.Contains(profileKeys, key) {
-			errs = append(errs, fmt.Errorf("profile: there is no key %q; there are %s", key, strings.Join(profileKeys, ", ")))
-		}
-	}
-	var records map[string]map[string]json.RawMessage
-	if raw, ok := top["records"]; ok {
-		if err := json.Unmarshal(raw, &records); err != nil {
-			errs = append(errs, fmt.Errorf("profile: records: want {\"6\": {\"amount\": \"8-17\"}}: %w", err))
-		}
-	}
-	for _, record := range slices.Sorted(maps.Keys(records)) {
-		schema := schemaOf(record)
-		if schema == nil {
-			errs = append(errs, fmt.Errorf("profile: records.%s: there is no such record type; there are 1, 2, 4, 5, 6, 7, 8, 9", record))
-			continue
-		}
-		for _, name := range slices.Sorted(maps.Keys(records[record])) {
-			var f *Field
-			if _, ok := schema[name]; !ok {
-				errs = append(errs, fmt.Errorf("profile: records.%s.%s: there is no such field; there are %s",
-					record, name, strings.Join(slices.Sorted(maps.Keys(schema)), ", ")))
-			} else if err := json.Unmarshal(records[record][name], &f); err != nil {
-				errs = append(errs, fmt.Errorf("profile: records.%s.%s: %w", record, name, err))
-			}
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// Check says what is wrong with a profile: a field that a reader cannot do
-// without, two fields over one column, a width or a form that cannot be read,
-// a key with a value that means nothing. Record and Field of a problem say
-// where; nil is a profile that can be used.
-func (p Profile) Check() []Problem {
-	var ps []Problem
-	bad := func(record, field, said, problem string, args ...any) {
-		ps = append(ps, Problem{Record: record, Field: field, Said: said, Problem: fmt.Sprintf("profile %s: ", p.Name) + fmt.Sprintf(problem, args...), Refuses: RefusesFile})
-	}
-	if p.Name == "" || strings.ContainsAny(p.Name, " \t\n/") {
-		bad("", "name", p.Name, "a profile needs a name without blanks")
-	}
-	for _, key := range []struct {
-		name, value string
-		allowed     []string
-	}{
-		{"nesting", p.Nesting, []string{"lockbox", "batch"}},
-		{"counts", p.Counts, []string{"file", "note"}},
-		{"out_of_balance", p.OutOfBalance, []string{"batch", "file"}},
-		{"batch_numbers", p.BatchNumbers, []string{"", "lockbox", "file"}},
-	} {
-		if !slices.Contains(key.allowed, key.value) {
-			bad("", key.name, key.value, "must be one of %q", key.allowed)
-		}
-	}
-	if p.Pivot < 0 || p.Pivot > 99 {
-		bad("", "pivot", strconv.Itoa(p.Pivot), "must be a year of two digits")
-	}
-	if p.Length < 0 || p.Length > maxColumns {
-		bad("", "length", strconv.Itoa(p.Length), "must be 0 to %d columns", maxColumns)
-	}
-	for _, record := range []string{"5", "6"} {
-		if p.Records[record] == nil {
-			bad(record, "", "", "the layout has no record %s, and nothing can be read without it", record)
-		}
-	}
-	if p.Records["7"] == nil && p.Records["8"] == nil {
-		bad("7", "total", "", "the layout has neither a record 7 nor a record 8, so nothing would prove its sums")
-	}
-	for _, record := range slices.Sorted(maps.Keys(p.Records)) {
-		p.checkRecord(record, bad)
-	}
-	for i, place := range p.Payer {
-		record, name, _ := strings.Cut(place, ".")
-		if _, ok := p.Records[record][name]; !ok || (record != "6" && record != "4") {
-			bad("", fmt.Sprintf("payer[%d]", i), place, "must name a field of record 6 or 4 of this layout, such as \"6.payer\"")
-		} else if k := schemaOf(record)[name].kind; k != textKind {
-			bad("", fmt.Sprintf("payer[%d]", i), place, "must name a field of text")
-		}
-	}
-	return ps
-}
-
-func (p Profile) checkRecord(record string, bad func(record, field, said, problem string, args ...any)) {
-	schema, fields := schemaOf(record), p.Records[record]
-	if schema == nil {
-		bad(record, "", "", "there is no such record type")
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(schema)) {
-		if _, ok := fields[name]; !ok && schema[name].must {
-			bad(record, name, "", "this field cannot be left out")
-		}
-	}
-	owner := map[int]string{1: "the record type"}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		f := fields[name]
-		spec, ok := schema[name]
-		if !ok {
-			bad(record, name, f.String(), "there is no such field in this record")
-			continue
-		}
-		if f.From < 1 || f.To < f.From || f.To > maxColumns {
-			bad(record, name, f.String(), "the columns must run from 1 to %d, first before last", maxColumns)
-			continue
-		}
-		for column := f.From; column <= f.To; column++ {
-			if other, taken := owner[column]; taken {
-				bad(record, name, f.String(), "column %d already belongs to %s", column, other)
-				break
-			}
-			owner[column] = name
-		}
-		if problem := spec.kind.check(f); problem != "" {
-			bad(record, name, f.String(), "%s", problem)
-		}
-	}
 }

@@ -25,7 +25,7 @@ func TestBuiltInProfiles(t *testing.T) {
 			t.Errorf("%s is not read as it is written: %v", p.Name, err)
 		}
 	}
-	if want := []string{"bai-a", "bai-b", "bai-c", "bai-b-strict"}; !reflect.DeepEqual(names, want) {
+	if want := []string{"bai-a", "bai-b", "bai-c", "bai-b-strict", "x12-823", "csv-aci"}; !reflect.DeepEqual(names, want) {
 		t.Errorf("built-in profiles %v, want %v", names, want)
 	}
 	Profiles()[0].Records["6"]["amount"] = Field{1, 2, ""}
@@ -157,10 +157,10 @@ func TestRecognizeByOrigin(t *testing.T) {
 func TestOtherFormats(t *testing.T) {
 	for _, test := range []struct{ text, format string }{
 		{"01,021000021,EXAMPLE,260320,0600,1,80,,2/\n02,EXAMPLE,021000021,1,260319,,,2/\n", "bai2-cash"},
-		{"ISA*00*          *00*          *ZZ*BANK           *ZZ*EXAMPLE        *260320*0600*U*00501*000000001*0*P*>~GS*LB*", "x12"},
+		{"ISA*00*          *00*          *ZZ*BANK           *ZZ*EXAMPLE        *260320*0600*U*00501*000000001*0*P*>~GS*RA*B*E*20260320*0600*1*X*005010~ST*820*0001~", "x12"},
+		{"\xf1\xf0\xf0\xc5\xe7\xc1\xd4\xd7\xd3\xc5", "ebcdic"}, {"\xc9\xe2\xc1\x5c\xf0\xf0", "ebcdic"},
 		{"\x00\x00\x00\x50" + "0103T0210000210210000212026032006", "x937"},
 		{"\x00\x00\x00\x50" + "\xf0\xf1\xf0\xf3\xe3", "x937"},
-		{"\"1\",\"100\",\"03202026_060000\"\n\"5\",\"PAYMENTS\",\"1\"\n", "csv"},
 		{"account,check,amount,date\n1,2,3,4\n", "csv"},
 		{"101 021000021 1234567892603200600A094101EXAMPLE BANK           EXAMPLE HEALTH                \n", "nacha"},
 		{"", ""}, {"\x1a\n", ""}, {"Dear customer,\nplease find enclosed\n", ""}, {"\x89PNG\r\n\x1a\n\x00\x00", ""},

@@ -1,10 +1,8 @@
 package lockbox
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"math"
 	"strconv"
@@ -26,87 +24,54 @@ func Read(r io.Reader, p Profile, each func(Batch) error) (Summary, error) {
 	if problems := p.Check(); len(problems) > 0 {
 		return Summary{}, errors.New(problems[0].String())
 	}
-	rd := newReader(r, p, each)
-	return rd.run()
+	switch p.Format {
+	case formatX12:
+		return newX12Reader(r, p, each).run()
+	case formatCSV:
+		return newCSVReader(r, p, each).run()
+	}
+	return newReader(r, p, each).run()
 }
 
-// reader is the state of one reading: where in the file it stands, and what the
-// open lockbox and the open batch come to so far.
+// reader reads a BAI file: where in it it stands, on top of what its checks
+// come to.
 type reader struct {
-	p     Profile
-	plan  *plan
-	each  func(Batch) error
-	lines *lines
-	hash  hash.Hash
-	canon hash.Hash // of the records; nil if no batches are handed out
+	footing
+	plan    *plan
+	records int
+	header  bool
+	trailer bool
+	after   bool // something follows the trailer
+	service bool
 
-	sum      Summary
-	listed   int // problems found, listed or not
-	records  int
-	header   bool
-	trailer  bool
-	after    bool // something follows the trailer
-	missing  bool // something that was opened was never closed
-	zero     bool // every total so far is zero
-	overflow bool // a sum left the range of cents; told once
-	boxes    map[string]bool
-	seen     map[string]*single // batch numbers by lockbox and deposit date
-	service  bool
-
-	box   openBox
-	batch openBatch
-	item  openItem
-}
-
-type openBox struct {
-	open    bool
-	line    int
-	number  string
-	date    calendar.Date
-	fresh   bool // a record 5 stands without a batch under it
-	five    int  // the batch number on that record 5, 0 if none
-	first   calendar.Date
-	batches int
-	items   int
-	cents   ledger.Cents
-	said    ledger.Cents // the sum of what its records 7 say
-	unequal bool         // a batch of it does not agree with its record 7
-}
-
-type openBatch struct {
-	open   bool
-	line   int
-	number int
-	items  int
-	cents  ledger.Cents
-	seen   single
-	hash   hash.Hash
-	text   []byte // the lines of its items, readable
+	text   []byte // the lines of the open batch's items, readable
 	parts  []part
 	places []place
-	found  Batch // what is handed out
-}
-
-type openItem struct {
-	open      bool // a record 4 may follow
-	number    int
-	overflows int
-	seen      single
 }
 
 func newReader(r io.Reader, p Profile, each func(Batch) error) *reader {
-	rd := &reader{p: p, plan: p.plan(), each: each, hash: sha256.New(), boxes: map[string]bool{}, seen: map[string]*single{}, zero: true}
-	rd.lines = newLines(r, rd.hash)
-	rd.sum = Summary{Format: "bai", Profile: p.Name, Problems: []Problem{}, Balanced: true}
+	rd := &reader{footing: newFooting(r, p, each), plan: p.plan()}
+	rd.made = rd.items
+	rd.batchNumbers = highest(rd.plan.spans[6][fBatch])
+	rd.batchTotal = totalOf(rd.plan, 7)
+	rd.boxTotal = totalOf(rd.plan, 8)
 	rd.batch.seen.max = highest(rd.plan.spans[6][fItem])
 	rd.item.seen.max = highest(rd.plan.spans[4][fSequence])
-	if each != nil {
-		rd.canon, rd.batch.hash = sha256.New(), sha256.New()
-	}
 	return rd
 }
 
+// totalOf says how the records 7 or 8 of a layout state their total.
+func totalOf(pl *plan, record byte) statement {
+	s := pl.spans[record][fTotal]
+	t := statement{record: string('0' + record), field: "total", must: pl.has[record]}
+	if !s.dollars && s.to > 0 {
+		t.limit = ledger.Cents(math.Pow10(s.width()))
+	}
+	return t
+}
+
 func (r *reader) run() (Summary, error) {
+	defer r.lines.close()
 	for {
 		line, long, err := r.lines.next()
 		if err == io.EOF {
@@ -155,8 +120,8 @@ func (r *reader) record(line []byte) error {
 		r.after, r.missing = true, true
 	}
 	var err error
-	if kind != 4 && kind != 6 {
-		r.item.open = false
+	if kind != 4 {
+		r.closeItem()
 	}
 	if len(line) < r.plan.atLeast[kind] {
 		r.problem(RefusesFile, shape, string(line[:1]), r.lacking(kind, len(line)), strconv.Itoa(len(line))+" columns", strconv.Itoa(r.plan.atLeast[kind])+" columns", "the line is too short for a field that cannot be left out: the file was cut or damaged, or the layout is another one")
@@ -182,22 +147,8 @@ func (r *reader) record(line []byte) error {
 	case 9:
 		err = r.trailerRecord(line)
 	}
-	r.hashLine(raw)
+	r.digest(raw, kind == 4 || kind == 6)
 	return err
-}
-
-// hashLine feeds the canonical hashes: the batch's own for its records, the
-// file's for the others.
-func (r *reader) hashLine(raw []byte) {
-	if r.canon == nil {
-		return
-	}
-	h := r.canon
-	if (raw[0] == '6' || raw[0] == '4' || raw[0] == '7') && r.batch.open {
-		h = r.batch.hash
-	}
-	h.Write(raw)
-	h.Write([]byte{'\n'})
 }
 
 // lacking names the first mandatory field that a line of n columns cuts off.
@@ -226,14 +177,14 @@ func (r *reader) headerRecord(line []byte) {
 }
 
 func (r *reader) boxRecord(line []byte) error {
-	if err := r.closeBatch(nil, "record 5"); err != nil {
+	if err := r.closeBatch(nil, 0, "record 5"); err != nil {
 		return err
 	}
 	s := &r.plan.spans[5]
 	number := show(s[fLockbox].cut(line))
 	switch {
 	case r.box.open && r.box.number != number:
-		r.closeBox(nil, "record 5")
+		r.closeBox(nil, 0, "record 5")
 	case r.box.open && r.box.fresh:
 		r.missing = true
 		r.problem(RefusesFile, structure, "5", "", "", "", "the record 5 on line %d opened a batch or lockbox that nothing closed", r.box.line)
@@ -266,7 +217,7 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 		r.box = openBox{open: true, line: r.lines.number}
 	}
 	if r.batch.open && r.batch.number != int(n) {
-		if err := r.closeBatch(nil, "record 6 of batch "+strconv.Itoa(int(n))); err != nil {
+		if err := r.closeBatch(nil, 0, "record 6 of batch "+strconv.Itoa(int(n))); err != nil {
 			return err
 		}
 	}
@@ -284,12 +235,8 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 	if box := show(s[fLockbox].cut(line)); box != "" && box != r.box.number {
 		r.problem(RefusesFile, structure, "6", "lockbox", box, r.box.number, "the check names another lockbox than the record 5 above it")
 	}
-	r.sum.Items++
-	r.sum.Cents = r.add(r.sum.Cents, cents)
-	r.batch.cents = r.add(r.batch.cents, cents)
-	r.batch.items++
-	r.item.open, r.item.number, r.item.overflows = true, int(item), 0
-	r.item.seen.reset()
+	r.openItem("6", cents)
+	r.item.number = int(item)
 	if digits := s[fRouting].cut(line); !allDigits(digits) {
 		r.problem(Note, shape, "6", "routing", lastFour(show(digits)), "", "the routing number is not digits; the check is read without it")
 	}
@@ -297,14 +244,9 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 	r.checkDate(line, fDepositDate, "deposit_date", RefusesBatch)
 	r.checkDate(line, fCheckDate, "check_date", Note)
 	r.checkDate(line, fPostmarkDate, "postmark_date", Note)
-	if r.each != nil {
-		if r.batch.items == maxBatchItems+1 {
-			r.problem(RefusesFile, structure, "6", "", "", "", "batch %s has more than %d checks; the bank should close it by a record 7 sooner", r.batch.found.Number, maxBatchItems)
-		}
-		if r.batch.items <= maxBatchItems {
-			r.batch.parts = append(r.batch.parts, part{ordinal: r.sum.Items, cents: cents, first: len(r.batch.places)})
-			r.keep(line, wide)
-		}
+	if r.keeps() {
+		r.parts = append(r.parts, part{ordinal: r.sum.Items, cents: cents, first: len(r.places)})
+		r.keep(line, wide)
 	}
 	return nil
 }
@@ -324,13 +266,15 @@ func (r *reader) overflowRecord(line []byte, wide []rune) {
 	if n, got := r.number(line, 4, fSequence, "sequence"); got == good && r.item.seen.again(int(n)) {
 		r.problem(RefusesFile, structure, "4", "sequence", show(s[fSequence].cut(line)), "", "this overflow sequence stands twice on item %d of batch %s", r.item.number, r.batch.found.Number)
 	}
-	if _, got := s[fAmount].cents(line); got == bad {
+	c, got := s[fAmount].cents(line)
+	if got == bad {
 		r.problem(RefusesFile, shape, "4", "amount", show(s[fAmount].cut(line)), "", "the amount of the coupon cannot be read: %s", amountForm(s[fAmount]))
 	}
+	r.item.coupons = r.add(r.item.coupons, c)
 	if r.item.overflows++; r.item.overflows == maxOverflows {
 		r.problem(RefusesFile, structure, "4", "", "", "", "item %d of batch %s has more than %d overflow records", r.item.number, r.batch.found.Number, maxOverflows)
 	}
-	if r.each != nil && r.item.overflows < maxOverflows && r.batch.items <= maxBatchItems {
+	if r.item.overflows < maxOverflows && r.keeps() {
 		r.keep(line, wide)
 	}
 }
@@ -359,13 +303,13 @@ func (r *reader) batchRecord(line, raw []byte) error {
 	if said != nil {
 		r.checkCount(line, 7, fCount, "count", r.batch.items, "checks in the batch")
 	}
-	r.hashLine(raw)
-	return r.closeBatch(said, "")
+	r.digest(raw, true)
+	return r.closeBatch(said, 0, "")
 }
 
 func (r *reader) totalRecord(line []byte) error {
 	s := &r.plan.spans[8]
-	if err := r.closeBatch(nil, "record 8"); err != nil {
+	if err := r.closeBatch(nil, 0, "record 8"); err != nil {
 		return err
 	}
 	if !r.box.open {
@@ -382,15 +326,15 @@ func (r *reader) totalRecord(line []byte) error {
 		r.checkCount(line, 8, fCount, "count", r.box.items, "checks in the lockbox")
 		r.checkCount(line, 8, fBatches, "batches", r.box.batches, "batches in the lockbox")
 	}
-	r.closeBox(said, "")
+	r.closeBox(said, 0, "")
 	return nil
 }
 
 func (r *reader) trailerRecord(line []byte) error {
-	if err := r.closeBatch(nil, "record 9"); err != nil {
+	if err := r.closeBatch(nil, 0, "record 9"); err != nil {
 		return err
 	}
-	r.closeBox(nil, "record 9")
+	r.closeBox(nil, 0, "record 9")
 	r.checkCount(line, 9, fCount, "count", r.records, "records in the file")
 	r.trailer = true
 	return nil
@@ -399,10 +343,10 @@ func (r *reader) trailerRecord(line []byte) error {
 // finish closes what the file left open and completes the summary.
 func (r *reader) finish() (Summary, error) {
 	last := strconv.Itoa(r.lines.number)
-	if err := r.closeBatch(nil, "the end of the file on line "+last); err != nil {
+	if err := r.closeBatch(nil, 0, "the end of the file on line "+last); err != nil {
 		return r.sum, err
 	}
-	r.closeBox(nil, "the end of the file on line "+last)
+	r.closeBox(nil, 0, "the end of the file on line "+last)
 	switch {
 	case r.records == 0:
 		r.sum.Balanced = false
@@ -410,19 +354,105 @@ func (r *reader) finish() (Summary, error) {
 	case r.plan.has[9] && !r.trailer:
 		r.problem(RefusesFile, structure, "9", "", "", "", "the file does not end with its trailer (record 9): it was cut off, or is still being written; ask for it again")
 	}
-	if r.lines.tooLarge {
-		r.missing = true
-		r.problem(RefusesFile, structure, "", "", "", "", "the file is larger than %d bytes", r.lines.max)
+	return r.complete(r.records > 0 && (r.header || !r.plan.has[1]) && (r.trailer || !r.plan.has[9])), nil
+}
+
+// openBatch begins a batch at the current line.
+func (r *reader) openBatch(number int, text []byte) {
+	r.startBatch(show(text))
+	b := &r.batch
+	b.number = number
+	r.text, r.parts, r.places = r.text[:0], r.parts[:0], r.places[:0]
+	if r.box.fresh && r.box.five != 0 && r.box.five != number {
+		r.problem(RefusesFile, structure, "5", "batch", strconv.Itoa(r.box.five), strconv.Itoa(number), "the record 5 on line %d announces another batch than the one that follows", r.box.line)
 	}
-	if unlisted := r.listed - len(r.sum.Problems); unlisted > 0 {
-		r.sum.Problems = append(r.sum.Problems, Problem{Line: r.lines.number, Refuses: RefusesFile, Problem: fmt.Sprintf("%d more problems are not listed", unlisted)})
+	r.box.fresh = false
+	// An empty batch is often numbered 000, in every lockbox of the file.
+	if seen := r.numbersOf(b.found.Lockbox + "|" + b.found.DepositDate.String()); number != 0 && seen.again(number) {
+		r.problem(RefusesFile, structure, "6", "batch", b.found.Number, "", "this batch number stands twice for lockbox %s on deposit date %s", b.found.Lockbox, b.found.DepositDate)
 	}
-	r.sum.Lockboxes = len(r.boxes)
-	r.sum.Whole = !r.missing && r.records > 0 && (r.header || !r.plan.has[1]) && (r.trailer || !r.plan.has[9])
-	r.sum.Empty = r.sum.Items == 0 && r.zero
-	r.hash.Sum(r.sum.SHA256[:0])
-	if r.canon != nil {
-		r.canon.Sum(r.sum.CanonicalSHA256[:0])
+}
+
+// total reads the amount and the count of a record 7 or 8; nil if the amount
+// cannot be read.
+func (r *reader) total(line []byte, kind byte) *Total {
+	s := &r.plan.spans[kind]
+	c, got := s[fTotal].cents(line)
+	if got != good {
+		r.sum.Balanced = false
+		if len(line) >= s[fTotal].to {
+			r.problem(RefusesFile, shape, string('0'+kind), "total", show(s[fTotal].cut(line)), "", "the total cannot be read: %s", amountForm(s[fTotal]))
+		}
+		return nil
 	}
-	return r.sum, nil
+	r.tell(c)
+	t := &Total{Items: -1, Cents: c}
+	if n, got := s[fCount].number(line); got == good {
+		t.Items = int(n)
+	}
+	return t
+}
+
+// checkCount holds a count against what was counted.
+func (r *reader) checkCount(line []byte, kind byte, f field, name string, found int, of string) {
+	s := &r.plan.spans[kind][f]
+	if s.to == 0 {
+		return
+	}
+	said, got := s.number(line)
+	switch got {
+	case bad:
+		r.problem(r.countScope(), shape, string('0'+kind), name, show(s.cut(line)), strconv.Itoa(found), "the count of %s is not a number", of)
+		return
+	case absent:
+		said = -1
+	}
+	r.compareCount(r.lines.number, string('0'+kind), name, show(s.cut(line)), int(said), found, int(math.Pow10(s.width())), of)
+}
+
+// number reads a field of digits and tells when it is none.
+func (r *reader) number(line []byte, kind byte, f field, name string) (int64, reading) {
+	s := &r.plan.spans[kind][f]
+	n, got := s.number(line)
+	tooShort := s.must && len(line) < s.to // told by record
+	if !tooShort && (got == bad || got == absent && s.must) {
+		r.problem(RefusesFile, shape, string('0'+kind), name, show(s.cut(line)), "", "this must be a number of %d digits", s.width())
+	}
+	return n, got
+}
+
+// date reads a date and tells when it is impossible.
+func (r *reader) date(line []byte, kind byte, f field, name string, scope Scope) calendar.Date {
+	s := &r.plan.spans[kind][f]
+	d, got := s.date(line, r.plan.pivot)
+	if got == bad {
+		r.problem(scope, shape, string('0'+kind), name, show(s.cut(line)), "", "there is no such date; the layout says %s", r.p.Records[string('0'+kind)][name].Form)
+	}
+	return d
+}
+
+func (r *reader) checkDate(line []byte, f field, name string, scope Scope) {
+	s := &r.plan.spans[6][f]
+	if s.to == 0 {
+		return
+	}
+	if _, _, _, got := s.ymd(line, r.plan.pivot); got == bad {
+		r.date(line, 6, f, name, scope)
+	}
+}
+
+func amountForm(s span) string {
+	if s.dollars {
+		return "want dollars and cents with a point, blanks only before them"
+	}
+	return "want cents as digits only, blanks only before them; the profile may be another bank's"
+}
+
+func allDigits(b []byte) bool {
+	for _, c := range b {
+		if c-'0' > 9 && c != ' ' {
+			return false
+		}
+	}
+	return true
 }

@@ -17,11 +17,11 @@ const (
 	tailBytes = 16 << 10
 )
 
-// FormatError says that a file is no BAI lockbox file, and what it is instead
-// if that can be told.
+// FormatError says that a file is no lockbox file that any profile is for, and
+// what it is instead if that can be told.
 type FormatError struct {
-	// Format is "bai2-cash", "x12", "x937", "csv", "nacha", or "" for a file that
-	// nothing is known about.
+	// Format is "bai2-cash", "x12", "x937", "csv", "nacha", "ebcdic", or "" for a
+	// file that nothing is known about.
 	Format string
 	Said   string // how its first line begins
 	Text   string
@@ -35,7 +35,8 @@ func (e *FormatError) Problem() Problem {
 }
 
 // Recognize finds the profile among ps whose layout a file has, by its
-// beginning and its end, and puts r back at its start. Each layout is tried: one
+// beginning and its end, and puts r back at its start. The format is told by
+// the first bytes; then each layout of that format is tried: one
 // that finds a line of the wrong shape loses to one that does not; then the one
 // whose sums agree wins, then the one that explains more of the columns, then
 // the one that comes first in ps. So put a biller's own profiles first. A
@@ -85,7 +86,9 @@ func ends(r io.ReadSeeker) (head, tail []byte, whole bool, err error) {
 	if len(head) <= headBytes {
 		whole = true
 	} else {
-		head = head[:bytes.LastIndexByte(head, '\n')+1]
+		if i := bytes.LastIndexByte(head, '\n'); i >= 0 {
+			head = head[:i+1]
+		}
 		size, err := r.Seek(0, io.SeekEnd)
 		if err != nil {
 			return nil, nil, false, err
@@ -103,18 +106,26 @@ func ends(r io.ReadSeeker) (head, tail []byte, whole bool, err error) {
 }
 
 func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
-	if err := otherFormat(head); err != nil {
+	format, err := formatOf(head)
+	if err != nil {
 		return Profile{}, err
 	}
 	best, found := fit{}, -1
 	for i, p := range ps {
+		if p.format() != format {
+			continue
+		}
 		f, ok := tryProfile(p, head, tail, whole)
 		if ok && (found < 0 || f.compare(best) < 0) {
 			best, found = f, i
 		}
 	}
 	if found < 0 {
-		return Profile{}, &FormatError{Format: "bai", Said: opening(head), Text: "this is a BAI lockbox file, but no profile is for the bank it names as its origin"}
+		return Profile{}, &FormatError{Format: format, Said: opening(head), Text: map[string]string{
+			formatBAI: "this is a BAI lockbox file, but no profile is for the bank it names as its origin",
+			formatCSV: "this is a CSV file, but no profile is for its columns: describe them in a profile of your own and name it with --profile",
+			formatX12: "this is an 823, but no profile is for the bank it names as its sender",
+		}[format]}
 	}
 	return ps[found], nil
 }
@@ -136,12 +147,12 @@ func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
 	if len(p.Check()) > 0 {
 		return fit{}, false
 	}
-	rd := newReader(bytes.NewReader(head), p, nil)
-	sum, err := rd.run()
-	if err != nil {
+	p.Stated = nil
+	sum, strange, ok := tryFormat(p, head)
+	if !ok {
 		return fit{}, false
 	}
-	f := fit{ours: 1}
+	f := fit{ours: 1, strange: strange}
 	if len(p.Origins) > 0 {
 		for _, origin := range p.Origins {
 			if origin == sum.Origin {
@@ -163,8 +174,7 @@ func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
 		}
 	}
 	count(sum.Problems)
-	f.strange = rd.plan.strange(head)
-	if !whole {
+	if !whole && p.format() == formatBAI {
 		// Of the end, the shape of the totals can be judged, not their sums.
 		var totals []byte
 		for line := range bytes.Lines(tail) {
@@ -185,6 +195,26 @@ func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
 		f.strange += end.plan.strange(totals)
 	}
 	return f, true
+}
+
+// tryFormat reads the beginning of a file by a profile. A table of a header
+// that the profile does not know is none of its files.
+func tryFormat(p Profile, head []byte) (sum Summary, strange int, ok bool) {
+	var err error
+	switch p.format() {
+	case formatX12:
+		sum, err = newX12Reader(bytes.NewReader(head), p, nil).run()
+	case formatCSV:
+		rd := newCSVReader(bytes.NewReader(head), p, nil)
+		sum, err = rd.run()
+		ok = rd.layouts[6] != nil && (!rd.rows() || rd.suits)
+		return sum, 0, err == nil && ok
+	default:
+		rd := newReader(bytes.NewReader(head), p, nil)
+		sum, err = rd.run()
+		strange = rd.plan.strange(head)
+	}
+	return sum, strange, err == nil
 }
 
 // strange counts the columns of checks and totals that no field of the layout
@@ -214,37 +244,74 @@ func (pl *plan) strange(text []byte) int {
 	return n
 }
 
-// otherFormat names what else a bank may have sent; nil for what looks like a
-// BAI lockbox file, damaged or not.
-func otherFormat(head []byte) error {
-	unsupported := func(format, text string) error {
-		return &FormatError{Format: format, Said: opening(head), Text: text}
+// formatOf tells the format of a lockbox file by its beginning, damaged or not,
+// or what else a bank may have sent.
+func formatOf(head []byte) (string, error) {
+	other := func(format, text string) (string, error) {
+		return "", &FormatError{Format: format, Said: opening(head), Text: text}
 	}
 	if len(head) >= 6 {
 		length, kind := binary.BigEndian.Uint32(head), string(head[4:6])
 		if length >= 80 && length < 1000 && (kind == "01" || kind == "\xf0\xf1") {
-			return unsupported("x937", "this is an X9.37 file of check images, not supported yet: ask the bank for its lockbox (BAI) file")
+			return other("x937", "this is an X9.37 file of check images, not supported yet: ask the bank for its lockbox (BAI) file")
 		}
 	}
 	text := bytes.TrimPrefix(head, []byte("\ufeff"))
-	text = bytes.TrimLeft(text, "\r\n \x00\x1a")
+	text = bytes.TrimLeft(text, "\r\n\t \x00\x1a")
 	first, _, _ := bytes.Cut(text, []byte("\n"))
-	first = trim(first)
-	switch {
-	case len(first) == 0:
-		return unsupported("", "the file has nothing in it")
-	case bytes.HasPrefix(first, []byte("01,")):
-		return unsupported("bai2-cash", "this is a BAI2 cash management report (balances), not a lockbox file")
-	case bytes.HasPrefix(first, []byte("ISA")), bytes.HasPrefix(first, []byte("ST*823")):
-		return unsupported("x12", "this is an X12 file (a lockbox would be an 823), not supported yet")
-	case len(first) > 39 && bytes.HasPrefix(first, []byte("101")) && string(first[34:39]) == "09410":
-		return unsupported("nacha", "this is a Nacha ACH file; take it in with ach, not with lockbox")
-	case bytes.HasPrefix(first, []byte(`"`)), bytes.Count(first, []byte(",")) >= 3:
-		return unsupported("csv", "this is a CSV file, not supported yet as a lockbox file")
-	case first[0] < '1' || first[0] > '9' || len(first) < 6 || !allDigits(first[1:3]):
-		return unsupported("", "this is no lockbox file: a BAI file begins with a record 1, a digit 1 and two more digits")
+	if first, _, _ = bytes.Cut(first, []byte("\r")); len(trim(first)) == 0 {
+		return other("", "the file has nothing in it")
 	}
-	return nil
+	first = trim(first)
+	separators := max(bytes.Count(first, []byte(",")), bytes.Count(first, []byte(";")), bytes.Count(first, []byte("|")), bytes.Count(first, []byte("\t")))
+	likeBAI := first[0] >= '1' && first[0] <= '9' && len(first) >= 6 && allDigits(first[1:3])
+	switch {
+	case bytes.HasPrefix(first, []byte("01,")):
+		return other("bai2-cash", "this is a BAI2 cash management report (balances), not a lockbox file")
+	case len(first) > 39 && bytes.HasPrefix(first, []byte("101")) && string(first[34:39]) == "09410":
+		return other("nacha", "this is a Nacha ACH file; take it in with ach, not with lockbox")
+	case inEBCDIC(first):
+		return other("ebcdic", "this file is in EBCDIC, as mainframes write; have it sent or converted to ASCII")
+	case bytes.HasPrefix(first, []byte("ISA")) || len(first) > 2 && !isLetterOrDigit(first[2]) && (first[0] == 'G' || first[0] == 'S') && (first[1] == 'S' || first[1] == 'T'):
+		if set := setOf(text); set != "" && set != "823" {
+			return other("x12", "this is an X12 file of another kind ("+set+"); a lockbox is an 823")
+		}
+		return formatX12, nil
+	case separators >= 3 || bytes.HasPrefix(first, []byte(`"`)) || separators == 2 && !likeBAI:
+		return formatCSV, nil
+	case likeBAI:
+		return formatBAI, nil
+	}
+	return other("", "this is no lockbox file: a BAI file begins with a record 1, a digit 1 and two more digits")
+}
+
+// setOf returns the kind of the first transaction set of an X12 file, "" if it
+// cannot be told.
+func setOf(head []byte) string {
+	d, ok := delimitersOf(head)
+	if !ok {
+		return ""
+	}
+	for segment := range bytes.SplitSeq(head, []byte{d.terminator}) {
+		elements := bytes.Split(bytes.TrimLeft(segment, "\r\n \t"), []byte{d.element})
+		if string(elements[0]) == "ST" && len(elements) > 1 {
+			return show(elements[1])
+		}
+	}
+	return ""
+}
+
+// inEBCDIC says whether text begins with digits or ISA as a mainframe has them.
+func inEBCDIC(text []byte) bool {
+	if bytes.HasPrefix(text, []byte("\xc9\xe2\xc1")) {
+		return true
+	}
+	for _, c := range text[:min(3, len(text))] {
+		if c < 0xf0 || c > 0xf9 {
+			return false
+		}
+	}
+	return len(text) >= 3
 }
 
 // opening returns the first few characters of a file, enough to know it by and

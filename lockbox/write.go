@@ -40,6 +40,9 @@ func Write(w io.Writer, p Profile, f File) error {
 	if problems := p.Check(); len(problems) > 0 {
 		return fmt.Errorf("write lockbox file: %s", problems[0])
 	}
+	if p.format() != formatBAI {
+		return fmt.Errorf("write lockbox file by profile %s: files of format %s are only read", p.Name, p.Format)
+	}
 	b := bufio.NewWriter(w)
 	wr := &writer{w: b, p: p, file: f}
 	wr.write()
@@ -206,7 +209,7 @@ func (w *writer) record(record string, v values) {
 	case "4", "5", "6", "7", "8":
 		put(2, "000000") // batch and item stand there in every layout
 	}
-	schema := schemaOf(record)
+	schema := schemas[record]
 	for name, f := range layout {
 		text, err := layOut(schema[name].kind, f, v[name])
 		if err != nil {

@@ -1,0 +1,652 @@
+package lockbox
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// csvReader reads the two kinds of CSV files that banks send: a table of checks
+// under a header, and rows whose first cell names the record.
+type csvReader struct {
+	footing
+	delimiter byte
+	cells     [][]byte
+	scratch   []byte // unquoted cells
+	raw       []byte // the line, or the lines if a cell goes over several
+	records   int
+	suits     bool // the first row is of a type that the layout has
+
+	layouts [10]*cellLayout // of rows, by record type; of a table, 6
+	totals  *cellLayout     // of a table's totals line
+	head    bool            // the header was read
+	top     string          // the header of a table, with its line end
+	trailer bool            // the file has ended
+	after   bool            // something follows
+	totaled bool            // the totals line was read
+	said    Total           // what it says
+	saidAt  int
+	on      calendar.Date // the deposit date of the totals line
+	number  string        // and its lockbox
+
+	numbers series // of the items of the open batch
+	debits  [2]ledger.Cents
+	items   []Item
+}
+
+// Where the debits of the open batch and of the whole file are summed.
+const (
+	ofBatch = iota
+	ofFile
+)
+
+// cellLayout says which cell of a row holds which field: 0 for none.
+type cellLayout struct {
+	at   [fields]int
+	form [fields]string
+	last int // the highest cell that must be there
+}
+
+func newCSVReader(r io.Reader, p Profile, each func(Batch) error) *csvReader {
+	c := &csvReader{footing: newFooting(r, p, each), delimiter: cmp.Or(p.Delimiter, ",")[0]}
+	c.made = func() []Item { return c.items }
+	if c.rows() {
+		for record, fields := range p.Records {
+			c.layouts[record[0]-'0'] = cellsOf(fields, rowSchemas[record], "", "")
+		}
+		c.batchTotal = statement{record: "8", field: "total", must: true}
+		c.boxTotal = statement{record: "9", field: "total", must: p.Records["9"] != nil}
+	} else {
+		c.totals = cellsOf(p.Totals, totalSchema, p.Amounts, p.Dates)
+	}
+	return c
+}
+
+// rows says whether the file is rows that begin with their record type.
+func (r *csvReader) rows() bool { return len(r.p.Records) > 0 }
+
+func cellsOf(cells map[string]Field, schema map[string]fieldSpec, amounts, dates string) *cellLayout {
+	l := &cellLayout{}
+	for name, f := range cells {
+		l.add(schema[name], f.From, f.Form, amounts, dates)
+	}
+	return l
+}
+
+func (l *cellLayout) add(spec fieldSpec, at int, form, amounts, dates string) {
+	if spec.field == fOther {
+		return
+	}
+	switch spec.kind {
+	case amountKind:
+		form = cmp.Or(form, amounts)
+	case dateKind:
+		form = cmp.Or(form, dates)
+	}
+	l.at[spec.field], l.form[spec.field] = at, form
+	if spec.must {
+		l.last = max(l.last, at)
+	}
+}
+
+func (r *csvReader) run() (Summary, error) {
+	defer r.lines.close()
+	for {
+		ok, err := r.row()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return r.sum, fmt.Errorf("lockbox file, after line %d: %w", r.lines.number, err)
+		}
+		if !ok || len(r.cells) == 0 {
+			continue
+		}
+		r.records++
+		if r.rows() {
+			err = r.typed()
+		} else {
+			err = r.tabled()
+		}
+		if err != nil {
+			return r.sum, err
+		}
+	}
+	return r.finish()
+}
+
+// row reads the next row into cells. A cell in quotes may go over several lines.
+func (r *csvReader) row() (ok bool, err error) {
+	r.cells, r.scratch = r.cells[:0], r.scratch[:0]
+	line, long, err := r.lines.next()
+	if err != nil {
+		return false, err
+	}
+	r.raw = append(r.raw[:0], line...)
+	for !long && bytes.Count(r.raw, []byte{'"'})%2 == 1 && len(r.raw) < maxLineBytes {
+		if line, long, err = r.lines.next(); err == io.EOF {
+			break
+		}
+		if err != nil {
+			return false, err
+		}
+		r.raw = append(append(r.raw, '\n'), line...)
+	}
+	if long || len(r.raw) > maxLineBytes {
+		r.records++
+		r.problem(RefusesFile, shape, "", "", "", "", "the row is longer than %d characters; this is no lockbox file", maxLineBytes)
+		return false, nil
+	}
+	var closed bool
+	if r.cells, r.scratch, closed = splitCells(r.raw, r.delimiter, r.cells, r.scratch); !closed {
+		r.records++
+		r.problem(RefusesFile, shape, "", "", "", "", "a quote stands where none may be: a cell is not closed, or goes on after its end")
+		return false, nil
+	}
+	return true, nil
+}
+
+// splitCells cuts a row into cells. Those that were in quotes stand in scratch.
+func splitCells(row []byte, delimiter byte, cells [][]byte, scratch []byte) ([][]byte, []byte, bool) {
+	rest := row
+	if len(bytes.TrimSpace(rest)) == 0 {
+		return cells, scratch, true
+	}
+	for {
+		var cell []byte
+		if len(rest) > 0 && rest[0] == '"' {
+			from, closed := len(scratch), false
+			for rest = rest[1:]; !closed; {
+				i := bytes.IndexByte(rest, '"')
+				if i < 0 {
+					return cells, scratch, false
+				}
+				scratch = append(scratch, rest[:i]...)
+				rest = rest[i+1:]
+				if closed = len(rest) == 0 || rest[0] != '"'; !closed {
+					scratch, rest = append(scratch, '"'), rest[1:]
+				}
+			}
+			cell = scratch[from:len(scratch):len(scratch)]
+			rest = bytes.TrimLeft(rest, " ")
+			if len(rest) > 0 && rest[0] != delimiter {
+				return cells, scratch, false
+			}
+		} else {
+			i := bytes.IndexByte(rest, delimiter)
+			if i < 0 {
+				i = len(rest)
+			}
+			if cell = rest[:i]; bytes.IndexByte(cell, '"') >= 0 {
+				return cells, scratch, false
+			}
+			rest = rest[i:]
+		}
+		if cells = append(cells, cell); len(rest) == 0 {
+			return cells, scratch, true
+		}
+		rest = rest[1:]
+	}
+}
+
+// typed reads a row by its record type.
+func (r *csvReader) typed() error {
+	kind := show(r.cells[0])
+	var l *cellLayout
+	if len(kind) == 1 && kind[0] >= '0' && kind[0] <= '9' {
+		l = r.layouts[kind[0]-'0']
+	}
+	if r.trailer && !r.after {
+		r.after, r.missing = true, true
+		r.problem(RefusesFile, structure, kind, "", "", "", "a row follows the file's trailer (record 9); if it is a second file, send them one by one")
+	}
+	if l == nil {
+		r.problem(RefusesFile, shape, "", "", show(r.cells[0]), "", "there is no record of this type in the layout; a row was damaged, or the layout is another one")
+		return nil
+	}
+	r.suits = r.suits || r.records == 1
+	if r.records == 1 && kind != "1" && r.layouts[1] != nil {
+		r.missing = true
+		r.problem(RefusesFile, structure, kind, "", "", "", "the file does not begin with its header (record 1): its beginning is missing")
+	}
+	if len(r.cells) < l.last {
+		r.problem(RefusesFile, shape, kind, "", fmt.Sprintf("%d cells", len(r.cells)), fmt.Sprintf("%d cells", l.last), "the row is too short for a cell that cannot be left out: it was cut or damaged, or the layout is another one")
+	}
+	if kind != "6" {
+		r.closeItem()
+	}
+	var err error
+	switch kind {
+	case "1":
+		if r.head {
+			r.missing = true
+			r.problem(RefusesFile, structure, "1", "", "", "", "a second header stands inside the file: the first transmission was cut off")
+		}
+		r.head = true
+		r.sum.Origin, r.sum.Destination = r.text(l, fOrigin), r.text(l, fDestination)
+		r.sum.FileDate = r.date(l, kind, "date", fDate, Note)
+	case "5":
+		if err = r.leaveBatch(nil, "record 5"); err == nil {
+			r.startRows(r.text(l, fBatch), true)
+		}
+	case "6":
+		if !r.batch.open {
+			r.missing = true
+			r.problem(RefusesFile, structure, "6", "", "", "", "a check stands outside any batch: its record 5 is missing")
+			r.startRows("", false)
+		}
+		r.check(l, kind)
+	case "8":
+		return r.batchRow(l)
+	case "9":
+		err = r.trailerRow(l)
+	}
+	r.digest(r.canonical(), kind == "6" || kind == "5")
+	return err
+}
+
+// startRows begins a batch of rows, and the file's one box if this is its
+// first.
+func (r *csvReader) startRows(number string, announced bool) {
+	if !r.box.open {
+		r.box = openBox{open: true, line: r.lines.number}
+	}
+	r.startBatch(number)
+	if announced && number != "" && r.numbersOf("").given(number) {
+		r.problem(RefusesFile, structure, "5", "batch", number, "", "this batch number stands twice in the file")
+	}
+}
+
+func (r *csvReader) batchRow(l *cellLayout) error {
+	number := r.text(l, fBatch)
+	switch {
+	case !r.batch.open:
+		r.missing = true
+		r.problem(RefusesFile, structure, "8", "", "", "", "a batch is closed that was never opened: its record 5 is missing")
+		r.startRows(number, false)
+	case number != r.batch.found.Number && l.at[fBatch] > 0:
+		r.problem(RefusesFile, structure, "8", "batch", number, r.batch.found.Number, "the record closes another batch than the one above it")
+	}
+	said := r.total(l, "8", ofBatch, r.batch.items, "checks in the batch")
+	r.digest(r.canonical(), true)
+	return r.leaveBatch(said, "")
+}
+
+func (r *csvReader) trailerRow(l *cellLayout) error {
+	if err := r.leaveBatch(nil, "record 9"); err != nil {
+		return err
+	}
+	if !r.box.open { // no mail
+		r.box = openBox{open: true, line: r.lines.number}
+	}
+	r.compareCell(l, "9", "batches", fBatches, r.box.batches, "batches in the file")
+	said := r.total(l, "9", ofFile, r.box.items, "checks in the file")
+	r.closeBox(said, 0, "")
+	r.trailer = true
+	return nil
+}
+
+// total reads what a row 8 or 9 says of its batch or of the file: credits less
+// debits, each held against its own rows too.
+func (r *csvReader) total(l *cellLayout, kind string, of int, items int, what string) *Total {
+	r.compareCell(l, kind, "count", fCount, items, what)
+	credits, ok := r.amount(l, kind, "total", fTotal)
+	debits := ledger.Cents(0)
+	if l.at[fDebits] > 0 {
+		var good bool
+		debits, good = r.amount(l, kind, "debits", fDebits)
+		ok = ok && good
+	}
+	if !ok {
+		r.sum.Balanced = false
+		return nil
+	}
+	if debits != r.debits[of] {
+		r.sum.Balanced = false
+		r.problem(RefusesFile, sums, kind, "debits", cents(debits), cents(r.debits[of]), "the total of debits says %s, the debits come to %s", debits, r.debits[of])
+	}
+	r.tell(credits)
+	r.tell(debits)
+	r.debits[of] = 0
+	return &Total{Items: -1, Cents: credits - debits}
+}
+
+// tabled reads a row of a table: the header, the totals line, or a check.
+func (r *csvReader) tabled() error {
+	if r.p.TotalMark != "" && strings.EqualFold(show(r.cells[0]), r.p.TotalMark) {
+		return r.totalsLine()
+	}
+	if r.trailer && !r.after {
+		r.after, r.missing = true, true
+		r.problem(RefusesFile, structure, "", "", "", "", "a row follows the totals line; if it is a second file, send them one by one")
+	}
+	if !r.head {
+		r.head, r.top = true, show(r.canonical())+"\n"
+		r.digest(r.canonical(), false)
+		r.header()
+		return nil
+	}
+	l := r.layouts[6]
+	if l == nil {
+		r.sum.Balanced = false
+		return nil
+	}
+	if len(r.cells) < l.last {
+		r.problem(RefusesFile, shape, "6", "", fmt.Sprintf("%d cells", len(r.cells)), fmt.Sprintf("%d cells", l.last), "the row is too short for a column that cannot be left out")
+	}
+	if err := r.place(l); err != nil {
+		return err
+	}
+	r.check(l, "6")
+	r.digest(r.canonical(), true)
+	return nil
+}
+
+// header finds the columns of a table.
+func (r *csvReader) header() {
+	schema, l := columnSchema(), &cellLayout{}
+	titles := map[string]int{}
+	for i, cell := range r.cells {
+		title := headerCell(show(cell))
+		if titles[title] != 0 && title != "" {
+			r.problem(RefusesFile, shape, "", title, "", "", "two columns have this title")
+		}
+		titles[title] = i + 1
+	}
+	for name, title := range r.p.Columns {
+		if titles[headerCell(title)] == 0 {
+			continue
+		}
+		l.add(schema[name], titles[headerCell(title)], "", r.p.Amounts, r.p.Dates)
+	}
+	var lost []string
+	for name, title := range r.p.Columns {
+		if l.at[schema[name].field] == 0 {
+			lost = append(lost, title)
+		}
+	}
+	slices.Sort(lost)
+	for _, title := range lost {
+		r.problem(RefusesFile, shape, "", title, "", "", "the header has no column of this title; a header names every column that the profile maps")
+	}
+	if len(lost) == 0 {
+		r.layouts[6] = l
+	}
+}
+
+// headerCell is a column's title as titles are compared.
+func headerCell(title string) string {
+	return strings.ToLower(strings.Join(strings.Fields(strings.Trim(title, "\ufeff")), " "))
+}
+
+func (r *csvReader) totalsLine() error {
+	if r.totaled {
+		r.missing = true
+		r.problem(RefusesFile, structure, r.p.TotalMark, "", "", "", "a second totals line; the first stands on line %d", r.saidAt)
+		return nil
+	}
+	l := r.totals
+	r.totaled, r.trailer, r.saidAt = true, r.head, r.lines.number
+	r.number, r.on = r.text(l, fLockbox), r.date(l, r.p.TotalMark, "deposit_date", fDepositDate, RefusesFile)
+	r.said = Total{Items: -1}
+	if l.at[fCount] > 0 {
+		n, ok := r.countCell(l, fCount)
+		if r.said.Items = n; !ok {
+			r.problem(r.countScope(), shape, r.p.TotalMark, "count", r.text(l, fCount), "", "the count of checks is not a number")
+			r.said.Items = -1
+		}
+	}
+	var ok bool
+	if r.said.Cents, ok = r.amount(l, r.p.TotalMark, "amount", fTotal); !ok {
+		r.sum.Balanced = false
+	}
+	r.tell(r.said.Cents)
+	r.digest(r.canonical(), false)
+	return nil
+}
+
+// place opens the lockbox and the batch that a row of a table belongs to.
+func (r *csvReader) place(l *cellLayout) error {
+	number, on, batch := cmp.Or(r.text(l, fLockbox), r.number, r.p.Lockbox), r.on, r.text(l, fBatch)
+	if l.at[fDepositDate] > 0 {
+		on = r.date(l, "6", "deposit_date", fDepositDate, RefusesFile)
+	}
+	if r.box.open && (r.box.number != number || r.box.date != on) {
+		if err := r.leaveBatch(nil, ""); err != nil {
+			return err
+		}
+		r.closeBox(nil, 0, "")
+	}
+	if !r.box.open {
+		r.box = openBox{open: true, line: r.lines.number, number: number, date: on, first: on}
+	}
+	if r.batch.open && r.batch.found.Number != batch {
+		if err := r.leaveBatch(nil, ""); err != nil {
+			return err
+		}
+	}
+	if !r.batch.open {
+		r.startBatch(batch)
+		if batch != "" && r.numbersOf(number+"|"+on.String()).given(batch) {
+			r.problem(RefusesFile, structure, "6", "batch", batch, "", "this batch number stands twice for lockbox %s on deposit date %s", number, on)
+		}
+	}
+	return nil
+}
+
+// leaveBatch closes the open batch.
+func (r *csvReader) leaveBatch(said *Total, by string) error {
+	if !r.batch.open {
+		return nil
+	}
+	r.debits[ofBatch] = 0
+	r.numbers.reset()
+	err := r.closeBatch(said, 0, by)
+	r.items = nil
+	return err
+}
+
+// check reads a check from the current row.
+func (r *csvReader) check(l *cellLayout, kind string) {
+	amount, _ := r.amount(l, kind, "amount", fAmount)
+	debit := amount < 0
+	if sign := r.text(l, fSign); l.at[fSign] > 0 && sign != "C" {
+		if debit = true; sign != "D" {
+			r.problem(RefusesFile, shape, kind, "sign", sign, "", "this must be C for a credit or D for a debit")
+		}
+		amount = -max(amount, -amount)
+	}
+	if debit {
+		r.debits[ofBatch] -= amount
+		r.debits[ofFile] -= amount
+		r.problem(RefusesFile, structure, kind, "amount", cents(amount), "", "this is a debit, no check; take returns in by the bank's file of returns")
+	}
+	if l.at[fFee] > 0 {
+		if fee, ok := r.amount(l, kind, "fee", fFee); ok && fee != 0 && !debit {
+			r.problem(RefusesFile, structure, kind, "fee", cents(fee), "0", "a fee of %s stands beside the amount, and whether it is in it is not known: a profile of this bank's own must say which cell is the member's payment, and have no fee", fee)
+		}
+	}
+	item := r.text(l, fItem)
+	if item != "" && r.numbers.given(item) {
+		r.problem(RefusesFile, structure, kind, "item", item, "", "this item number stands twice in batch %s", r.batch.found.Number)
+	}
+	box := r.text(l, fLockbox)
+	on := r.date(l, kind, "deposit_date", fDepositDate, RefusesBatch)
+	if r.rows() {
+		if r.box.number == "" && r.box.items == 0 && r.batch.items == 0 {
+			r.box.number, r.box.date, r.box.first = box, on, on
+		}
+		if r.batch.items == 0 {
+			r.batch.found.Lockbox, r.batch.found.DepositDate = box, on
+		}
+		if box != r.batch.found.Lockbox {
+			r.problem(RefusesFile, structure, kind, "lockbox", box, r.batch.found.Lockbox, "the check names another lockbox than the first of its batch")
+		}
+	} else {
+		box, on = r.box.number, r.box.date
+	}
+	received := on
+	if l.at[fReceivedDate] > 0 {
+		received = r.date(l, kind, "received_date", fReceivedDate, RefusesBatch)
+	}
+	checked := r.date(l, kind, "check_date", fCheckDate, Note)
+	postmark := r.date(l, kind, "postmark_date", fPostmarkDate, Note)
+	r.openItem(kind, amount)
+	if !r.keeps() {
+		return
+	}
+	i := Item{Ordinal: r.sum.Items, Line: r.lines.number, Lockbox: box, Batch: r.batch.found.Number, Number: cmp.Or(item, strconv.Itoa(r.batch.items)), Cents: amount,
+		ReceivedDate: received, DepositDate: on, CheckDate: checked, PostmarkDate: postmark, Raw: r.top + show(r.canonical()) + "\n"}
+	for _, f := range []field{fRouting, fAccount, fCheck, fRemitter, fPayee, fPayer, fInvoice, fText, fEnvelope, fBankItem, fZIP} {
+		if l.at[f] > 0 {
+			i.set(f, r.text(l, f), r.p)
+		}
+	}
+	i.refer()
+	r.items = append(r.items, i)
+}
+
+// canonical is the row as it is compared and kept: one line, without blanks
+// around it.
+func (r *csvReader) canonical() []byte {
+	return bytes.ReplaceAll(bytes.TrimSpace(r.raw), []byte{'\n'}, []byte{' '})
+}
+
+// cell returns a field of the current row; nil if the layout or the row has
+// none.
+func (r *csvReader) cell(l *cellLayout, f field) []byte {
+	if n := l.at[f]; n > 0 && n <= len(r.cells) {
+		return bytes.Trim(r.cells[n-1], " \t")
+	}
+	return nil
+}
+
+// text returns a field as readable text. What is not UTF-8 is taken for Latin-1.
+func (r *csvReader) text(l *cellLayout, f field) string {
+	cell := r.cell(l, f)
+	if utf8.Valid(cell) {
+		return readable(string(cell))
+	}
+	var b strings.Builder
+	for _, c := range cell {
+		b.WriteRune(rune(c))
+	}
+	return readable(b.String())
+}
+
+// amount reads an amount that must be there and tells when it cannot be read.
+func (r *csvReader) amount(l *cellLayout, kind, name string, f field) (ledger.Cents, bool) {
+	c, got := money(r.cell(l, f), l.form[f])
+	if got != good {
+		r.problem(RefusesFile, shape, kind, name, show(r.cell(l, f)), "", "the amount cannot be read: want %s", map[string]string{"dollars": "dollars and cents with a point, as in 1234.56 or 1,234.56", "cents": "whole cents in digits"}[l.form[f]])
+		return 0, false
+	}
+	return c, true
+}
+
+// money reads an amount of a CSV cell.
+func money(text []byte, form string) (ledger.Cents, reading) {
+	if form == "cents" { // a number without a point
+		if bytes.IndexByte(text, '.') >= 0 || len(text) > 16 {
+			return 0, bad
+		}
+		c, got := decimal(text)
+		return c / 100, got
+	}
+	text, negative := bytes.CutPrefix(text, []byte("-"))
+	text = bytes.TrimPrefix(text, []byte("$"))
+	if bytes.IndexByte(text, ',') >= 0 {
+		whole, _, _ := bytes.Cut(text, []byte("."))
+		for i, group := range bytes.Split(whole, []byte(",")) {
+			if len(group) != 3 && (i > 0 || len(group) == 0 || len(group) > 3) {
+				return 0, bad
+			}
+		}
+		text = bytes.ReplaceAll(text, []byte(","), nil)
+	}
+	c, got := decimal(text)
+	switch {
+	case negative && (got == absent || c < 0):
+		return 0, bad
+	case negative:
+		c = -c
+	}
+	return c, got
+}
+
+func (r *csvReader) countCell(l *cellLayout, f field) (int, bool) {
+	n, err := strconv.ParseUint(string(r.cell(l, f)), 10, 31)
+	return int(n), err == nil
+}
+
+// compareCell holds a count of the current row against what was counted.
+func (r *csvReader) compareCell(l *cellLayout, kind, name string, f field, found int, of string) {
+	if l.at[f] == 0 {
+		return
+	}
+	n, ok := r.countCell(l, f)
+	if !ok {
+		r.problem(r.countScope(), shape, kind, name, r.text(l, f), strconv.Itoa(found), "the count of %s is not a number", of)
+		return
+	}
+	r.compareCount(r.lines.number, kind, name, r.text(l, f), n, found, 0, of)
+}
+
+// date reads a date and tells when it is impossible.
+func (r *csvReader) date(l *cellLayout, kind, name string, f field, scope Scope) calendar.Date {
+	if l.at[f] == 0 {
+		return 0
+	}
+	d, got := dateCell(r.cell(l, f), l.form[f], r.p.pivot())
+	if got == bad {
+		r.problem(scope, shape, kind, name, r.text(l, f), "", "there is no such date; the layout says %s", l.form[f])
+	}
+	return d
+}
+
+// finish closes what the file left open and completes the summary.
+func (r *csvReader) finish() (Summary, error) {
+	end := "the end of the file on line " + strconv.Itoa(r.lines.number)
+	if err := r.leaveBatch(nil, end); err != nil {
+		return r.sum, err
+	}
+	r.closeBox(nil, 0, end)
+	whole := r.records > 0
+	if r.records == 0 {
+		r.sum.Balanced = false
+		r.problem(RefusesFile, structure, "", "", "", "", "the file has no rows at all")
+	}
+	if r.rows() {
+		r.sum.Balanced = r.sum.Balanced && r.spoke
+		whole = whole && (r.head || r.layouts[1] == nil) && (r.trailer || r.layouts[9] == nil)
+		if r.layouts[9] != nil && !r.trailer {
+			r.problem(RefusesFile, structure, "9", "", "", "", "the file does not end with its trailer (record 9): it was cut off, or is still being written; ask for it again")
+		}
+		return r.complete(whole), nil
+	}
+	switch {
+	case r.totaled:
+		if r.said.Items >= 0 {
+			r.compareCount(r.saidAt, r.p.TotalMark, "count", strconv.Itoa(r.said.Items), r.said.Items, r.sum.Items, 0, "checks in the file")
+		}
+		if r.said.Cents != r.sum.Cents {
+			r.sum.Balanced = false
+			r.problemAt(r.saidAt, RefusesFile, sums, r.p.TotalMark, "amount", cents(r.said.Cents), cents(r.sum.Cents), "the totals line says %s, %s %s", r.said.Cents, checksOf("its", r.sum.Items), r.sum.Cents)
+		}
+	case r.p.TotalMark != "":
+		r.missing, r.sum.Balanced = true, false
+		r.problem(RefusesFile, structure, r.p.TotalMark, "", "", "", "the file has no totals line: it was cut off, or is still being written; ask for it again")
+	case r.p.Stated == nil:
+		r.sum.Balanced = false
+		r.problem(RefusesFile, structure, "", "", "", cents(r.sum.Cents), "nothing proves the sum of this file: state the number and the amount of its checks, as the bank's deposit advice gives them (--count and --amount)")
+	}
+	return r.complete(whole && r.head), nil
+}

@@ -1,0 +1,653 @@
+package lockbox
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// The lockbox of X12 is the transaction set 823: segments of elements, in
+// envelopes that count what they hold.
+//
+//	ISA, GS, ST   open the interchange, the group and the set; their ends
+//	              IEA, GE and SE repeat their numbers and count
+//	DEP           a deposit of a lockbox; AMT its total, QTY its counts
+//	BAT           a batch of it, with AMT and QTY of its own if the bank likes
+//	BPR           a check, in decimal dollars; TRN its number, N1 its payer
+//	RMR           a coupon of the check
+//
+// An AMT stands before what it is the total of, so it is remembered until the
+// batch or the deposit closes. A problem's line is the number of its segment.
+type x12Reader struct {
+	footing
+	element, component byte
+	seg                [][]byte // the current segment; [0] is its tag
+	rules              map[string][]elementRule
+
+	loop      loop
+	envelopes [3]envelope // interchange, group, set
+	after     bool        // something follows the end of the interchange
+	closed    bool        // the interchange was closed
+
+	batchSaid, boxSaid   spoken
+	batchQTY, boxQTY     []quantity
+	boxReceived, batchOn calendar.Date // DTM 050 above the check
+	numbers              series        // of the batches of the open deposit
+
+	items    []Item
+	text     []byte // the segments of the batch's items, readable
+	from     []int  // where in it each item begins
+	segments int    // of the open item
+	ranks    map[string]int
+	party    string // the last N1 of the open item
+}
+
+// loop is how deep in the set a segment stands.
+type loop int
+
+const (
+	heading loop = iota
+	deposit
+	batch
+	payment
+	remittance
+)
+
+// envelope is ISA, GS or ST, waiting for its end.
+type envelope struct {
+	open    bool
+	was     bool // there was one
+	number  string
+	line    int
+	inside  int // what it counts: groups, sets, segments
+	numbers series
+}
+
+const (
+	interchange = iota
+	group
+	set
+)
+
+var envelopeNames = [3]struct {
+	begin, end, what, of string
+	number               int // the element of the beginning that the end repeats
+}{
+	{"ISA", "IEA", "interchange", "functional groups in the interchange", 13},
+	{"GS", "GE", "functional group", "transaction sets in the group", 6},
+	{"ST", "SE", "transaction set", "segments in the set", 2},
+}
+
+// spoken is a total that was stated before what it is the total of.
+type spoken struct {
+	*Total
+	line int
+}
+
+// quantity is a QTY, waiting to be compared.
+type quantity struct {
+	qualifier, said string
+	n, line         int
+}
+
+// The qualifiers of a QTY in an 823.
+const (
+	numberOfBatches = "41"
+	numberOfChecks  = "42"
+)
+
+func newX12Reader(r io.Reader, p Profile, each func(Batch) error) *x12Reader {
+	x := &x12Reader{footing: newFooting(r, p, each), rules: elementRules(p), ranks: map[string]int{}}
+	x.made = x.finished
+	x.batchTotal = statement{record: "AMT", field: "AMT02"}
+	x.boxTotal = statement{record: "AMT", field: "AMT02", must: true}
+	return x
+}
+
+// delimiters are what the interchange header says of itself.
+type delimiters struct {
+	element, component, terminator byte
+	fixed                          bool // the header is as long as it must be
+}
+
+const isaBytes = 106
+
+// delimitersOf reads the delimiters from the beginning of an interchange: the
+// byte after ISA, and the two after the sixteenth element's begin. Without a
+// header they are taken from the set's, to read what can be read.
+func delimitersOf(head []byte) (d delimiters, ok bool) {
+	if len(head) < 4 {
+		return d, false
+	}
+	switch {
+	case bytes.HasPrefix(head, []byte("ISA")):
+		d.element = head[3]
+		at := 3
+		for range 15 {
+			next := bytes.IndexByte(head[at+1:], d.element)
+			if next < 0 {
+				return d, false
+			}
+			at += next + 1
+		}
+		if at+2 >= len(head) {
+			return d, false
+		}
+		d.component, d.terminator = head[at+1], head[at+2]
+		d.fixed = at+3 == isaBytes
+	case bytes.HasPrefix(head, []byte("GS")), bytes.HasPrefix(head, []byte("ST")):
+		d.element, d.component = head[2], ':'
+		for _, c := range head[3:] {
+			if c != d.element && !isLetterOrDigit(c) && c != ' ' && c != '-' {
+				d.terminator = c
+				break
+			}
+		}
+	}
+	plain := !isLetterOrDigit(d.element) && !isLetterOrDigit(d.terminator) && d.element != ' ' && d.terminator != ' '
+	return d, plain && d.terminator != 0 && d.element != d.terminator && d.element != d.component && d.component != d.terminator
+}
+
+func isLetterOrDigit(c byte) bool {
+	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+}
+
+func (r *x12Reader) run() (Summary, error) {
+	defer r.lines.close()
+	head, err := r.lines.peek(isaBytes + 64)
+	if err != nil {
+		return r.sum, fmt.Errorf("lockbox file: %w", err)
+	}
+	d, ok := delimitersOf(head)
+	if !ok {
+		r.lines.number = 1
+		r.sum.Balanced = false
+		r.problem(RefusesFile, structure, "ISA", "", show(head[:min(len(head), 3)]), "", "the file does not begin with an interchange header (ISA) that says its delimiters: it was cut or damaged, or is something else")
+		err := r.lines.drain()
+		return r.complete(false), err
+	}
+	r.element, r.component, r.lines.eol = d.element, d.component, d.terminator
+	if bytes.HasPrefix(head, []byte("ISA")) && !d.fixed {
+		r.lines.number = 1
+		r.problem(RefusesFile, shape, "ISA", "", "", "", "the interchange header must be %d characters long with its end; it was cut or damaged", isaBytes)
+		r.lines.number = 0
+	}
+	for {
+		line, long, err := r.lines.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return r.sum, fmt.Errorf("lockbox file, after segment %d: %w", r.lines.number, err)
+		}
+		line = bytes.TrimLeft(line, "\r\n \t")
+		if len(line) == 0 {
+			continue
+		}
+		if long {
+			r.problem(RefusesFile, shape, "", "", "", "", "the segment is longer than %d characters; this is no 823", maxLineBytes)
+			continue
+		}
+		if err := r.segment(line); err != nil {
+			return r.sum, err
+		}
+	}
+	return r.finish()
+}
+
+// segment dispatches one segment by its tag.
+func (r *x12Reader) segment(line []byte) error {
+	r.seg = r.seg[:0]
+	for e := range bytes.SplitSeq(line, []byte{r.element}) {
+		r.seg = append(r.seg, e)
+	}
+	tag := string(r.seg[0])
+	if r.closed && !r.after {
+		r.after, r.missing = true, true
+		if tag == "ISA" {
+			r.problem(RefusesFile, structure, tag, "", "", "", "a second interchange follows the end of the first: these are two transmissions in one file; send them one by one")
+		} else {
+			r.problem(RefusesFile, structure, tag, "", "", "", "a segment follows the end of the interchange (IEA)")
+		}
+	}
+	if r.envelopes[set].open {
+		r.envelopes[set].inside++
+	}
+	for level, e := range envelopeNames {
+		switch tag {
+		case e.begin:
+			return r.begin(level)
+		case e.end:
+			return r.end(level)
+		}
+	}
+	if !r.envelopes[set].open {
+		if tag != "TA1" {
+			r.problem(RefusesFile, structure, show(r.seg[0]), "", "", "", "the segment stands outside any transaction set (ST to SE)")
+		}
+		if tag == "TA1" {
+			return nil
+		}
+	}
+	err := r.detail(tag)
+	r.digestSegment()
+	r.keepSegment()
+	return err
+}
+
+// detail reads a segment inside of a set.
+func (r *x12Reader) detail(tag string) error {
+	switch tag {
+	case "DEP":
+		return r.depositSegment()
+	case "BAT":
+		return r.batchSegment()
+	case "BPR":
+		return r.paymentSegment()
+	case "RMR":
+		r.remittanceSegment()
+	case "AMT":
+		r.amountSegment()
+	case "QTY":
+		r.quantitySegment()
+	default:
+		if !slices.Contains(otherSegments, tag) {
+			r.problem(Note, shape, show(r.seg[0]), "", "", "", "there is no such segment in an 823; it is read past")
+		}
+		switch {
+		case r.loop >= payment && r.item.open:
+			r.describe(tag)
+		case tag == "DTM":
+			r.dateSegment()
+		}
+	}
+	return nil
+}
+
+// otherSegments may stand in an 823 and say nothing about sums.
+var otherSegments = []string{"N1", "N2", "N3", "N4", "PER", "REF", "TRN", "DTM", "CUR", "AVA", "NTE", "IT1", "ADX", "SAC", "TXI", "SLN", "PID", "CTP", "PAM", "MSG", "IMG", "CTT"}
+
+// begin opens an envelope.
+func (r *x12Reader) begin(level int) error {
+	name, e := envelopeNames[level], &r.envelopes[level]
+	if err := r.leave(level, name.begin); err != nil {
+		return err
+	}
+	if level > 0 && !r.envelopes[level-1].open {
+		r.missing = true
+		r.problem(RefusesFile, structure, name.begin, "", "", "", "the %s stands outside any %s: its beginning (%s) is missing", name.what, envelopeNames[level-1].what, envelopeNames[level-1].begin)
+	}
+	number := r.get(name.number)
+	if e.numbers.given(number) && level > 0 {
+		r.problem(RefusesFile, structure, name.begin, fmt.Sprintf("%s%02d", name.begin, name.number), number, "", "this control number was given to another %s already", name.what)
+	}
+	e.open, e.was, e.number, e.line, e.inside = true, true, number, r.lines.number, 0
+	switch level {
+	case interchange:
+		r.sum.Origin, r.sum.Destination = r.get(6), r.get(8)
+		r.sum.FileDate = r.date(r.seg[0], 9, Note)
+	case group:
+		r.envelopes[interchange].inside++
+		r.envelopes[set].numbers.reset()
+		if code := r.get(1); code != "LB" {
+			r.problem(RefusesFile, structure, "GS", "GS01", code, "LB", "this functional group is no lockbox")
+		}
+	case set:
+		r.envelopes[group].inside++
+		e.inside = 1
+		r.loop = heading
+		if code := r.get(1); code != "823" {
+			r.problem(RefusesFile, structure, "ST", "ST01", code, "823", "this transaction set is no lockbox (823)")
+		}
+	}
+	return nil
+}
+
+// end closes an envelope and holds its number and its count against it.
+func (r *x12Reader) end(level int) error {
+	name, e := envelopeNames[level], &r.envelopes[level]
+	if level < set {
+		if err := r.leave(level+1, name.end); err != nil {
+			return err
+		}
+	} else if err := r.leaveDeposit(name.end); err != nil {
+		return err
+	}
+	if level == interchange {
+		r.closed = true
+	}
+	if !e.open {
+		r.missing = true
+		r.problem(RefusesFile, structure, name.end, "", "", "", "a %s ends that never began: its beginning (%s) is missing", name.what, name.begin)
+		return nil
+	}
+	e.open = false
+	field := name.end + "02"
+	if number := r.get(2); !sameNumber(number, e.number) {
+		r.problem(RefusesFile, structure, name.end, field, number, e.number, "the end of the %s names another control number than its beginning on line %d", name.what, e.line)
+	}
+	r.count(name.end+"01", e.inside, name.of)
+	return nil
+}
+
+// count holds the first element of the current segment against what was
+// counted.
+func (r *x12Reader) count(field string, found int, of string) {
+	n, err := strconv.ParseUint(r.get(1), 10, 31)
+	if err != nil {
+		r.problem(r.countScope(), shape, field[:len(field)-2], field, r.get(1), strconv.Itoa(found), "the count of %s is not a number", of)
+		return
+	}
+	r.compareCount(r.lines.number, field[:len(field)-2], field, r.get(1), int(n), found, 0, of)
+}
+
+// leave tells of what a segment found open that should have been closed before.
+func (r *x12Reader) leave(level int, by string) error {
+	for l := set; l >= level; l-- {
+		e := &r.envelopes[l]
+		if !e.open {
+			continue
+		}
+		if l == set {
+			if err := r.leaveDeposit(by); err != nil {
+				return err
+			}
+		}
+		e.open, r.missing = false, true
+		r.problem(RefusesFile, structure, envelopeNames[l].end, "", "", "", "the %s that began on line %d has no end (%s) before %s: the file was cut, or lines were lost", envelopeNames[l].what, e.line, envelopeNames[l].end, by)
+	}
+	return nil
+}
+
+// leaveBatch closes the open batch with what was said about it.
+func (r *x12Reader) leaveBatch() error {
+	if !r.batch.open {
+		return nil
+	}
+	r.closeItem()
+	for _, q := range r.batchQTY {
+		r.compareQuantity(q, "checks in the batch", r.batch.items)
+	}
+	err := r.closeBatch(r.batchSaid.Total, r.batchSaid.line, "")
+	r.batchSaid, r.batchQTY, r.batchOn = spoken{}, nil, 0
+	r.items, r.text, r.from = nil, r.text[:0], r.from[:0]
+	r.loop = deposit
+	return err
+}
+
+// leaveDeposit closes the open deposit with what was said about it.
+func (r *x12Reader) leaveDeposit(by string) error {
+	if err := r.leaveBatch(); err != nil || !r.box.open {
+		return err
+	}
+	for _, q := range r.boxQTY {
+		switch q.qualifier {
+		case numberOfBatches:
+			r.compareQuantity(q, "batches in the deposit", r.box.batches)
+		case numberOfChecks:
+			r.compareQuantity(q, "checks in the deposit", r.box.items)
+		default:
+			if q.n != r.box.batches && q.n != r.box.items {
+				r.problemAt(q.line, Note, counts, "QTY", "QTY02", q.said, strconv.Itoa(r.box.items), "the deposit has neither as many checks nor as many batches (%d); what its qualifier %q counts is not known", r.box.batches, q.qualifier)
+			}
+		}
+	}
+	if r.boxSaid.Total == nil {
+		r.problemAt(r.box.line, RefusesFile, structure, "AMT", "AMT02", "", cents(r.box.cents), "the deposit of lockbox %s has no total (AMT) to be held against", r.box.number)
+	}
+	r.closeBox(r.boxSaid.Total, r.boxSaid.line, "")
+	r.boxSaid, r.boxQTY, r.boxReceived = spoken{}, nil, 0
+	r.loop = heading
+	return nil
+}
+
+func (r *x12Reader) compareQuantity(q quantity, of string, found int) {
+	r.compareCount(q.line, "QTY", "QTY02", q.said, q.n, found, 0, of)
+}
+
+func (r *x12Reader) depositSegment() error {
+	if err := r.leaveDeposit("DEP"); err != nil {
+		return err
+	}
+	number := r.get(1)
+	if number == "" {
+		r.problem(RefusesFile, shape, "DEP", "DEP01", "", "", "the lockbox number is blank")
+	}
+	on := r.date([]byte("DEP"), 2, RefusesFile)
+	r.box = openBox{open: true, line: r.lines.number, number: number, date: on, first: on}
+	r.loop = deposit
+	return nil
+}
+
+func (r *x12Reader) batchSegment() error {
+	if err := r.leaveBatch(); err != nil {
+		return err
+	}
+	r.needDeposit("BAT")
+	number := r.get(3)
+	r.startBatch(cmp.Or(number, r.get(1)))
+	r.loop = batch
+	if number != "" && r.numbersOf(r.box.number+"|"+r.box.date.String()).given(number) {
+		r.problem(RefusesFile, structure, "BAT", "BAT03", number, "", "this batch number stands twice for lockbox %s on deposit date %s", r.box.number, r.box.date)
+	}
+	return nil
+}
+
+// needDeposit opens a deposit where one is missing, so that the rest can be
+// read.
+func (r *x12Reader) needDeposit(tag string) {
+	if !r.box.open {
+		r.missing = true
+		r.problem(RefusesFile, structure, tag, "", "", "", "the segment stands outside any deposit: its DEP is missing")
+		r.box = openBox{open: true, line: r.lines.number}
+	}
+}
+
+func (r *x12Reader) paymentSegment() error {
+	r.closeItem()
+	r.needDeposit("BPR")
+	if !r.batch.open {
+		r.startBatch("")
+	}
+	amount, got := decimal(r.at(2))
+	if got != good || amount < 0 {
+		r.problem(RefusesFile, shape, "BPR", "BPR02", r.get(2), "", "the amount of the check cannot be read: want dollars, with at most two decimals after a point")
+		amount = 0
+	}
+	switch flag := r.get(3); flag {
+	case "C":
+	case "D":
+		amount = -amount
+		r.problem(RefusesFile, structure, "BPR", "BPR03", flag, "", "this is a debit, no check; take returns in by the bank's file of returns")
+	default:
+		r.problem(RefusesFile, shape, "BPR", "BPR03", flag, "", "this must be C for a credit")
+	}
+	r.loop = payment
+	r.openItem("BPR", amount)
+	clear(r.ranks)
+	r.party, r.segments = "", 0
+	if !r.keeps() {
+		return nil
+	}
+	i := Item{Ordinal: r.sum.Items, Line: r.lines.number, Lockbox: r.box.number, Batch: r.batch.found.Number, Number: strconv.Itoa(r.batch.items), Cents: amount,
+		DepositDate: r.box.date, ReceivedDate: cmp.Or(r.batchOn, r.boxReceived, r.box.date)}
+	if r.get(6) == "01" {
+		i.Routing = notZero(r.get(7))
+	}
+	i.Account = notZero(r.get(9))
+	if r.get(16) != "" {
+		i.CheckDate = r.date([]byte("BPR"), 16, Note)
+	}
+	r.items = append(r.items, i)
+	r.from = append(r.from, len(r.text))
+	return nil
+}
+
+func (r *x12Reader) remittanceSegment() {
+	if !r.item.open {
+		r.problem(RefusesFile, structure, "RMR", "", "", "", "a coupon stands without the check (BPR) it belongs to")
+		return
+	}
+	r.loop = remittance
+	amount, got := decimal(r.at(4))
+	if got == bad {
+		r.problem(RefusesFile, shape, "RMR", "RMR04", r.get(4), "", "the amount of the coupon cannot be read: want dollars, with at most two decimals after a point")
+	}
+	r.item.coupons = r.add(r.item.coupons, amount)
+	if r.item.overflows++; r.item.overflows == maxOverflows {
+		r.problem(RefusesFile, structure, "RMR", "", "", "", "the check has more than %d coupons", maxOverflows)
+	}
+	if r.keeps() && r.item.overflows < maxOverflows {
+		i := &r.items[len(r.items)-1]
+		i.Overflows = append(i.Overflows, Overflow{Line: r.lines.number, Sequence: strconv.Itoa(r.item.overflows), Cents: amount, HasCents: got == good})
+	}
+	for key := range r.ranks {
+		if strings.HasPrefix(key, "coupon ") {
+			delete(r.ranks, key)
+		}
+	}
+	r.describe("RMR")
+}
+
+func (r *x12Reader) amountSegment() {
+	said := &r.boxSaid
+	switch r.loop {
+	case deposit:
+	case batch:
+		said = &r.batchSaid
+	case heading:
+		r.problem(RefusesFile, structure, "AMT", "", "", "", "a total stands outside any deposit or batch")
+		return
+	default:
+		return // of a check or a coupon, and no total
+	}
+	amount, got := decimal(r.at(2))
+	if got != good {
+		r.sum.Balanced = false
+		r.problem(RefusesFile, shape, "AMT", "AMT02", r.get(2), "", "the total cannot be read: want dollars, with at most two decimals after a point")
+		return
+	}
+	if said.Total != nil {
+		r.problem(RefusesFile, structure, "AMT", "", "", "", "a second total; the first stands on line %d", said.line)
+		return
+	}
+	r.tell(amount)
+	*said = spoken{&Total{Items: -1, Cents: amount}, r.lines.number}
+}
+
+func (r *x12Reader) quantitySegment() {
+	q := quantity{qualifier: r.get(1), said: r.get(2), line: r.lines.number}
+	if r.loop != deposit && r.loop != batch {
+		return
+	}
+	n, err := strconv.ParseUint(q.said, 10, 31)
+	if err != nil {
+		r.problem(r.countScope(), shape, "QTY", "QTY02", q.said, "", "the quantity is not a whole number")
+		return
+	}
+	q.n = int(n)
+	if r.loop == batch {
+		r.batchQTY = append(r.batchQTY[:min(len(r.batchQTY), 9)], q)
+	} else {
+		r.boxQTY = append(r.boxQTY[:min(len(r.boxQTY), 9)], q)
+	}
+}
+
+// dateSegment reads a received date (qualifier 050) above a check.
+func (r *x12Reader) dateSegment() {
+	if r.get(1) != "050" || r.loop == heading {
+		return
+	}
+	d := r.date([]byte("DTM"), 2, RefusesFile)
+	if r.loop == batch {
+		r.batchOn = d
+	} else {
+		r.boxReceived = d
+	}
+}
+
+// date reads an element that is a date, YYYYMMDD or, in old versions, YYMMDD.
+func (r *x12Reader) date(tag []byte, n int, scope Scope) calendar.Date {
+	text := r.at(n)
+	form := "YYYYMMDD"
+	if len(text) == 6 {
+		form = "YYMMDD"
+	}
+	d, got := dateCell(text, form, r.p.pivot())
+	if got == bad {
+		r.problem(scope, shape, string(tag), fmt.Sprintf("%s%02d", tag, n), r.get(n), "", "there is no such date; want YYYYMMDD")
+	}
+	return d
+}
+
+// at returns an element of the current segment, nil if it has none.
+func (r *x12Reader) at(n int) []byte {
+	if n >= len(r.seg) {
+		return nil
+	}
+	return r.seg[n]
+}
+
+// get returns an element as readable text.
+func (r *x12Reader) get(n int) string { return show(r.at(n)) }
+
+// digestSegment feeds the canonical hashes: elements between stars, none empty at the
+// end.
+func (r *x12Reader) digestSegment() {
+	if r.canon == nil {
+		return
+	}
+	r.digest(bytes.TrimRight(bytes.Join(r.seg, []byte("*")), "*"), r.loop >= batch)
+}
+
+// decimal reads an amount in dollars with a point where there are cents.
+func decimal(text []byte) (ledger.Cents, reading) {
+	text = bytes.Trim(text, " ")
+	if len(text) == 0 {
+		return 0, absent
+	}
+	digits, negative := bytes.CutPrefix(text, []byte("-"))
+	whole, part, point := bytes.Cut(digits, []byte("."))
+	if len(whole)+len(part) == 0 || len(whole) > 13 || len(part) > 2 || point && len(part) == 0 {
+		return 0, bad
+	}
+	var n ledger.Cents
+	for _, c := range slices.Concat(whole, part, []byte("00")[len(part):]) {
+		if c -= '0'; c > 9 {
+			return 0, bad
+		}
+		n = n*10 + ledger.Cents(c)
+	}
+	if negative {
+		n = -n
+	}
+	return n, good
+}
+
+// finish tells of what the file left open and completes the summary.
+func (r *x12Reader) finish() (Summary, error) {
+	if err := r.leaveDeposit("the end of the file"); err != nil {
+		return r.sum, err
+	}
+	if err := r.leave(interchange, "the end of the file"); err != nil {
+		return r.sum, err
+	}
+	if !r.envelopes[interchange].was {
+		r.problem(RefusesFile, structure, "ISA", "", "", "", "the interchange header (ISA) is missing, and with it the proof of where the file begins and ends; ask for the file again")
+	}
+	if !r.envelopes[set].was {
+		r.sum.Balanced = false
+		r.problem(RefusesFile, structure, "ST", "", "", "", "the file has no transaction set")
+	} else if len(r.sum.Boxes) == 0 {
+		r.sum.Balanced = false
+		r.problem(RefusesFile, structure, "DEP", "", "", "", "the file has no deposit: a bank says that there was no mail by a deposit of nothing")
+	}
+	return r.footing.complete(r.envelopes[interchange].was && r.envelopes[group].was && r.envelopes[set].was && r.closed), nil
+}
