@@ -478,9 +478,9 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 	if item != "" && r.numbers.given(item) {
 		r.problem(RefusesFile, structure, kind, "item", item, "", "this item number stands twice in batch %s", r.batch.found.Number)
 	}
-	box := r.text(l, fLockbox)
-	on := r.date(l, kind, "deposit_date", fDepositDate, RefusesBatch)
+	box, on := r.box.number, r.box.date
 	if r.rows() {
+		box, on = r.text(l, fLockbox), r.date(l, kind, "deposit_date", fDepositDate, RefusesBatch)
 		if r.box.number == "" && r.box.items == 0 && r.batch.items == 0 {
 			r.box.number, r.box.date, r.box.first = box, on, on
 		}
@@ -490,8 +490,6 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 		if box != r.batch.found.Lockbox {
 			r.problem(RefusesFile, structure, kind, "lockbox", box, r.batch.found.Lockbox, "the check names another lockbox than the first of its batch")
 		}
-	} else {
-		box, on = r.box.number, r.box.date
 	}
 	received := on
 	if l.at[fReceivedDate] > 0 {

@@ -189,6 +189,7 @@ func (r *x12Reader) run() (Summary, error) {
 		}
 		line = bytes.TrimLeft(line, "\r\n \t")
 		if len(line) == 0 {
+			r.lines.number-- // the line end after the last terminator is no segment
 			continue
 		}
 		if long {
