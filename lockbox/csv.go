@@ -644,7 +644,7 @@ func (r *csvReader) finish() (Summary, error) {
 		r.problem(RefusesFile, structure, r.p.TotalMark, "", "", "", "the file has no totals line: it was cut off, or is still being written; ask for it again")
 	case r.p.Stated == nil:
 		r.sum.Balanced = false
-		r.problem(RefusesFile, structure, "", "", "", cents(r.sum.Cents), "nothing proves the sum of this file: state the number and the amount of its checks, as the bank's deposit advice gives them (--count and --amount)")
+		r.problem(RefusesFile, structure, "", "", "", cents(r.sum.Cents), "nothing proves the sum of this file: state the number and the amount of its checks, as the bank's deposit advice gives them (--count and --cents)")
 	}
 	return r.complete(whole && r.head), nil
 }

@@ -319,7 +319,7 @@ func (r *footing) checkStated(said Total) {
 	}
 	if said.Cents != r.sum.Cents {
 		r.sum.Balanced = false
-		r.problem(RefusesFile, sums, "", "amount", cents(said.Cents), cents(r.sum.Cents), "the checks of the file come to another amount than was typed in for it")
+		r.problem(RefusesFile, sums, "", "cents", cents(said.Cents), cents(r.sum.Cents), "the checks of the file come to another amount than was typed in for it")
 	}
 	r.tell(said.Cents)
 }
@@ -420,10 +420,10 @@ func (s *series) reset() {
 	clear(s.texts)
 }
 
-// given says whether the number was there before, and remembers it. A number in
-// digits may begin again once it was all nines.
+// given says whether the number was there before, and remembers it. A number of
+// up to four digits may begin again once it was all nines.
 func (s *series) given(number string) bool {
-	if n, err := strconv.ParseUint(number, 10, 31); err == nil && len(number) <= 6 {
+	if n, err := strconv.ParseUint(number, 10, 31); err == nil && len(number) <= 4 {
 		defer func() { s.max = int(math.Pow10(len(number))) - 1 }()
 		return s.again(int(n))
 	}

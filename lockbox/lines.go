@@ -21,6 +21,9 @@ const (
 	maxProblems   = 10_000
 )
 
+// maxBuffer is how much of a large file is read at a time.
+const maxBuffer = 256 << 10
+
 // lines cuts a stream into lines without copying them, hashing what it reads.
 type lines struct {
 	r        io.Reader
@@ -40,7 +43,7 @@ type lines struct {
 }
 
 func newLines(r io.Reader, h hash.Hash) *lines {
-	return &lines{r: r, hash: h, buf: make([]byte, 256<<10), max: maxFileBytes}
+	return &lines{r: r, hash: h, buf: make([]byte, 16<<10), max: maxFileBytes}
 }
 
 // next returns the next line without its end, its trailing blanks and the
@@ -171,6 +174,11 @@ func (l *lines) fill() error {
 	if l.at > 0 {
 		l.end = copy(l.buf, l.buf[l.at:l.end])
 		l.at = 0
+	}
+	if l.bytes >= int64(len(l.buf)) && len(l.buf) < maxBuffer { // no small file
+		buf := make([]byte, maxBuffer)
+		copy(buf, l.buf[:l.end])
+		l.buf = buf
 	}
 	n, err := l.r.Read(l.buf[l.end:])
 	l.digest(l.buf[l.end : l.end+n])

@@ -39,7 +39,7 @@ type x12Reader struct {
 	batchSaid, boxSaid   spoken
 	batchQTY, boxQTY     []quantity
 	boxReceived, batchOn calendar.Date // DTM 050 above the check
-	numbers              series        // of the batches of the open deposit
+	scope                string        // the open deposit, in which a batch number must be single
 
 	items    []Item
 	text     []byte // the segments of the batch's items, readable
@@ -155,8 +155,10 @@ func delimitersOf(head []byte) (d delimiters, ok bool) {
 	return d, plain && d.terminator != 0 && d.element != d.terminator && d.element != d.component && d.component != d.terminator
 }
 
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+
 func isLetterOrDigit(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
+	return isDigit(c) || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z'
 }
 
 func (r *x12Reader) run() (Summary, error) {
@@ -423,6 +425,7 @@ func (r *x12Reader) depositSegment() error {
 	}
 	on := r.date([]byte("DEP"), 2, RefusesFile)
 	r.box = openBox{open: true, line: r.lines.number, number: number, date: on, first: on}
+	r.scope = number + "|" + on.String() + "|" + r.get(4)
 	r.loop = deposit
 	return nil
 }
@@ -435,8 +438,8 @@ func (r *x12Reader) batchSegment() error {
 	number := r.get(3)
 	r.startBatch(cmp.Or(number, r.get(1)))
 	r.loop = batch
-	if number != "" && r.numbersOf(r.box.number+"|"+r.box.date.String()).given(number) {
-		r.problem(RefusesFile, structure, "BAT", "BAT03", number, "", "this batch number stands twice for lockbox %s on deposit date %s", r.box.number, r.box.date)
+	if number != "" && r.numbersOf(r.scope).given(number) {
+		r.problem(RefusesFile, structure, "BAT", "BAT03", number, "", "this batch number stands twice in the deposit of lockbox %s on %s", r.box.number, r.box.date)
 	}
 	return nil
 }
@@ -500,6 +503,9 @@ func (r *x12Reader) remittanceSegment() {
 	amount, got := decimal(r.at(4))
 	if got == bad {
 		r.problem(RefusesFile, shape, "RMR", "RMR04", r.get(4), "", "the amount of the coupon cannot be read: want dollars, with at most two decimals after a point")
+	}
+	if action := r.at(3); len(action) > 2 || len(action) > 0 && isDigit(action[0]) {
+		r.problem(Note, shape, "RMR", "RMR03", r.get(3), "", "this is no action code; an amount may have lost its place")
 	}
 	r.item.coupons = r.add(r.item.coupons, amount)
 	if r.item.overflows++; r.item.overflows == maxOverflows {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,29 +25,27 @@ func (p *program) lockboxCommand() *cobra.Command {
 }
 
 func (p *program) lockboxInspectCommand() *cobra.Command {
-	var profile string
+	var layout layoutFlags
 	c := p.command(command{
 		use:     "inspect FILE",
 		short:   "Read and foot a lockbox file; store nothing",
 		example: "  billcycle lockbox inspect deposits.bai",
-		long: `Read a lockbox file and hold every total against its checks. Nothing is stored,
-no database is opened. Exit code 0 when the file foots, 4 when it does not or is
-not whole. The layout is recognized by the content; --profile names one that
-can't be told from it.`,
+		long: `Read a lockbox file, BAI, CSV or X12 823, and hold every total and count against
+its checks. Nothing is stored, no database is opened. Exit code 0 when the file
+foots, 4 when it does not or is not whole. The layout is recognized by the
+content; --profile names one that can't be told from it. --count and --cents
+state what the bank's deposit advice says; a CSV file without a totals line can't
+be proven without them.`,
 		run: func(_ context.Context, args []string) error {
+			layouts, err := layout.profiles()
+			if err != nil {
+				return err
+			}
 			file, err := os.Open(args[0])
 			if err != nil {
 				return noFile(err)
 			}
 			defer file.Close()
-			layouts := lockbox.Profiles()
-			if profile != "" {
-				layout, err := lockboxProfile(profile)
-				if err != nil {
-					return err
-				}
-				layouts = []lockbox.Profile{layout}
-			}
 			sum, err := lockbox.Inspect(file, layouts)
 			if err != nil {
 				return noFile(err)
@@ -57,12 +56,44 @@ can't be told from it.`,
 			return p.answer(sum, func(w *page) { writeSummary(w, args[0], sum) })
 		},
 	})
-	addProfile(c, &profile)
+	layout.add(c)
 	return c
 }
 
-func addProfile(c *cobra.Command, to *string) {
-	c.Flags().StringVar(to, "profile", "", "layout of the file: a built-in `profile` or a file that describes one")
+// layoutFlags say what a file looks like and what it should come to.
+type layoutFlags struct {
+	profile string
+	count   int
+	cents   int64
+}
+
+func (l *layoutFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&l.profile, "profile", "", "layout of the file: a built-in `profile` or a file that describes one")
+	c.Flags().IntVar(&l.count, "count", -1, "how many checks the bank says that the file has")
+	c.Flags().Int64Var(&l.cents, "cents", -1, "what the bank says that they come to, an `amount` in cents")
+}
+
+// profiles returns the layouts that the file may have: the one that was named,
+// or the built-in ones.
+func (l *layoutFlags) profiles() ([]lockbox.Profile, error) {
+	layouts := lockbox.Profiles()
+	if l.profile != "" {
+		layout, err := lockboxProfile(l.profile)
+		if err != nil {
+			return nil, err
+		}
+		layouts = []lockbox.Profile{layout}
+	}
+	if l.count < 0 && l.cents < 0 {
+		return layouts, nil
+	}
+	if l.count < 0 || l.cents < 0 {
+		return nil, wrongUsage("--count and --cents go together: how many checks, and what they come to")
+	}
+	for i := range layouts {
+		layouts[i].Stated = &lockbox.Total{Items: l.count, Cents: ledger.Cents(l.cents)}
+	}
+	return layouts, nil
 }
 
 // lockboxProfile finds a profile: a built-in one, else a file.
@@ -114,37 +145,63 @@ func plural(n int, one, many string) string {
 
 // profileLine is a profile as `lockbox profiles` lists it.
 type profileLine struct {
-	Name string `json:"name"`
-	Doc  string `json:"doc"`
+	Name   string   `json:"name"`
+	Format string   `json:"format"`
+	Doc    string   `json:"doc"`
+	Errors []string `json:"errors"` // of a file that describes one
 }
 
 func (p *program) lockboxProfilesCommand() *cobra.Command {
 	return p.command(command{
-		use:     "profiles",
-		short:   "List the built-in layouts of lockbox files",
-		example: "  billcycle lockbox profiles",
+		use:   "profiles [FILE]",
+		short: "List the built-in layouts of lockbox files, or check one of your own",
+		example: `  billcycle lockbox profiles
+  billcycle lockbox profiles ours.json`,
 		long: `List the built-in layouts. A bank whose layout differs gets a profile of its own:
 a JSON file such as {"name": "ours", "like": "bai-b", "payer": ["4.invoice"]},
-named with --profile.`,
-		run: func(context.Context, []string) error {
+named with --profile. With a file, check it and say what is wrong with it; exit
+code 78 if anything is.`,
+		run: func(_ context.Context, args []string) error {
 			lines := []profileLine{}
-			for _, profile := range lockbox.Profiles() {
-				lines = append(lines, profileLine{profile.Name, profile.Doc})
+			if len(args) == 0 {
+				for _, profile := range lockbox.Profiles() {
+					lines = append(lines, lineOf(profile))
+				}
+			}
+			for _, name := range args {
+				text, err := os.ReadFile(name)
+				if err != nil {
+					return noFile(err)
+				}
+				profile, err := lockbox.ParseProfile(text)
+				line := lineOf(profile)
+				if err != nil {
+					p.code = exitConfig
+					line = profileLine{Name: name, Errors: strings.Split(err.Error(), "\n")}
+				}
+				lines = append(lines, line)
 			}
 			return p.answer(struct {
 				Profiles []profileLine `json:"profiles"`
 			}{lines}, func(w *page) {
 				for _, l := range lines {
-					w.line("%s\t%s", l.Name, l.Doc)
+					w.line("%s\t%s\t%s", l.Name, l.Format, l.Doc)
+					for _, problem := range l.Errors {
+						w.line("  %s", problem)
+					}
 				}
 			})
 		},
 	})
 }
 
+func lineOf(p lockbox.Profile) profileLine {
+	return profileLine{Name: p.Name, Format: cmp.Or(p.Format, "bai"), Doc: p.Doc, Errors: []string{}}
+}
+
 func (p *program) lockboxIngestCommand() *cobra.Command {
 	var date dateFlag
-	var profile string
+	var layout layoutFlags
 	c := addDate(p.command(command{
 		use:     "ingest FILE",
 		short:   "Take a lockbox file in: each check pending, in suspense or held",
@@ -154,22 +211,24 @@ of the member that it names, goes into suspense if it names nobody known, or is
 held for a person. A file that was taken before changes nothing. Exit code 3 when
 something waits for a person, 4 when the file was refused.`,
 		run: func(ctx context.Context, args []string) error {
+			layouts, err := layout.profiles()
+			if err != nil {
+				return err
+			}
 			file, err := os.Open(args[0])
 			if err != nil {
 				return noFile(err)
 			}
 			defer file.Close()
-			var layout lockbox.Profile
-			if profile != "" {
-				if layout, err = lockboxProfile(profile); err != nil {
-					return err
-				}
-			}
 			desk, err := p.desk(ctx, date)
 			if err != nil {
 				return err
 			}
-			got, refused := desk.Ingest(ctx, filepath.Base(args[0]), file, layout)
+			var named lockbox.Profile
+			if desk.Profiles = layouts; layout.profile != "" {
+				named = layouts[0]
+			}
+			got, refused := desk.Ingest(ctx, filepath.Base(args[0]), file, named)
 			if refused != nil && !errors.Is(refused, lockbox.ErrRefused) {
 				return refused
 			}
@@ -179,7 +238,7 @@ something waits for a person, 4 when the file was refused.`,
 			return firstOf(refused, err)
 		},
 	}), &date)
-	addProfile(c, &profile)
+	layout.add(c)
 	return c
 }
 

@@ -1,0 +1,94 @@
+package lockbox
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// money is what the totals and counts of a file cover: the checks of each batch
+// and their coupons, whatever their order.
+func moneyOf(t testing.TB, text string, p Profile) (Summary, string) {
+	t.Helper()
+	s, batches := read(t, text, p)
+	var all []string
+	for _, b := range batches {
+		var checks []string
+		for _, i := range b.Items {
+			var coupons []int64
+			for _, o := range i.Overflows {
+				coupons = append(coupons, int64(o.Cents))
+			}
+			slices.Sort(coupons)
+			checks = append(checks, fmt.Sprint(int64(i.Cents), coupons))
+		}
+		slices.Sort(checks)
+		if len(p.Columns) > 0 { // a table has one total, of all its rows
+			all = append(all, checks...)
+			continue
+		}
+		all = append(all, fmt.Sprint(checks))
+	}
+	slices.Sort(all)
+	return s, fmt.Sprint(all)
+}
+
+// A good file of every format is damaged in every single way: one character
+// becomes another, one line is lost, doubled or swapped with the next, and the
+// file is cut off anywhere. Whatever the damage did to the money is refused or
+// shown, and nothing is taken in silence.
+func TestNoDamageIsTakenInSilence(t *testing.T) {
+	for _, file := range goodFiles(t) {
+		t.Run(file.name, func(t *testing.T) {
+			t.Parallel()
+			whole, want := moneyOf(t, file.text, file.profile)
+			if !whole.Foots() || len(whole.Problems) > 0 {
+				t.Fatalf("the file is not good: %+v", whole)
+			}
+			tried, silent := 0, 0
+			try := func(what string, damaged string) {
+				tried++
+				if damaged == file.text {
+					return
+				}
+				s, got := moneyOf(t, damaged, file.profile)
+				if s.Foots() && len(s.Problems) == 0 {
+					if silent++; got != want {
+						t.Fatalf("%s, and the file is taken in silence: it says %s, it said %s\n%s", what, got, want, damaged)
+					}
+				}
+			}
+			text := []byte(file.text)
+			for at, c := range text {
+				if c == '\n' || c == ' ' && at%11 > 0 && text[at+1] == ' ' {
+					continue // of a stretch of blanks some will do
+				}
+				for _, other := range []byte("0123456789 X") {
+					if strings.IndexByte("0123456789", c) >= 0 || other == 'X' {
+						damaged := bytes.Clone(text)
+						damaged[at] = other
+						try(fmt.Sprintf("byte %d, %q, became %q", at, c, other), string(damaged))
+					}
+				}
+				try(fmt.Sprintf("byte %d, %q, was lost", at, c), file.text[:at]+file.text[at+1:])
+				try(fmt.Sprintf("the file ends at byte %d", at), file.text[:at])
+			}
+			lines := strings.SplitAfter(file.text, "\n")
+			lines = lines[:len(lines)-1]
+			for n := range lines {
+				try(fmt.Sprintf("line %d was lost", n+1), without(file.text, n+1, n+1))
+				try(fmt.Sprintf("line %d stands twice", n+1), again(file.text, n+1))
+				if n+1 < len(lines) {
+					swapped := slices.Clone(lines)
+					swapped[n], swapped[n+1] = swapped[n+1], swapped[n]
+					try(fmt.Sprintf("lines %d and %d were swapped", n+1, n+2), strings.Join(swapped, ""))
+				}
+			}
+			if tried < 3000 || silent == tried {
+				t.Errorf("%d tried, %d in silence: the test tests nothing", tried, silent)
+			}
+		})
+	}
+}
