@@ -477,18 +477,19 @@ func (r *x12Reader) paymentSegment() error {
 	r.openItem("BPR", amount)
 	clear(r.ranks)
 	r.party, r.segments = "", 0
+	checked := calendar.Date(0)
+	if r.get(16) != "" {
+		checked = r.date([]byte("BPR"), 16, Note)
+	}
 	if !r.keeps() {
 		return nil
 	}
-	i := Item{Ordinal: r.sum.Items, Line: r.lines.number, Lockbox: r.box.number, Batch: r.batch.found.Number, Number: strconv.Itoa(r.batch.items), Cents: amount,
+	i := Item{CheckDate: checked, Ordinal: r.sum.Items, Line: r.lines.number, Lockbox: r.box.number, Batch: r.batch.found.Number, Number: strconv.Itoa(r.batch.items), Cents: amount,
 		DepositDate: r.box.date, ReceivedDate: cmp.Or(r.batchOn, r.boxReceived, r.box.date)}
 	if r.get(6) == "01" {
 		i.Routing = notZero(r.get(7))
 	}
 	i.Account = notZero(r.get(9))
-	if r.get(16) != "" {
-		i.CheckDate = r.date([]byte("BPR"), 16, Note)
-	}
 	r.items = append(r.items, i)
 	r.from = append(r.from, len(r.text))
 	return nil

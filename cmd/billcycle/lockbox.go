@@ -165,7 +165,7 @@ code 78 if anything is.`,
 			lines := []profileLine{}
 			if len(args) == 0 {
 				for _, profile := range lockbox.Profiles() {
-					lines = append(lines, lineOf(profile))
+					lines = append(lines, describeProfile(profile))
 				}
 			}
 			for _, name := range args {
@@ -174,7 +174,7 @@ code 78 if anything is.`,
 					return noFile(err)
 				}
 				profile, err := lockbox.ParseProfile(text)
-				line := lineOf(profile)
+				line := describeProfile(profile)
 				if err != nil {
 					p.code = exitConfig
 					line = profileLine{Name: name, Errors: strings.Split(err.Error(), "\n")}
@@ -195,7 +195,7 @@ code 78 if anything is.`,
 	})
 }
 
-func lineOf(p lockbox.Profile) profileLine {
+func describeProfile(p lockbox.Profile) profileLine {
 	return profileLine{Name: p.Name, Format: cmp.Or(p.Format, "bai"), Doc: p.Doc, Errors: []string{}}
 }
 
