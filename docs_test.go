@@ -97,6 +97,17 @@ func TestLockboxPaper(t *testing.T) {
 	if _, ok := profile.Records["6"]["received_date"]; !ok {
 		t.Error("the example of docs/lockbox.md has lost its received date")
 	}
+	paper := read(t, "docs/lockbox.md")
+	for _, block := range jsonBlock.FindAllSubmatch(paper, -1) {
+		if _, err := lockbox.ParseProfile(block[1]); err != nil {
+			t.Errorf("an example of docs/lockbox.md: %v", err)
+		}
+	}
+	for _, p := range lockbox.Profiles() {
+		if !strings.Contains(string(paper), "`"+p.Name+"`") {
+			t.Errorf("docs/lockbox.md says nothing of the profile %s", p.Name)
+		}
+	}
 }
 
 func TestScenarioPapers(t *testing.T) {

@@ -192,7 +192,7 @@ func problems[P any](err error, list []P) error {
 
 // Desk is the house's lockbox desk on a business date.
 func (h House) Desk(day calendar.Date) lockbox.Desk {
-	return lockbox.Desk{DB: h.DB, Policy: h.Policy, Keys: h.Keys, Day: day, Operator: h.Operator}
+	return lockbox.Desk{DB: h.DB, Policy: h.Policy, Keys: h.Keys, Profiles: h.Layouts, Day: day, Operator: h.Operator}
 }
 
 // Office is the house's ACH office on a business date.

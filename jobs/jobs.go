@@ -17,6 +17,7 @@ import (
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/secret"
 )
 
@@ -25,9 +26,10 @@ type House struct {
 	DB       *pgxpool.Pool
 	Policy   *billing.Policy
 	Keys     *secret.Keys
-	Dir      string    // the biller's directory: inbox, outbox, archive, refused, statements
-	Operator string    // who runs it; "system" is the clock
-	Log      io.Writer // the story of the run, one line each; nil for silence
+	Layouts  []lockbox.Profile // of lockbox files, the biller's own first; nil for the built-in ones
+	Dir      string            // the biller's directory: inbox, outbox, archive, refused, statements
+	Operator string            // who runs it; "system" is the clock
+	Log      io.Writer         // the story of the run, one line each; nil for silence
 
 	Workers       int   // ranges worked on at once; 0 = 2
 	ChunkAccounts int64 // accounts in a range; 0 = 10,000

@@ -154,49 +154,6 @@ func (r *csvReader) row() (ok bool, err error) {
 	return true, nil
 }
 
-// splitCells cuts a row into cells. Those that were in quotes stand in scratch.
-func splitCells(row []byte, delimiter byte, cells [][]byte, scratch []byte) ([][]byte, []byte, bool) {
-	rest := row
-	if len(bytes.TrimSpace(rest)) == 0 {
-		return cells, scratch, true
-	}
-	for {
-		var cell []byte
-		if len(rest) > 0 && rest[0] == '"' {
-			from, closed := len(scratch), false
-			for rest = rest[1:]; !closed; {
-				i := bytes.IndexByte(rest, '"')
-				if i < 0 {
-					return cells, scratch, false
-				}
-				scratch = append(scratch, rest[:i]...)
-				rest = rest[i+1:]
-				if closed = len(rest) == 0 || rest[0] != '"'; !closed {
-					scratch, rest = append(scratch, '"'), rest[1:]
-				}
-			}
-			cell = scratch[from:len(scratch):len(scratch)]
-			rest = bytes.TrimLeft(rest, " ")
-			if len(rest) > 0 && rest[0] != delimiter {
-				return cells, scratch, false
-			}
-		} else {
-			i := bytes.IndexByte(rest, delimiter)
-			if i < 0 {
-				i = len(rest)
-			}
-			if cell = rest[:i]; bytes.IndexByte(cell, '"') >= 0 {
-				return cells, scratch, false
-			}
-			rest = rest[i:]
-		}
-		if cells = append(cells, cell); len(rest) == 0 {
-			return cells, scratch, true
-		}
-		rest = rest[1:]
-	}
-}
-
 // typed reads a row by its record type.
 func (r *csvReader) typed() error {
 	kind := show(r.cells[0])
@@ -382,11 +339,6 @@ func (r *csvReader) header() {
 	}
 }
 
-// headerCell is a column's title as titles are compared.
-func headerCell(title string) string {
-	return strings.ToLower(strings.Join(strings.Fields(strings.Trim(title, "\ufeff")), " "))
-}
-
 func (r *csvReader) totalsLine() error {
 	if r.totaled {
 		r.missing = true
@@ -548,36 +500,6 @@ func (r *csvReader) amount(l *cellLayout, kind, name string, f field) (ledger.Ce
 		return 0, false
 	}
 	return c, true
-}
-
-// money reads an amount of a CSV cell.
-func money(text []byte, form string) (ledger.Cents, reading) {
-	if form == "cents" { // a number without a point
-		if bytes.IndexByte(text, '.') >= 0 || len(text) > 16 {
-			return 0, bad
-		}
-		c, got := decimal(text)
-		return c / 100, got
-	}
-	text, negative := bytes.CutPrefix(text, []byte("-"))
-	text = bytes.TrimPrefix(text, []byte("$"))
-	if bytes.IndexByte(text, ',') >= 0 {
-		whole, _, _ := bytes.Cut(text, []byte("."))
-		for i, group := range bytes.Split(whole, []byte(",")) {
-			if len(group) != 3 && (i > 0 || len(group) == 0 || len(group) > 3) {
-				return 0, bad
-			}
-		}
-		text = bytes.ReplaceAll(text, []byte(","), nil)
-	}
-	c, got := decimal(text)
-	switch {
-	case negative && (got == absent || c < 0):
-		return 0, bad
-	case negative:
-		c = -c
-	}
-	return c, got
 }
 
 func (r *csvReader) countCell(l *cellLayout, f field) (int, bool) {

@@ -199,3 +199,109 @@ func TestFormatProblems(t *testing.T) {
 		})
 	}
 }
+
+// Whatever stands in a name, it is read as one line of text, and a file from a
+// mainframe or of another tongue is no riddle.
+func TestHostileBytes(t *testing.T) {
+	for _, file := range goodFiles(t) {
+		if !strings.Contains(file.text, "MARIA LOPEZ") {
+			continue // its layout has no names
+		}
+		for _, name := range []string{"=1+cmd|x  ", "<script>x ", "MARIA\x00\x01\x1b[", "M\x7f\x1aRIA LOP", "M\xcdRIA LOPEZ", "@SUM(A1)  ", "-\u202eLOPEZ ", strings.Repeat(" ", 11)} {
+			text := strings.Replace(file.text, "MARIA LOPEZ", (name + "           ")[:11], 1)
+			s, batches := read(t, text, file.profile)
+			if !s.Foots() {
+				t.Errorf("%s, %q: %v", file.name, name, s.Problems)
+				continue
+			}
+			i := batches[0].Items[0]
+			for _, shown := range []string{i.Raw, i.Remitter, i.MaskedRaw(file.profile), i.String()} {
+				if strings.ContainsFunc(shown, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f || r >= 0x80 && r < 0xa0 }) {
+					t.Errorf("%s, %q: shown as %q", file.name, name, shown)
+				}
+			}
+		}
+		for how, text := range map[string]string{"byte order mark": "\ufeff" + file.text, "Ctrl-Z": file.text + "\x1a", "NULs": file.text + "\x00\x00\x00", "CRLF": strings.ReplaceAll(file.text, "\n", "\r\n"), "blank lines": "\n" + file.text + "\n\n"} {
+			p, err := Recognize(strings.NewReader(text), append(Profiles(), tableProfile(t)))
+			if err != nil || strings.TrimSuffix(p.Name, "-strict") != strings.TrimSuffix(file.profile.Name, "-strict") {
+				t.Errorf("%s, %s: recognized as %q, %v", file.name, how, p.Name, err)
+			}
+			if s, _ := read(t, text, file.profile); !s.Foots() || len(s.Problems) > 0 {
+				t.Errorf("%s, %s: %v", file.name, how, s.Problems)
+			}
+		}
+	}
+}
+
+// The limits hold in every format: a line, a batch, a check without end.
+func TestFormatLimits(t *testing.T) {
+	for _, file := range goodFiles(t) {
+		first, rest, _ := strings.Cut(file.text, "\n")
+		long := first + "\n" + strings.Repeat("A", 1<<20) + "\n" + rest
+		if file.profile.format() == formatX12 {
+			long = first + "\n" + strings.Repeat("A", 1<<20) + "~\n" + rest
+		}
+		if s, _ := read(t, long, file.profile); !s.Refused() || s.Items == 0 {
+			t.Errorf("%s: a line of a megabyte: %+v", file.name, s)
+		}
+	}
+	text := readFile(t, "823.edi")
+	coupons := strings.Replace(text, "BAT*20260319**002~\n", strings.Repeat("RMR*IV*1~\n", maxOverflows+5)+"BAT*20260319**002~\n", 1)
+	if s, batches := read(t, coupons, profile(t, "x12-823")); !s.Refused() || len(batches[0].Items[1].Overflows) >= maxOverflows {
+		t.Errorf("coupons without end: %v", s.Problems)
+	}
+	segments := strings.Replace(text, "BAT*20260319**002~\n", strings.Repeat("NTE*ADD*X~\n", 2*maxOverflows+5)+"BAT*20260319**002~\n", 1)
+	if s, batches := read(t, segments, profile(t, "x12-823")); !s.Refused() || len(batches[0].Items[1].Raw) > 12*2*maxOverflows {
+		t.Errorf("segments without end: %v", s.Problems)
+	}
+	row := "3/19/2026,0004711,001,1,1,1,1.00,X,\n"
+	table := strings.Replace(readFile(t, "table.csv"), row, "", 1)
+	table = strings.Replace(table, "TOTAL", strings.Repeat(row, maxBatchItems+5)+"TOTAL", 1)
+	if s, batches := read(t, table, tableProfile(t)); !s.Refused() || len(batches[3].Items) != maxBatchItems {
+		t.Errorf("a batch without end: %d problems", len(s.Problems))
+	}
+}
+
+// An operator's figures are held against a file of any format.
+func TestStated(t *testing.T) {
+	for _, file := range goodFiles(t) {
+		s, _ := read(t, file.text, file.profile)
+		for _, test := range []struct {
+			said  Total
+			foots bool
+		}{{Total{s.Items, s.Cents}, true}, {Total{-1, s.Cents}, true}, {Total{s.Items + 1, s.Cents}, false}, {Total{s.Items, s.Cents - 1}, false}} {
+			p := file.profile
+			p.Stated = &test.said
+			if s, _ := read(t, file.text, p); s.Foots() != test.foots {
+				t.Errorf("%s, %+v: foots %v, %v", file.name, test.said, s.Foots(), s.Problems)
+			}
+		}
+	}
+	p := tableProfile(t)
+	p.TotalMark, p.Totals = "", nil
+	text := without(readFile(t, "table.csv"), 6, 6)
+	if s, _ := read(t, text, p); s.Foots() || s.Balanced || !strings.Contains(s.Problems[0].Problem, "nothing proves") {
+		t.Errorf("without any total: %+v", s)
+	}
+	p.Stated = &Total{4, 222400}
+	if s, _ := read(t, text, p); !s.Foots() || !s.Balanced || len(s.Problems) > 0 {
+		t.Errorf("with the total stated: %+v", s)
+	}
+}
+
+// A deposit of nothing is valid in every format.
+func TestEmptyFormats(t *testing.T) {
+	for name, text := range map[string]string{
+		"x12-823": readFile(t, "823-empty.edi"),
+		"csv-aci": "\"1\",\"563375\",\"03202026_173000\"\n\"5\",\"PAYMENTS\",\"1\",\"564075\"\n\"8\",\"564075\",\"0\",\"0\",\"0\",\"0\",\"0\"\n\"9\",\"0\",\"0\",\"0\",\"0\",\"0\"\n",
+		"table":   "Deposit Date,Box,Batch,Check No,Route,Account,Check Amount,Remitter,Scan Line\nTOTAL,0,0\n",
+	} {
+		p := tableProfile(t)
+		if name != "table" {
+			p = profile(t, name)
+		}
+		if s, _ := read(t, text, p); !s.Foots() || !s.Empty || !s.Balanced || s.Items != 0 || s.Lockboxes != 0 || s.Batches != 0 {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}

@@ -52,6 +52,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -225,6 +227,35 @@ func ProfileNamed(ps []Profile, name string) (Profile, error) {
 		names = append(names, p.Name)
 	}
 	return Profile{}, fmt.Errorf("there is no lockbox profile %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// LoadProfiles returns the layouts of a biller's own, the files *.json in dir,
+// and the built-in ones after them; a dir that is not there holds none. The
+// error names each file that describes no layout, and a name given twice.
+func LoadProfiles(dir string) ([]Profile, error) {
+	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil {
+		return nil, err
+	}
+	var own []Profile
+	var errs []error
+	for _, path := range paths { // sorted by name
+		text, err := os.ReadFile(path)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		p, err := ParseProfile(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", path, err))
+			continue
+		}
+		if _, err := ProfileNamed(append(own, builtins()...), p.Name); err == nil {
+			errs = append(errs, fmt.Errorf("%s: there is a profile %q already; give this one another name", path, p.Name))
+		}
+		own = append(own, p)
+	}
+	return append(own, Profiles()...), errors.Join(errs...)
 }
 
 // ParseProfile reads a profile from JSON. A key that does not exist, a field

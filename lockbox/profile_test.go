@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -71,6 +72,17 @@ func TestParseProfile(t *testing.T) {
 		"strictness":           {`{"name": "x", "like": "bai-a", "counts": "batch"}`, "counts"},
 		"payer elsewhere":      {`{"name": "x", "like": "bai-a", "payer": ["6.payer"]}`, "payer[0]"},
 		"payer as an amount":   {`{"name": "x", "like": "bai-a", "payer": ["6.amount"]}`, "a field of text"},
+		"unknown format":       {`{"name": "x", "format": "xml"}`, "format"},
+		"foreign key":          {`{"name": "x", "like": "bai-a", "columns": {"amount": "A"}}`, "belongs to the format csv"},
+		"columns of no unit":   {`{"name": "x", "format": "csv", "columns": {"amount": "A", "deposit_date": "D"}, "dates": "MMDDYYYY"}`, "never guessed"},
+		"no deposit date":      {`{"name": "x", "format": "csv", "columns": {"amount": "A"}, "amounts": "cents", "dates": "MMDDYYYY"}`, "on which day"},
+		"unknown column":       {`{"name": "x", "format": "csv", "columns": {"recieved_date": "R"}}`, "columns.recieved_date: there is no such field"},
+		"one title twice":      {`{"name": "x", "format": "csv", "columns": {"amount": "A", "deposit_date": " a "}, "amounts": "cents", "dates": "MMDDYYYY"}`, "title of its own"},
+		"totals without mark":  {`{"name": "x", "format": "csv", "columns": {"amount": "A", "deposit_date": "D"}, "amounts": "cents", "dates": "MMDDYYYY", "totals": {"amount": "2"}}`, "total_mark"},
+		"cell of no unit":      {`{"name": "x", "like": "csv-aci", "records": {"6": {"amount": "9"}}}`, "dollars"},
+		"several cells":        {`{"name": "x", "like": "csv-aci", "records": {"6": {"payer": "5-6"}}}`, "one cell"},
+		"unknown element":      {`{"name": "x", "like": "x12-823", "elements": {"payer": ["RMR"]}}`, "elements.payer[0]"},
+		"unknown place":        {`{"name": "x", "like": "x12-823", "elements": {"recieved_date": ["DTM02 050"]}}`, "elements.recieved_date"},
 		"no name":              {`{"like": "bai-a"}`, "name"},
 	} {
 		if _, err := ParseProfile([]byte(test.text)); err == nil || !strings.Contains(err.Error(), test.want) {
@@ -196,6 +208,35 @@ func TestOwnLayout(t *testing.T) {
 	var b strings.Builder
 	if err := Write(&b, p, File{Batches: batches}); err != nil || strings.ReplaceAll(b.String(), " \n", "\n") != text {
 		t.Errorf("written as %v\n%q\nwant\n%q", err, b.String(), text)
+	}
+}
+
+// A bank's layout in the biller's folder is tried before the built-in ones.
+func TestLoadProfiles(t *testing.T) {
+	dir := t.TempDir()
+	if ps, err := LoadProfiles(dir + "/none"); err != nil || len(ps) != len(Profiles()) {
+		t.Errorf("without a folder: %d, %v", len(ps), err)
+	}
+	write := func(name, text string) {
+		if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("ours.json", `{"name": "ours", "like": "bai-a", "payer": ["6.payee"]}`)
+	write("table.json", readFile(t, "table.json"))
+	ps, err := LoadProfiles(dir)
+	if err != nil || len(ps) != len(Profiles())+2 {
+		t.Fatalf("%d, %v", len(ps), err)
+	}
+	for text, want := range map[string]string{sample(t, "bai-a"): "ours", readFile(t, "table.csv"): "credit-union-csv", readFile(t, "823.edi"): "x12-823"} {
+		if s, err := Inspect(strings.NewReader(text), ps); err != nil || s.Profile != want || !s.Foots() {
+			t.Errorf("recognized as %s, %v, %v", s.Profile, s.Problems, err)
+		}
+	}
+	write("twice.json", `{"name": "bai-a", "like": "bai-b"}`)
+	write("broken.json", `{"name": "broken", "colour": "blue"}`)
+	if _, err := LoadProfiles(dir); err == nil || !strings.Contains(err.Error(), "twice.json: there is a profile") || !strings.Contains(err.Error(), "broken.json") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -37,7 +37,7 @@ content; --profile names one that can't be told from it. --count and --cents
 state what the bank's deposit advice says; a CSV file without a totals line can't
 be proven without them.`,
 		run: func(_ context.Context, args []string) error {
-			layouts, err := layout.profiles()
+			layouts, err := layout.profiles(p)
 			if err != nil {
 				return err
 			}
@@ -74,11 +74,14 @@ func (l *layoutFlags) add(c *cobra.Command) {
 }
 
 // profiles returns the layouts that the file may have: the one that was named,
-// or the built-in ones.
-func (l *layoutFlags) profiles() ([]lockbox.Profile, error) {
-	layouts := lockbox.Profiles()
+// or the biller's own and the built-in ones.
+func (l *layoutFlags) profiles(p *program) ([]lockbox.Profile, error) {
+	layouts, err := p.layouts()
+	if err != nil {
+		return nil, err
+	}
 	if l.profile != "" {
-		layout, err := lockboxProfile(l.profile)
+		layout, err := lockboxProfile(layouts, l.profile)
 		if err != nil {
 			return nil, err
 		}
@@ -96,9 +99,19 @@ func (l *layoutFlags) profiles() ([]lockbox.Profile, error) {
 	return layouts, nil
 }
 
-// lockboxProfile finds a profile: a built-in one, else a file.
-func lockboxProfile(name string) (lockbox.Profile, error) {
-	profile, unknown := lockbox.ProfileNamed(lockbox.Profiles(), name)
+// layouts returns the biller's own layouts, which lie in its directory, and the
+// built-in ones.
+func (p *program) layouts() ([]lockbox.Profile, error) {
+	layouts, err := lockbox.LoadProfiles(filepath.Join(p.data, "profiles"))
+	if err != nil {
+		return nil, &configError{err}
+	}
+	return layouts, nil
+}
+
+// lockboxProfile finds a profile: one of the layouts, else a file.
+func lockboxProfile(layouts []lockbox.Profile, name string) (lockbox.Profile, error) {
+	profile, unknown := lockbox.ProfileNamed(layouts, name)
 	if unknown == nil {
 		return profile, nil
 	}
@@ -154,17 +167,21 @@ type profileLine struct {
 func (p *program) lockboxProfilesCommand() *cobra.Command {
 	return p.command(command{
 		use:   "profiles [FILE]",
-		short: "List the built-in layouts of lockbox files, or check one of your own",
+		short: "List the layouts of lockbox files, or check one of your own",
 		example: `  billcycle lockbox profiles
   billcycle lockbox profiles ours.json`,
-		long: `List the built-in layouts. A bank whose layout differs gets a profile of its own:
-a JSON file such as {"name": "ours", "like": "bai-b", "payer": ["4.invoice"]},
-named with --profile. With a file, check it and say what is wrong with it; exit
+		long: `List the layouts of lockbox files. A bank whose layout differs gets one of its
+own: a JSON file such as {"name": "ours", "like": "bai-b", "payer": ["4.invoice"]}
+in the folder profiles/ of the data directory, or named with --profile. With a file, check it and say what is wrong with it; exit
 code 78 if anything is.`,
 		run: func(_ context.Context, args []string) error {
 			lines := []profileLine{}
 			if len(args) == 0 {
-				for _, profile := range lockbox.Profiles() {
+				layouts, err := p.layouts()
+				if err != nil {
+					return err
+				}
+				for _, profile := range layouts {
 					lines = append(lines, describeProfile(profile))
 				}
 			}
@@ -211,7 +228,7 @@ of the member that it names, goes into suspense if it names nobody known, or is
 held for a person. A file that was taken before changes nothing. Exit code 3 when
 something waits for a person, 4 when the file was refused.`,
 		run: func(ctx context.Context, args []string) error {
-			layouts, err := layout.profiles()
+			layouts, err := layout.profiles(p)
 			if err != nil {
 				return err
 			}

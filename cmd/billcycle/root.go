@@ -235,10 +235,14 @@ func (p *program) open(ctx context.Context, operator string) (jobs.House, error)
 			return jobs.House{}, &configError{err}
 		}
 	}
+	layouts, err := p.layouts()
+	if err != nil {
+		return jobs.House{}, err
+	}
 	if err := p.openDatabase(ctx); err != nil {
 		return jobs.House{}, err
 	}
-	return jobs.House{DB: p.db, Policy: policy, Keys: p.keys, Dir: p.data, Operator: operator, Log: p.story()}, nil
+	return jobs.House{DB: p.db, Policy: policy, Keys: p.keys, Layouts: layouts, Dir: p.data, Operator: operator, Log: p.story()}, nil
 }
 
 func (p *program) openDatabase(ctx context.Context) (err error) {
