@@ -28,7 +28,7 @@ func TestRunMeasuresEveryStage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	units := map[string]int64{"charges-import": 600, "statement-cut": 200, "late-fees": 60, "post": 200, "lockbox-ingest": 200}
+	units := map[string]int64{"charges-import": 600, "statement-cut": 200, "late-fees": 60, "post": 200, "lockbox-inspect": (3 + 2*200 + 1 + 2) * 105, "lockbox-ingest": 200}
 	for _, s := range report.Stages {
 		if s.Units != units[s.Name] || s.Seconds != 1 || s.Ratio != 1 || s.PerSecond != float64(s.Units) || s.Floor == "" {
 			t.Errorf("%+v, want %d units in the one second that the clock told", s, units[s.Name])

@@ -15,7 +15,7 @@ import (
 )
 
 // lockboxIngest measures a bank's file with a check of every account, paying
-// the bill of a cycle: from the file to pending receipts.
+// the bill of a cycle: its footing, then from the file to pending receipts.
 func (b *bench) lockboxIngest(ctx context.Context, c calendar.Cycle) error {
 	day := calendar.Roll(c.DueOn(b.policy.Statement.DueDay) + 20)
 	dir, err := os.MkdirTemp("", "billcycle-bench-")
@@ -33,6 +33,9 @@ func (b *bench) lockboxIngest(ctx context.Context, c calendar.Cycle) error {
 	}
 	layout, err := lockbox.ProfileNamed(lockbox.Profiles(), "bai-a")
 	if err != nil {
+		return err
+	}
+	if err := b.lockboxInspect(ctx, path); err != nil {
 		return err
 	}
 	desk := lockbox.Desk{DB: b.db, Policy: &b.policy, Keys: keys, Day: day, Operator: "bench"}
