@@ -21,12 +21,11 @@ var ofCoupon = map[field]bool{fPayer: true, fInvoice: true, fText: true, fEnvelo
 
 // elementRule is one place of an 823 where a field may stand.
 type elementRule struct {
-	name      string
 	field     field
 	tag       string
 	n         int
 	qualifier string // what the segment's first element, or its party, must be; "" for anything
-	rank      int    // 0 is the best place
+	rank      int    // 1 is the best place
 }
 
 // parseElement reads "REF02 CK".
@@ -50,7 +49,7 @@ func elementRules(p Profile) map[string][]elementRule {
 	for name, places := range p.Elements {
 		for rank, place := range places {
 			if rule, ok := parseElement(place); ok {
-				rule.name, rule.field, rule.rank = name, elementSchema[name].field, rank
+				rule.field, rule.rank = elementSchema[name].field, rank+1
 				rules[rule.tag] = append(rules[rule.tag], rule)
 			}
 		}
@@ -65,29 +64,46 @@ func (r *x12Reader) describe(tag string) {
 		r.party = r.get(1)
 	}
 	for _, rule := range r.rules[tag] {
-		of := r.get(1)
-		if tag == "N4" {
-			of = r.party
-		}
-		value := r.get(rule.n)
-		if value == "" || rule.qualifier != "" && rule.qualifier != of {
+		value := r.at(rule.n)
+		if len(value) == 0 || !r.qualifies(rule) {
 			continue
 		}
-		key := rule.name
+		ranks := &r.ranks[ofItem]
 		coupon := r.loop == remittance && ofCoupon[rule.field]
 		if coupon {
-			key = "coupon " + key
+			ranks = &r.ranks[ofItsCoupon]
 		}
-		if rank, ok := r.ranks[key]; ok && rank <= rule.rank {
+		if best := ranks[rule.field]; best > 0 && best <= rule.rank {
 			continue
 		}
-		r.ranks[key] = rule.rank
+		text := show(value)
+		if text == "" {
+			continue
+		}
+		ranks[rule.field] = rule.rank
 		if coupon {
-			r.setCoupon(rule.field, value)
+			r.setCoupon(rule.field, text)
 		} else {
-			r.setItem(rule, value)
+			r.setItem(rule, text)
 		}
 	}
+}
+
+// The ranks of what was found so far are kept apart for a check and its coupon.
+const (
+	ofItem = iota
+	ofItsCoupon
+)
+
+// qualifies says whether the current segment is of the kind that a rule wants.
+func (r *x12Reader) qualifies(rule elementRule) bool {
+	switch {
+	case rule.qualifier == "":
+		return true
+	case rule.tag == "N4":
+		return rule.qualifier == r.party
+	}
+	return rule.qualifier == string(bytes.TrimSpace(r.at(1)))
 }
 
 func (r *x12Reader) setCoupon(f field, value string) {
@@ -189,7 +205,7 @@ func (r *x12Reader) keepSegment() {
 		r.problem(RefusesFile, structure, "BPR", "", "", "", "the check has more than %d segments", 2*maxOverflows)
 	}
 	if r.keeps() && r.segments < 2*maxOverflows {
-		r.text = append(r.text, show(bytes.Join(r.seg, []byte("*")))...)
+		r.text = append(r.text, show(r.joined)...)
 		r.text = append(r.text, '\n')
 	}
 }

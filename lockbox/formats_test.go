@@ -289,6 +289,37 @@ func TestStated(t *testing.T) {
 	}
 }
 
+// A totals line may come first and name the box and the day of all rows.
+func TestTotalsFirst(t *testing.T) {
+	p, err := ParseProfile([]byte(`{"name": "totals-first", "format": "csv", "delimiter": ";", "amounts": "dollars", "dates": "YYYY-MM-DD",
+		"columns": {"amount": "amount", "payer": "account"}, "total_mark": "deposit", "totals": {"lockbox": "2", "deposit_date": "3", "count": "4", "amount": "5"}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "DEPOSIT;0004711;2026-03-19;2;700\nAccount;Amount;Note\n1000000016;500.00;\n1000000024;200;x\n"
+	s, batches := read(t, text, p)
+	if !s.Foots() || s.Cents != 70000 || s.Lockboxes != 1 || batches[0].Items[1].Lockbox != "0004711" || batches[0].Items[1].ReceivedDate != date("2026-03-19") || batches[0].Items[1].References[0] != "1000000024" {
+		t.Errorf("%+v", s)
+	}
+	for _, wrong := range []string{without(text, 3, 3), again(text, 3), replaced(text, 1, ";2;", ";3;"), without(text, 1, 1), text[:len(text)-3], again(text, 1)} {
+		if s, _ := read(t, wrong, p); s.Foots() && len(s.Problems) == 0 && s.Cents != 70000 {
+			t.Errorf("taken in silence: %q", wrong)
+		}
+	}
+}
+
+// Checks may stand under no BAT; then there are no batches to count, or one.
+func TestDepositWithoutBatches(t *testing.T) {
+	text := strings.NewReplacer("BAT*20260318**001~\nAMT*3*1250.00~\n", "", "QTY*41*1", "QTY*41*0", "SE*37", "SE*35").Replace(readFile(t, "823.edi"))
+	s, batches := read(t, text, profile(t, "x12-823"))
+	if !s.Foots() || !s.Balanced || len(s.Problems) > 0 || s.Cents != 222400 || batches[2].Number != "" || batches[2].Said != nil {
+		t.Errorf("%+v", s)
+	}
+	if s, _ := read(t, strings.Replace(text, "QTY*41*0", "QTY*41*2", 1), profile(t, "x12-823")); s.Foots() {
+		t.Error("a wrong number of batches passed")
+	}
+}
+
 // A deposit of nothing is valid in every format.
 func TestEmptyFormats(t *testing.T) {
 	for name, text := range map[string]string{

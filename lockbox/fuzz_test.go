@@ -174,14 +174,13 @@ func FuzzWrite(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, p := range ps {
 			write := func(text []byte) ([]byte, bool) {
-				var file File
-				s, err := Read(bytes.NewReader(text), p, func(b Batch) error { file.Batches = append(file.Batches, b); return nil })
+				var batches []Batch
+				s, err := Read(bytes.NewReader(text), p, func(b Batch) error { batches = append(batches, b); return nil })
 				if err != nil || !s.Foots() || len(s.Problems) > 0 {
 					return nil, false
 				}
-				file.Destination, file.Origin, file.Date = s.Destination, s.Origin, s.FileDate
 				var out bytes.Buffer
-				err = Write(&out, p, file)
+				err = Write(&out, p, fileOf(s, batches))
 				return out.Bytes(), err == nil
 			}
 			once, ok := write(text)

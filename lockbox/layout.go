@@ -37,6 +37,7 @@ const (
 	fDestination
 	fOrigin
 	fDate
+	fTime
 	fRouting
 	fAccount
 	fCheck
@@ -73,7 +74,8 @@ type fieldSpec struct {
 var schemas = map[string]map[string]fieldSpec{
 	"1": other(map[string]fieldSpec{
 		"destination": {fDestination, textKind, false}, "origin": {fOrigin, textKind, false}, "date": {fDate, dateKind, false},
-	}, "time"),
+		"time": {fTime, textKind, false},
+	}),
 	"2": other(map[string]fieldSpec{
 		"destination": {fDestination, textKind, false}, "origin": {fOrigin, textKind, false},
 	}, "reference", "service"),

@@ -27,8 +27,8 @@ const (
 // profile) and its place. Said is what the file states and Found what was
 // there; amounts are cents. Account numbers never stand in it.
 type Problem struct {
-	Line    int    `json:"line"`   // from 1; 0 for a profile
-	Record  string `json:"record"` // the record type, "" if it is about the file as a whole
+	Line    int    `json:"line"`   // from 1; of an 823 the number of its segment; 0 for a profile
+	Record  string `json:"record"` // the record type or segment, "" if it is about the file as a whole
 	Field   string `json:"field"`
 	Said    string `json:"said"`
 	Found   string `json:"found"`
@@ -90,8 +90,8 @@ type Total struct {
 	Cents ledger.Cents
 }
 
-// Overflow is one record 4: what did not fit on the check's own record, as a
-// rule one coupon.
+// Overflow is one record 4 or RMR: what did not fit on the check's own record,
+// as a rule one coupon.
 type Overflow struct {
 	Line     int    // in the file, from 1
 	Sequence string // as written: "01"
@@ -106,7 +106,8 @@ type Overflow struct {
 	References []string
 }
 
-// Item is one check: a record 6 and the records 4 below it.
+// Item is one check: a record 6 and the records 4 below it, a row, or a BPR and
+// its coupons (RMR).
 //
 // Routing, Account and Raw hold what stands in magnetic ink on a member's
 // check. They are for matching, for encryption and for the operator's desk
@@ -285,12 +286,12 @@ type Box struct {
 // Summary is what Read found in a file. Its JSON form has the keys of
 // `lockbox inspect`.
 type Summary struct {
-	Format  string `json:"format"`  // "bai", or what else Recognize saw
+	Format  string `json:"format"`  // "bai", "csv", "x12", or what else Recognize saw
 	Profile string `json:"profile"` // the profile's name
 
 	Lockboxes int          `json:"lockboxes"` // with items
 	Batches   int          `json:"batches"`   // with items
-	Items     int          `json:"items"`     // records 6, also of a file that does not foot
+	Items     int          `json:"items"`     // checks: records 6 or BPR, also of a file that does not foot
 	Cents     ledger.Cents `json:"cents"`     // their sum as read
 
 	// Empty is a file without items whose totals are all zero: a bank's way of
@@ -307,6 +308,7 @@ type Summary struct {
 	Destination string        `json:"destination"` // record 1: to whom
 	Origin      string        `json:"origin"`      // record 1: from which bank
 	FileDate    calendar.Date `json:"file_date"`
+	FileTime    string        `json:"file_time"` // HHMM as record 1 has it
 	Boxes       []Box         `json:"-"`
 
 	RefusedBatches int  `json:"refused_batches"` // refused by themselves, in a file that may be good otherwise

@@ -182,6 +182,9 @@ func TestOtherFormats(t *testing.T) {
 			t.Errorf("%.20q: %+v, %v", test.text, s, err)
 		}
 	}
+	if _, err := Recognize(strings.NewReader(sample(t, "bai-a")), Profiles()[4:]); err == nil || !strings.Contains(err.Error(), "no profile that it may have is of that format") {
+		t.Errorf("a BAI file by profiles of other formats: %v", err)
+	}
 	if s, err := Inspect(strings.NewReader("100EXAMPLEHLT09000000122603201730\n2\nhello\n"), Profiles()); err != nil || s.Format != "bai" || s.Foots() || s.Profile == "" {
 		t.Errorf("a damaged lockbox file must still be read: %+v, %v", s, err)
 	}

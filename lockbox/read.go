@@ -173,7 +173,7 @@ func (r *reader) headerRecord(line []byte) {
 	r.header = true
 	s := &r.plan.spans[1]
 	r.sum.Destination, r.sum.Origin = show(s[fDestination].cut(line)), show(s[fOrigin].cut(line))
-	r.sum.FileDate = r.date(line, 1, fDate, "date", Note)
+	r.sum.FileDate, r.sum.FileTime = r.date(line, 1, fDate, "date", Note), show(s[fTime].cut(line))
 }
 
 func (r *reader) boxRecord(line []byte) error {

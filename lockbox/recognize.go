@@ -111,14 +111,19 @@ func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
 		return Profile{}, err
 	}
 	best, found := fit{}, -1
+	described := false // some profile is of this format
 	for i, p := range ps {
 		if p.format() != format {
 			continue
 		}
+		described = true
 		f, ok := tryProfile(p, head, tail, whole)
 		if ok && (found < 0 || f.compare(best) < 0) {
 			best, found = f, i
 		}
+	}
+	if found < 0 && !described {
+		return Profile{}, &FormatError{Format: format, Said: opening(head), Text: "this is a file of format " + format + ", and no profile that it may have is of that format"}
 	}
 	if found < 0 {
 		return Profile{}, &FormatError{Format: format, Said: opening(head), Text: map[string]string{

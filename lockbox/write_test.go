@@ -86,11 +86,16 @@ func TestReadGivesBackWhatWasWritten(t *testing.T) {
 				t.Fatalf("%s, seed %d: %d cents, want %d", p.Name, seed, s.Cents, sum)
 			}
 			var again bytes.Buffer
-			if err := Write(&again, p, File{Destination: f.Destination, Origin: f.Origin, Date: f.Date, Time: f.Time, Batches: batches}); err != nil || again.String() != b.String() {
+			if err := Write(&again, p, fileOf(s, batches)); err != nil || again.String() != b.String() {
 				t.Fatalf("%s, seed %d: what was read is written otherwise: %v\n%s\n%s", p.Name, seed, err, b.String(), again.String())
 			}
 		}
 	}
+}
+
+// fileOf is what was read, to be written again.
+func fileOf(s Summary, batches []Batch) File {
+	return File{Destination: s.Destination, Origin: s.Origin, Date: s.FileDate, Time: s.FileTime, Batches: batches}
 }
 
 // bare takes off a check what reading adds to it.

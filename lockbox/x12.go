@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/billcycle/billcycle/calendar"
 )
@@ -26,9 +25,10 @@ import (
 // batch or the deposit closes. A problem's line is the number of its segment.
 type x12Reader struct {
 	footing
-	element, component byte
-	seg                [][]byte // the current segment; [0] is its tag
-	rules              map[string][]elementRule
+	element byte     // what stands between elements
+	seg     [][]byte // the current segment; [0] is its tag
+	joined  []byte   // the same with stars between its elements; kept when batches are handed out
+	rules   map[string][]elementRule
 
 	loop      loop
 	envelopes [3]envelope // interchange, group, set
@@ -39,13 +39,14 @@ type x12Reader struct {
 	batchQTY, boxQTY     []quantity
 	boxReceived, batchOn calendar.Date // DTM 050 above the check
 	scope                string        // the open deposit, in which a batch number must be single
+	bare                 bool          // its checks stand under no BAT
 
 	items    []Item
-	text     []byte // the segments of the batch's items, readable
-	from     []int  // where in it each item begins
-	segments int    // of the open item
-	ranks    map[string]int
-	party    string // the last N1 of the open item
+	text     []byte         // the segments of the batch's items, readable
+	from     []int          // where in it each item begins
+	segments int            // of the open item
+	ranks    [2][fields]int // of what the profile found for the open check and its last coupon
+	party    string         // the last N1 of the open item
 }
 
 // loop is how deep in the set a segment stands.
@@ -78,7 +79,7 @@ const (
 )
 
 func newX12Reader(r io.Reader, p Profile, each func(Batch) error) *x12Reader {
-	x := &x12Reader{footing: newFooting(r, p, each), rules: elementRules(p), ranks: map[string]int{}}
+	x := &x12Reader{footing: newFooting(r, p, each), rules: elementRules(p)}
 	x.made = x.finished
 	x.batchTotal = statement{record: "AMT", field: "AMT02"}
 	x.boxTotal = statement{record: "AMT", field: "AMT02", must: true}
@@ -99,7 +100,7 @@ func (r *x12Reader) run() (Summary, error) {
 		err := r.lines.drain()
 		return r.complete(false), err
 	}
-	r.element, r.component, r.lines.eol = d.element, d.component, d.terminator
+	r.element, r.lines.eol = d.element, d.terminator
 	if bytes.HasPrefix(head, []byte("ISA")) && !d.fixed {
 		r.lines.number = 1
 		r.problem(RefusesFile, shape, "ISA", "", "", "", "the interchange header must be %d characters long with its end; it was cut or damaged", isaBytes)
@@ -225,6 +226,9 @@ func (r *x12Reader) leaveDeposit(by string) error {
 	for _, q := range r.boxQTY {
 		switch q.qualifier {
 		case numberOfBatches:
+			if q.n == 0 && r.bare { // its checks stand under no BAT
+				continue
+			}
 			r.compareQuantity(q, "batches in the deposit", r.box.batches)
 		case numberOfChecks:
 			r.compareQuantity(q, "checks in the deposit", r.box.items)
@@ -238,7 +242,7 @@ func (r *x12Reader) leaveDeposit(by string) error {
 		r.problemAt(r.box.line, RefusesFile, structure, "AMT", "AMT02", "", cents(r.box.cents), "the deposit of lockbox %s has no total (AMT) to be held against", r.box.number)
 	}
 	r.closeBox(r.boxSaid.Total, r.boxSaid.line, "")
-	r.boxSaid, r.boxQTY, r.boxReceived = spoken{}, nil, 0
+	r.boxSaid, r.boxQTY, r.boxReceived, r.bare = spoken{}, nil, 0, false
 	r.loop = heading
 	return nil
 }
@@ -267,6 +271,7 @@ func (r *x12Reader) batchSegment() error {
 		return err
 	}
 	r.needDeposit("BAT")
+	r.bare = false
 	number := r.get(3)
 	r.startBatch(cmp.Or(number, r.get(1)))
 	r.loop = batch
@@ -291,6 +296,7 @@ func (r *x12Reader) paymentSegment() error {
 	r.needDeposit("BPR")
 	if !r.batch.open {
 		r.startBatch("")
+		r.bare = r.box.batches == 0
 	}
 	amount, got := decimal(r.at(2))
 	if got != good || amount < 0 {
@@ -307,7 +313,7 @@ func (r *x12Reader) paymentSegment() error {
 	}
 	r.loop = payment
 	r.openItem("BPR", amount)
-	clear(r.ranks)
+	r.ranks = [2][fields]int{}
 	r.party, r.segments = "", 0
 	checked := calendar.Date(0)
 	if r.get(16) != "" {
@@ -348,11 +354,7 @@ func (r *x12Reader) remittanceSegment() {
 		i := &r.items[len(r.items)-1]
 		i.Overflows = append(i.Overflows, Overflow{Line: r.lines.number, Sequence: strconv.Itoa(r.item.overflows), Cents: amount, HasCents: got == good})
 	}
-	for key := range r.ranks {
-		if strings.HasPrefix(key, "coupon ") {
-			delete(r.ranks, key)
-		}
-	}
+	r.ranks[ofItsCoupon] = [fields]int{}
 	r.describe("RMR")
 }
 
@@ -444,7 +446,15 @@ func (r *x12Reader) digestSegment() {
 	if r.canon == nil {
 		return
 	}
-	r.digest(bytes.TrimRight(bytes.Join(r.seg, []byte("*")), "*"), r.loop >= batch)
+	r.joined = r.joined[:0]
+	for n, e := range r.seg {
+		if n > 0 {
+			r.joined = append(r.joined, '*')
+		}
+		r.joined = append(r.joined, e...)
+	}
+	r.joined = bytes.TrimRight(r.joined, "*")
+	r.digest(r.joined, r.loop >= batch)
 }
 
 // finish tells of what the file left open and completes the summary.
