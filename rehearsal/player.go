@@ -173,7 +173,7 @@ const autopayHeader = "mrn,method,routing,account,account_type,card_token,author
 
 func enrolment(mrn, method string, n int, day calendar.Date) []string {
 	if method == "card" {
-		return []string{mrn, "card", "", "", "", "tok_" + mrn, day.String(), "web", ""}
+		return []string{mrn, "card", "", "", "", fmt.Sprintf("tok_%s_%d", mrn, n), day.String(), "web", ""}
 	}
 	return []string{mrn, "ach", "121000358", strconv.Itoa(9000000001 + n), "checking", "", day.String(), "written", ""}
 }
@@ -305,8 +305,12 @@ func (p *player) achEdit(ctx context.Context, s Step) error {
 	if f.Autopay != "on" && f.Autopay != "off" {
 		return fmt.Errorf("autopay is on or off, not %q", f.Autopay)
 	}
-	n := int(p.ids[s.Account])
-	row := enrolment(p.mrns[s.Account], "ach", n, s.Date)
+	method := "ach"
+	if a := p.story.Accounts[s.Account].Autopay; a != nil {
+		method = a.Method
+	}
+	p.numbers++ // a bank account of its own, so that it is news on any day
+	row := enrolment(p.mrns[s.Account], method, 1000+p.numbers, s.Date)
 	if f.Autopay == "off" {
 		row[8] = s.Date.String()
 	}
