@@ -2,6 +2,7 @@ package lockbox_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -654,7 +655,9 @@ func TestAtTheSameMoment(t *testing.T) {
 // desk shows it masked.
 func TestAccountNumbersAreSecret(t *testing.T) {
 	m := newMail(t)
-	got := m.ingest("2026-03-16", "F1", m.file("0600", batch("001", check("1001", 100, "2026-03-16", ""))))
+	hostile := check("1001", 100, "2026-03-16", "")
+	hostile.Remitter = "=HYPERLINK(1)<script>"
+	got := m.ingest("2026-03-16", "F1", m.file("0600", batch("001", hostile)))
 	var row string
 	m.must(m.db.QueryRow(t.Context(), `select row_to_json(i)::text || row_to_json(f)::text from lockbox_item i, lockbox_file f`).Scan(&row))
 	if strings.Contains(row, "9988776655") || strings.Contains(row, "121000358") {
@@ -665,6 +668,15 @@ func TestAccountNumbersAreSecret(t *testing.T) {
 	}
 	work, err := m.desk("2026-03-16").Held(t.Context())
 	m.must(err)
+	if text, err := json.Marshal(work); err != nil || strings.Contains(string(text), "<script") || strings.Contains(string(text), "9988776655") || !strings.Contains(work[0].Raw, hostile.Remitter) {
+		t.Errorf("%s %v", text, err)
+	}
+	// Nor where the layout is not known any more.
+	d := m.desk("2026-03-16")
+	d.Profiles = lockbox.Profiles()
+	if work, err := d.Held(t.Context()); err != nil || strings.Contains(work[0].Raw, "9988776655") || strings.Contains(work[0].Raw, "121000358") {
+		t.Errorf("%+v %v", work, err)
+	}
 	if len(work) != 1 || strings.Contains(work[0].Raw, "9988776655") || !strings.Contains(work[0].Raw, "******6655") || work[0].FileID != got.FileID {
 		t.Errorf("%+v", work)
 	}

@@ -32,6 +32,7 @@ const (
 	TakenBack         = "taken_back"            // suspense: a person took it from whom its references named
 	CouponsDontAddUp  = "coupons_do_not_add_up" // suspense: the parts don't come to the check
 	BatchRefused      = "batch_refused"         // refused: with its batch
+	ReturnUnmatched   = "return_unmatched"      // an exception: a check came back that is none of ours, or may be several
 	BatchDiffers      = "batch_differs"         // held, a whole file: a batch taken before came with other checks
 )
 

@@ -179,14 +179,16 @@ const (
 // zeros without a number. It is nil without an account. Among a hundred million
 // checks, 64 bits hold one in two hundred billion for no reason.
 func (d Desk) micrOf(i Item) []byte {
-	if i.Routing == "" || i.Account == "" {
+	// Zeros before a number are fill, and each sender fills as it likes.
+	routing, account, check := strings.TrimLeft(i.Routing, "0"), strings.TrimLeft(i.Account, "0"), strings.TrimLeft(i.Check, "0")
+	if routing == "" || account == "" {
 		return nil
 	}
-	micr := append(make([]byte, 0, micrBytes), d.Keys.Fingerprint("payer", i.Routing, i.Account)[:payerBytes]...)
-	if i.Check == "" {
+	micr := append(make([]byte, 0, micrBytes), d.Keys.Fingerprint("payer", routing, account)[:payerBytes]...)
+	if check == "" {
 		return micr[:micrBytes]
 	}
-	return append(micr, d.Keys.Fingerprint("micr", i.Routing, i.Account, i.Check, strconv.FormatInt(int64(i.Cents), 10))[:micrBytes-payerBytes]...)
+	return append(micr, d.Keys.Fingerprint("micr", routing, account, check, strconv.FormatInt(int64(i.Cents), 10))[:micrBytes-payerBytes]...)
 }
 
 // twin returns what a check is known again by, ok only if routing, account and

@@ -21,7 +21,7 @@ func (p *program) lockboxCommand() *cobra.Command {
 		`  billcycle lockbox inspect deposits.bai
   billcycle lockbox ingest deposits.bai
   billcycle lockbox held`,
-		append(p.deskCommands(), p.lockboxInspectCommand(), p.lockboxIngestCommand(), p.lockboxReconcileCommand(), p.lockboxProfilesCommand())...)
+		append(p.deskCommands(), p.lockboxInspectCommand(), p.lockboxIngestCommand(), p.lockboxReturnsCommand(), p.lockboxReconcileCommand(), p.lockboxProfilesCommand())...)
 }
 
 func (p *program) lockboxInspectCommand() *cobra.Command {
@@ -272,6 +272,60 @@ func writeIngested(w *page, got lockbox.Ingested) {
 	for _, problem := range got.Problems {
 		w.line("%s", problem)
 	}
+}
+
+func (p *program) lockboxReturnsCommand() *cobra.Command {
+	var date dateFlag
+	var layout string
+	c := addDate(p.command(command{
+		use:     "returns FILE",
+		short:   "Take in a bank's file of checks that came back",
+		example: "  billcycle lockbox returns unpaid.csv --layout first-example.json",
+		long: `Take in a bank's CSV file of checks that came back unpaid, all of it or nothing.
+Each is found by its routing, account and number and its amount, and returned as
+"lockbox return" does. Without --layout the columns are routing, account, check,
+cents, reason (NSF, STOP or CLOSED). A file that was taken before changes nothing.
+Exit code 3 when a line is of no check of ours, 4 when the file was refused.`,
+		run: func(ctx context.Context, args []string) error {
+			columns := lockbox.PlainReturns()
+			if layout != "" {
+				text, err := os.ReadFile(layout)
+				if err != nil {
+					return noFile(err)
+				}
+				if columns, err = lockbox.ParseReturnsLayout(text); err != nil {
+					return &configError{err}
+				}
+			}
+			file, err := os.Open(args[0])
+			if err != nil {
+				return noFile(err)
+			}
+			defer file.Close()
+			desk, err := p.desk(ctx, date)
+			if err != nil {
+				return err
+			}
+			got, refused := desk.TakeReturns(ctx, filepath.Base(args[0]), file, columns)
+			if refused != nil && !errors.Is(refused, lockbox.ErrRefused) {
+				return refused
+			}
+			p.leaves(got.Unmatched > 0)
+			err = p.answer(got, func(w *page) {
+				if got.Duplicate {
+					w.line("It was taken in before; nothing was changed.")
+					return
+				}
+				w.line("returned %d\talready %d\tunmatched %d\t%s", got.Returned, got.Already, got.Unmatched, got.Cents)
+				for _, problem := range got.Problems {
+					w.line("%s", problem)
+				}
+			})
+			return firstOf(refused, err)
+		},
+	}), &date)
+	c.Flags().StringVar(&layout, "layout", "", "`file` that describes the bank's columns and words")
+	return c
 }
 
 func (p *program) lockboxReconcileCommand() *cobra.Command {

@@ -1,0 +1,322 @@
+package lockbox
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/ledger"
+)
+
+// A bank's return file lists the checks that came back unpaid. Each bank has
+// its own columns and words, so its layout is data, too. A check is found by
+// its routing, account and number and its amount, all four; nothing less will
+// do, and whatever is not found waits for a person.
+
+// ReturnsLayout says where a bank's return file holds what. Its JSON form has
+// these keys.
+type ReturnsLayout struct {
+	Name string `json:"name"`
+	// Columns maps routing, account, check, amount and reason to the words of
+	// the file's header line.
+	Columns map[string]string `json:"columns"`
+	// Amounts says what an amount is: "cents" (whole) or "dollars" (with a
+	// point). It is never guessed.
+	Amounts string `json:"amounts"`
+	// Reasons maps the bank's words to NSF, STOP or CLOSED.
+	Reasons map[string]string `json:"reasons"`
+}
+
+var returnColumns = []string{"routing", "account", "check", "amount", "reason"}
+
+// PlainReturns is the layout of a file that uses our own words: routing,
+// account, check, cents, reason.
+func PlainReturns() ReturnsLayout {
+	return ReturnsLayout{Name: "plain", Amounts: "cents",
+		Columns: map[string]string{"routing": "routing", "account": "account", "check": "check", "amount": "cents", "reason": "reason"},
+		Reasons: map[string]string{NSF: NSF, Stop: Stop, Closed: Closed}}
+}
+
+// ParseReturnsLayout reads a layout from JSON, and refuses a key that does not
+// exist and whatever else can't be used.
+func ParseReturnsLayout(text []byte) (ReturnsLayout, error) {
+	var l ReturnsLayout
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&l); err != nil {
+		return l, fmt.Errorf("returns layout: %w", err)
+	}
+	for _, name := range returnColumns {
+		if l.Columns[name] == "" {
+			return l, fmt.Errorf("returns layout: columns.%s: say which column of the file holds it", name)
+		}
+	}
+	for name := range l.Columns {
+		if !slices.Contains(returnColumns, name) {
+			return l, fmt.Errorf("returns layout: columns.%s: there is no such key; there are %s", name, strings.Join(returnColumns, ", "))
+		}
+	}
+	if l.Amounts != "cents" && l.Amounts != "dollars" {
+		return l, fmt.Errorf("returns layout: amounts: %q is neither \"cents\" nor \"dollars\"", l.Amounts)
+	}
+	for word, code := range l.Reasons {
+		if !slices.Contains(bankCodes, code) {
+			return l, fmt.Errorf("returns layout: reasons.%s: %q is none of %s", word, code, strings.Join(bankCodes, ", "))
+		}
+	}
+	if len(l.Reasons) == 0 {
+		return l, errors.New("returns layout: reasons: say which of the bank's words are NSF, STOP and CLOSED")
+	}
+	return l, nil
+}
+
+// bankCodes are the reasons for which a bank returns a check.
+var bankCodes = []string{NSF, Stop, Closed}
+
+// ReturnsTaken is what came of a return file.
+type ReturnsTaken struct {
+	Duplicate bool         `json:"duplicate"` // these bytes were here before: nothing was done
+	Rows      int          `json:"rows"`
+	Returned  int          `json:"returned"`  // checks that went back by this file
+	Already   int          `json:"already"`   // that had gone back before
+	Unmatched int          `json:"unmatched"` // of no check of ours, or of several: for a person
+	Cents     ledger.Cents `json:"cents"`     // of those returned
+	Problems  []Problem    `json:"problems"`  // never null
+}
+
+const maxReturnsBytes = 64 << 20
+
+// returnRow is a line of a return file.
+type returnRow struct {
+	line  int
+	micr  [micrBytes]byte
+	cents ledger.Cents
+	check string
+	last4 string
+	code  string
+	file  int64 // the check found, 0 for none
+	item  int
+	why   string // it was not found
+}
+
+// TakeReturns takes a bank's return file in, all of it or nothing. The same
+// bytes again change nothing, and a check that has gone back does not go back
+// twice. Bad lines refuse the file, each named, with ErrRefused.
+func (d Desk) TakeReturns(ctx context.Context, name string, content io.Reader, l ReturnsLayout) (ReturnsTaken, error) {
+	out := ReturnsTaken{Problems: []Problem{}}
+	if d.Operator == "" {
+		return out, errOperator
+	}
+	text, err := io.ReadAll(io.LimitReader(content, maxReturnsBytes+1))
+	if err != nil {
+		return out, fmt.Errorf("return file %s: %w", name, err)
+	}
+	rows, problems := d.readReturns(text, l)
+	out.Rows = len(rows)
+	if len(problems) > 0 {
+		out.Problems = problems
+		return out, fmt.Errorf("return file %s: %s: %w", name, problems[0], ErrRefused)
+	}
+	err = pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
+		hash := sha256.Sum256(text)
+		tag, err := tx.Exec(ctx, `insert into feed_file (sha256, feed, name, taken_on, rows, accepted, cents) values ($1, 'check_returns', $2, $3, $4, 0, 0) on conflict do nothing`, hash[:], name, d.Day, len(rows))
+		if err != nil {
+			return err
+		}
+		if out.Duplicate = tag.RowsAffected() == 0; out.Duplicate {
+			return nil
+		}
+		if err := d.applyReturns(ctx, tx, name, rows, &out); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update feed_file set accepted = $2, cents = $3 where sha256 = $1`, hash[:], out.Returned, int64(out.Cents))
+		return err
+	})
+	if err != nil {
+		return ReturnsTaken{Problems: []Problem{}}, fmt.Errorf("return file %s: %w", name, err)
+	}
+	return out, nil
+}
+
+func (d Desk) readReturns(text []byte, l ReturnsLayout) (rows []*returnRow, problems []Problem) {
+	bad := func(line int, field, said, format string, args ...any) {
+		if len(problems) < maxProblems {
+			problems = append(problems, Problem{Line: line, Field: field, Said: said, Problem: fmt.Sprintf(format, args...), Refuses: RefusesFile})
+		}
+	}
+	if len(text) > maxReturnsBytes {
+		bad(1, "", "", "the file is larger than %d bytes", maxReturnsBytes)
+		return nil, problems
+	}
+	in := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
+	in.ReuseRecord = true
+	head, err := in.Read()
+	if err != nil {
+		bad(1, "", "", "there is no header line that can be read: %v", err)
+		return nil, problems
+	}
+	at := map[string]int{}
+	for _, name := range returnColumns {
+		at[name] = slices.IndexFunc(head, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), l.Columns[name]) })
+		if at[name] < 0 {
+			bad(1, l.Columns[name], "", "the header has no such column; layout %s takes the %s from it", l.Name, name)
+		}
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	for {
+		cells, err := in.Read()
+		if err == io.EOF {
+			return rows, problems
+		}
+		if wrong := (*csv.ParseError)(nil); errors.As(err, &wrong) {
+			bad(wrong.StartLine, "", "", "the line can't be read: %v", wrong.Err)
+			if errors.Is(err, csv.ErrFieldCount) {
+				continue
+			}
+			return rows, problems // a quote that is never closed takes the rest with it
+		}
+		line, _ := in.FieldPos(0)
+		cell := func(name string) string { return strings.TrimSpace(cells[at[name]]) }
+		row := &returnRow{line: line, check: strings.TrimLeft(cell("check"), "0"), last4: lastFour(cell("account")), code: l.reason(cell("reason"))}
+		if row.code == "" {
+			bad(line, l.Columns["reason"], show([]byte(cell("reason"))), "the layout does not say what this reason means; it knows %s", strings.Join(slices.Sorted(maps.Keys(l.Reasons)), ", "))
+		}
+		var ok bool
+		if row.cents, ok = l.cents(cell("amount")); !ok {
+			bad(line, l.Columns["amount"], show([]byte(cell("amount"))), "no amount in %s", l.Amounts)
+		}
+		var known bool
+		row.micr, known = twin(d.micrOf(Item{Routing: cell("routing"), Account: cell("account"), Check: row.check, Cents: row.cents}))
+		for _, name := range []string{"routing", "account", "check"} {
+			if s := cell(name); s == "" || !onlyDigits(s) || strings.Trim(s, "0") == "" || !known {
+				bad(line, l.Columns[name], lastFour(s), "the %s number must be digits", name)
+			}
+		}
+		rows = append(rows, row)
+	}
+}
+
+// reason reads the bank's word for a reason, "" if the layout does not know it.
+func (l ReturnsLayout) reason(said string) string {
+	for word, code := range l.Reasons {
+		if strings.EqualFold(word, said) {
+			return code
+		}
+	}
+	return ""
+}
+
+// cents reads an amount.
+func (l ReturnsLayout) cents(said string) (ledger.Cents, bool) {
+	if l.Amounts == "dollars" {
+		whole, part, ok := strings.Cut(strings.ReplaceAll(strings.TrimPrefix(said, "$"), ",", ""), ".")
+		if !ok || len(part) != 2 {
+			return 0, false
+		}
+		said = whole + part
+	}
+	n, err := strconv.ParseUint(said, 10, 62)
+	return ledger.Cents(n), err == nil && n > 0 && onlyDigits(said)
+}
+
+// applyReturns returns the checks of the rows, and leaves the rest to a person.
+func (d Desk) applyReturns(ctx context.Context, tx pgx.Tx, name string, rows []*returnRow, out *ReturnsTaken) error {
+	accounts, err := findReturned(ctx, tx, rows)
+	if err != nil {
+		return err
+	}
+	// All at once and in order, so that two who do this don't wait for each other.
+	if _, err := billing.Load(ctx, tx, billing.Counters, append(accounts, billing.House)...); err != nil {
+		return err
+	}
+	for _, r := range rows {
+		err := error(nil)
+		if r.file != 0 {
+			err = d.returnIn(ctx, tx, r.file, r.item, r.code, fmt.Sprintf("return file %s, line %d", name, r.line))
+		}
+		switch {
+		case errors.Is(err, ErrNotNow):
+			out.Already++
+		case err != nil:
+			return err
+		case r.file != 0:
+			out.Returned++
+			out.Cents += r.cents
+		case r.why == "":
+			out.Already++
+		default:
+			out.Unmatched++
+			if _, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, 'lockbox', $3, $4, $5) on conflict do nothing`,
+				billing.House, d.Day, ReturnUnmatched, fmt.Sprintf("%s, line %d", name, r.line), fmt.Sprintf("check %s of %s, account %s, came back (%s): %s", r.check, r.cents, r.last4, r.code, r.why)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// findReturned finds the checks of the rows, and the accounts that have them.
+func findReturned(ctx context.Context, tx pgx.Tx, rows []*returnRow) (accounts []int64, err error) {
+	type found struct {
+		file int64
+		item int
+	}
+	live, gone := map[[micrBytes]byte][]found{}, map[[micrBytes]byte]bool{}
+	var keys [][micrBytes]byte
+	for _, r := range rows {
+		keys = append(keys, r.micr)
+	}
+	// A suspected duplicate that is held is not the check that was deposited,
+	// unless it is the only one there.
+	result, err := tx.Query(ctx, `select i.micr, i.file_id, i.ordinal, i.state in ('void', 'sent_back') or i.state = 'taken' and not exists (
+			select from lockbox_part p join receipt r on r.account_id = p.account_id and r.check_file = p.file_id and r.check_item = p.ordinal and r.state in ('pending', 'posted')
+			where p.file_id = i.file_id and p.ordinal = i.ordinal), i.state = 'held',
+			array(select distinct account_id from lockbox_part p where p.file_id = i.file_id and p.ordinal = i.ordinal)
+		from lockbox_item i join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch and b.state in ('accepted', 'refused')
+		where i.micr = any($1::uuid[]) and i.state <> 'refused' order by i.state = 'held', i.file_id, i.ordinal`, keys)
+	if err != nil {
+		return nil, err
+	}
+	var micr [micrBytes]byte
+	var f found
+	var over, held bool
+	var of []int64
+	if _, err := pgx.ForEachRow(result, []any{&micr, &f.file, &f.item, &over, &held, &of}, func() error {
+		switch {
+		case over:
+			gone[micr] = true
+		case !held || len(live[micr]) == 0 && !gone[micr]:
+			live[micr] = append(live[micr], f)
+			accounts = append(accounts, of...)
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for _, r := range rows {
+		switch checks := live[r.micr]; {
+		case len(checks) == 1:
+			r.file, r.item = checks[0].file, checks[0].item
+			live[r.micr], gone[r.micr] = nil, true
+		case len(checks) > 1:
+			r.why = "several checks of ours are like it; return the right one by hand"
+		case !gone[r.micr]:
+			r.why = "no check of ours is like it"
+		}
+	}
+	return accounts, nil
+}
