@@ -26,7 +26,11 @@ func (m *mail) returns(day, content string) lockbox.ReturnsTaken {
 func TestReturnFile(t *testing.T) {
 	m := newMail(t)
 	ann, a := m.member(1, 57500)
-	order := func(no string) lockbox.Item { i := check(no, 700, "2026-03-16", ""); i.Routing, i.Account = "", ""; return i }
+	order := func(no string) lockbox.Item {
+		i := check(no, 700, "2026-03-16", "")
+		i.Routing, i.Account = "", ""
+		return i
+	}
 	f := m.ingest("2026-03-24", "F1", m.file("0600", batch("001",
 		check("1001", 1000, "2026-03-16", ann), // posted
 		check("1002", 2000, "2026-03-20", ann), // pending
