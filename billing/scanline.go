@@ -48,7 +48,7 @@ func ParseScanline(s string) (Scanline, error) {
 		return Scanline{}, fmt.Errorf("%q is not a scanline: character %d is %q, a scanline has digits only", s, i+1, s[i])
 	}
 	// Compared as digits, not by remainder: 00 and 01 would pass for 97 and 98.
-	if want := 98 - mod97(s[:28]+"00"); s[28:] != fmt.Sprintf("%02d", want) {
+	if want := 98 - mod97(s[:28])*100%97; s[28] != byte('0'+want/10) || s[29] != byte('0'+want%10) {
 		return Scanline{}, fmt.Errorf("scanline %s: its check digits are %s, the 28 digits before call for %02d; it was misread", s, s[28:], want)
 	}
 	mrn, err := ParseMRN(s[:mrnDigits])

@@ -1,6 +1,7 @@
 package lockbox
 
 import (
+	"compress/flate"
 	"context"
 	"encoding/json"
 	"errors"
@@ -99,7 +100,11 @@ type chunk struct {
 // read hands out the checks that are not laid out yet. A chunk never ends
 // inside an envelope.
 func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *chunk) error {
-	fresh := func() *chunk { return &chunk{raw: rawWriter{keys: in.Keys, file: in.id}} }
+	z, err := flate.NewWriter(io.Discard, flate.BestSpeed)
+	if err != nil {
+		return err
+	}
+	fresh := func() *chunk { return &chunk{raw: rawWriter{keys: in.Keys, file: in.id, z: z}} }
 	c := fresh()
 	send := func() error {
 		if err := c.raw.close(); err != nil {

@@ -32,6 +32,7 @@ type rawWriter struct {
 	plain bytes.Buffer
 	upTo  int
 	n     int
+	z     *flate.Writer // made once for a file: it is large
 }
 
 func (w *rawWriter) add(ordinal int, raw string) error {
@@ -52,14 +53,11 @@ func (w *rawWriter) close() error {
 		return nil
 	}
 	var packed bytes.Buffer
-	z, err := flate.NewWriter(&packed, flate.BestSpeed)
-	if err != nil {
+	w.z.Reset(&packed)
+	if _, err := w.z.Write(w.plain.Bytes()); err != nil {
 		return err
 	}
-	if _, err := z.Write(w.plain.Bytes()); err != nil {
-		return err
-	}
-	if err := z.Close(); err != nil {
+	if err := w.z.Close(); err != nil {
 		return err
 	}
 	sealed, err := w.keys.Seal(packed.Bytes(), rawContext(w.file, w.upTo))
