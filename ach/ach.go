@@ -98,11 +98,17 @@ const (
 // entries presented again (Operating Rules 2.12.4); it supersedes any other.
 const RetryDescription = "RETRY PYMT"
 
-// Entry is one debit of a member's account, or the prenote that tries it out.
+// ReversalDescription is what Nacha prescribes as the description of a batch
+// of credits that undo erroneous debits (Operating Rules 2.9).
+const ReversalDescription = "REVERSAL"
+
+// Entry is one debit of a member's account, the prenote that tries it out, or
+// the credit that undoes it.
 type Entry struct {
 	Trace     Trace
 	SEC       string        // PPD, WEB or TEL
 	Retry     bool          // presented again after a return: goes into a RETRY PYMT batch
+	Reversal  bool          // a credit that undoes a debit sent in error: goes into a REVERSAL batch
 	Effective calendar.Date // the banking day it is for; none = the file's
 
 	Routing string // 9 digits

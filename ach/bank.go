@@ -155,7 +155,7 @@ func (a *AnswerFile) batches() ([]moov.Batcher, error) {
 }
 
 func groupOf(e *Entry) answerGroup {
-	return answerGroup{batchKey{e.SEC, e.Retry, e.Effective}, e.Routing[:8]}
+	return answerGroup{batchKey{e.SEC, e.presentation(), e.Effective}, e.Routing[:8]}
 }
 
 func compareAnswered(x, y *Entry) int {
@@ -178,9 +178,13 @@ func (b *answerBatches) batch(original *Entry, sec string) (moov.Batcher, error)
 	if b.open != nil && group == b.group {
 		return b.open, nil
 	}
-	f := File{Company: b.file.Company}
-	h := f.batchHeader(group.batchKey, moov.DebitsOnly, group.rdfi, b.number)
+	h := moov.NewBatchHeader()
+	h.ServiceClassCode = moov.DebitsOnly
+	h.CompanyName, h.CompanyIdentification = b.file.Company.Name, b.file.Company.ID
 	h.StandardEntryClassCode = sec
+	h.CompanyEntryDescription = group.description(b.file.Company.Description)
+	h.EffectiveEntryDate = group.effective.Format("060102")
+	h.ODFIIdentification, h.BatchNumber = group.rdfi, b.number
 	settled := cmp.Or(b.file.Settled, b.file.Created.Date)
 	h.SettlementDate = fmt.Sprintf("%03d", settled.Time().YearDay())
 	batch, err := moov.NewBatch(h)

@@ -60,8 +60,10 @@ func checkEntry(e *Entry, bank int64) error {
 		return bad("entry class", "%q is not PPD, WEB or TEL", e.SEC)
 	case e.Prenote && e.Cents != 0:
 		return bad("amount", "a prenote is of zero cents, not %d", int64(e.Cents))
-	case e.Prenote && e.Retry:
-		return bad("retry", "a prenote is not presented again")
+	case e.Prenote && (e.Retry || e.Reversal):
+		return bad("prenote", "is neither presented again nor reversed")
+	case e.Retry && e.Reversal:
+		return bad("reversal", "is not presented again")
 	case !e.Prenote && e.Cents <= 0:
 		return bad("amount", "%d cents; a debit is of at least one cent", int64(e.Cents))
 	case e.Cents > maxEntryCents:
@@ -133,7 +135,7 @@ func (c Company) check() error {
 			bad("%s %q is empty or zeros", f.name, f.value)
 		}
 	}
-	if c.Description == RetryDescription || c.Description == "REVERSAL" {
+	if c.Description == RetryDescription || c.Description == ReversalDescription {
 		bad("company entry description %s is reserved; give the payments' own word, such as PREMIUM", c.Description)
 	}
 	if _, err := bankOf(c.ODFI); err != nil {
@@ -180,12 +182,6 @@ func (f *File) check() error {
 	if f.FirstBatch < 1 || f.FirstBatch > maxBatchNumber {
 		bad("first batch number %d is not 1 to %d", f.FirstBatch, maxBatchNumber)
 	}
-	if len(f.Entries) == 0 {
-		bad("no entries: a file without any is not sent")
-	}
-	if len(f.Entries) > maxFileEntries {
-		bad("%d entries; a file counts to %d (Split it)", len(f.Entries), maxFileEntries)
-	}
 	return errors.Join(wrong...)
 }
 
@@ -194,50 +190,4 @@ func (s Stamp) check() error {
 		return fmt.Errorf("created %s %02d:%02d is no moment of a day", s.Date, s.Hour, s.Minute)
 	}
 	return nil
-}
-
-// maxReported is how many wrong entries an error of Build names.
-const maxReported = 20
-
-// checkEntries holds every entry to the rules, and all of them to a trace of
-// their own: the library looks for a repeated trace only inside a batch.
-func (f *File) checkEntries(bank int64) error {
-	var wrong []error
-	n := 0
-	bad := func(err error) {
-		if n++; n <= maxReported {
-			wrong = append(wrong, err)
-		}
-	}
-	ascending, last, byDefault := true, Trace(0), false
-	for i := range f.Entries {
-		e := &f.Entries[i]
-		if err := checkEntry(e, bank); err != nil {
-			bad(err)
-		}
-		if e.Effective.IsZero() {
-			byDefault = true
-		} else if e.Effective < f.Created.Date {
-			bad(&EntryError{e.Trace, e.IndividualID, "effective date", fmt.Sprintf("%s is before the file was made, %s", e.Effective, f.Created.Date)})
-		}
-		ascending = ascending && e.Trace > last
-		last = e.Trace
-	}
-	if byDefault && (f.Effective < f.Created.Date || !calendar.IsBankingDay(f.Effective)) {
-		bad(fmt.Errorf("effective date %q of the file is not a banking day on or after %s, the day it was made", f.Effective, f.Created.Date))
-	}
-	if !ascending {
-		seen := make(map[Trace]struct{}, len(f.Entries))
-		for i := range f.Entries {
-			e := &f.Entries[i]
-			if _, twice := seen[e.Trace]; twice {
-				bad(&EntryError{e.Trace, e.IndividualID, "trace number", "is another entry's of this file too"})
-			}
-			seen[e.Trace] = struct{}{}
-		}
-	}
-	if n > maxReported {
-		wrong = append(wrong, fmt.Errorf("and %d more", n-maxReported))
-	}
-	return errors.Join(wrong...)
 }

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	moov "github.com/moov-io/ach"
@@ -206,56 +207,111 @@ func (s *scan) secondProblem(err error) Problem {
 	return p
 }
 
-// proofread checks the finished bytes of a file against the totals they were
-// made for: every record of 94 ASCII characters, and the sums of the entries,
-// footed again from the characters. Up to f.Reread entries, the library also
-// reads and validates the file as a bank would.
-func (f *File) proofread(file []byte, sum Totals) error {
-	if len(file) != sum.Records*(recordLength+1) {
-		return fmt.Errorf("%d bytes instead of %d records of 94 characters", len(file), sum.Records)
+// proofreader passes a file's bytes on and foots them again, from the
+// characters alone: every record of 94 ASCII characters, and the sums of the
+// entries. It keeps a small file, for the library to read and validate as a
+// bank would.
+type proofreader struct {
+	f  *File
+	to io.Writer
+
+	kept    bytes.Buffer
+	records int
+	entries int
+	hash    int64
+	debit   ledger.Cents
+	credit  ledger.Cents
+	control string
+	wrong   error // the first thing found
+}
+
+func newProofreader(f *File, to io.Writer) *proofreader { return &proofreader{f: f, to: to} }
+
+// Write takes whole records and parts of them: what is left of one waits in
+// kept's tail.
+func (p *proofreader) Write(b []byte) (int, error) {
+	n, err := p.to.Write(b)
+	if err != nil {
+		return n, err
 	}
-	var entries int
-	var hash int64
-	var debit, credit ledger.Cents
-	for at := 0; at < len(file); at += recordLength + 1 {
-		record := file[at : at+recordLength]
-		for _, c := range record {
-			if c < ' ' || c > '~' {
-				return fmt.Errorf("line %d holds a character that is not ASCII", at/(recordLength+1)+1)
-			}
+	p.kept.Write(b)
+	p.foot()
+	return n, nil
+}
+
+// foot foots the whole records that are not footed yet, and forgets them once
+// the file is larger than the library is to read again.
+func (p *proofreader) foot() {
+	const width = recordLength + 1
+	if p.f.rereadLimit() < p.entries {
+		for p.kept.Len() >= width {
+			p.record(p.kept.Next(width))
 		}
-		if file[at+recordLength] != '\n' {
-			return fmt.Errorf("line %d is longer than 94 characters", at/(recordLength+1)+1)
+		return
+	}
+	all := p.kept.Bytes()
+	for at := p.records * width; at+width <= len(all); at += width {
+		p.record(all[at : at+width])
+	}
+	if p.f.rereadLimit() < p.entries {
+		p.kept.Next(p.records * width)
+	}
+}
+
+func (p *proofreader) record(record []byte) {
+	p.records++
+	if p.wrong != nil {
+		return
+	}
+	if record[recordLength] != '\n' {
+		p.wrong = fmt.Errorf("line %d is longer than 94 characters", p.records)
+		return
+	}
+	for _, c := range record[:recordLength] {
+		if c < ' ' || c > '~' {
+			p.wrong = fmt.Errorf("line %d holds a character that is not ASCII", p.records)
+			return
 		}
-		if record[0] != '6' {
-			continue
-		}
-		entries++
-		hash += digits(record[3:11])
+	}
+	switch {
+	case record[0] == '6':
+		p.entries++
+		p.hash += digits(record[3:11])
 		if cents := ledger.Cents(digits(record[29:39])); record[2] == '2' {
-			credit += cents
+			p.credit += cents
 		} else {
-			debit += cents
+			p.debit += cents
 		}
+	case record[0] == '9' && p.control == "":
+		p.control = string(record[:55])
 	}
-	if entries != sum.Entries || debit != sum.DebitCents || credit != sum.CreditCents || hash%hashModulus != sum.Hash {
+}
+
+// check holds what was written against the totals it was written for. Up to
+// f.Reread entries, the library also reads and validates the file.
+func (p *proofreader) check(sum Totals) error {
+	switch {
+	case p.wrong != nil:
+		return p.wrong
+	case p.records != sum.Records || p.kept.Len()%(recordLength+1) != 0:
+		return fmt.Errorf("%d records of 94 characters instead of %d", p.records, sum.Records)
+	case p.entries != sum.Entries || p.debit != sum.DebitCents || p.credit != sum.CreditCents || p.hash%hashModulus != sum.Hash:
 		return fmt.Errorf("%d entries of %s and %s, hash %d, instead of %d of %s and %s, hash %d",
-			entries, debit, credit, hash%hashModulus, sum.Entries, sum.DebitCents, sum.CreditCents, sum.Hash)
+			p.entries, p.debit, p.credit, p.hash%hashModulus, sum.Entries, sum.DebitCents, sum.CreditCents, sum.Hash)
 	}
-	control := file[(2*sum.Batches+sum.Entries+1)*(recordLength+1):]
-	if want := fmt.Sprintf("9%06d%06d%08d%010d%012d%012d", sum.Batches, sum.Records/10, sum.Entries, sum.Hash, sum.DebitCents, sum.CreditCents); string(control[:len(want)]) != want {
-		return fmt.Errorf("the file control begins %q, not %q", control[:len(want)], want)
+	if want := fmt.Sprintf("9%06d%06d%08d%010d%012d%012d", sum.Batches, sum.Records/10, sum.Entries, sum.Hash, sum.DebitCents, sum.CreditCents); p.control != want {
+		return fmt.Errorf("the file control begins %q, not %q", p.control, want)
 	}
-	if sum.Entries > f.rereadLimit() {
+	if sum.Entries > p.f.rereadLimit() {
 		return nil
 	}
-	r := moov.NewReader(bytes.NewReader(file))
-	r.SetValidation(&moov.ValidateOpts{BypassOriginValidation: len(f.Origin) == 10})
+	r := moov.NewReader(&p.kept)
+	r.SetValidation(&moov.ValidateOpts{BypassOriginValidation: len(p.f.Origin) == 10})
 	again, err := r.Read()
-	if err != nil {
-		return quiet(err)
+	if err == nil {
+		err = again.Validate()
 	}
-	if err := again.Validate(); err != nil {
+	if err != nil {
 		return quiet(err)
 	}
 	return nil
