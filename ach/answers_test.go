@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,12 +24,10 @@ type bank struct {
 // entry returns the newest entry that the bank has of an account.
 func (k *bank) entry(id int64) ach.Entry {
 	k.Helper()
-	var sealed []byte
-	var name string
+	var file int64
 	var trace int64
-	k.must(k.db.QueryRow(k.Context(), `select f.sealed, f.name, d.trace from ach_file f join debit d on d.file_id = f.id where d.account_id = $1 order by d.receipt desc limit 1`, id).Scan(&sealed, &name, &trace))
-	content, err := k.keys.Open(sealed, "ach_file/"+name)
-	k.must(err)
+	k.must(k.db.QueryRow(k.Context(), `select f.id, d.trace from ach_file f join debit d on d.file_id = f.id where d.account_id = $1 order by d.receipt desc limit 1`, id).Scan(&file, &trace))
+	content := k.bytes(file)
 	o, problems, err := ach.ReadEntries(bytes.NewReader(content))
 	k.must(err)
 	if len(problems) > 0 {
@@ -41,6 +40,20 @@ func (k *bank) entry(id int64) ach.Entry {
 	}
 	k.Fatalf("no entry of account %d", id)
 	return ach.Entry{}
+}
+
+// bytes are those of a sealed file.
+func (b *biller) bytes(file int64) []byte {
+	b.Helper()
+	files, err := b.office(buildDay, "").Files(b.Context())
+	b.must(err)
+	n := slices.IndexFunc(files, func(f ach.FileInfo) bool { return f.ID == file })
+	if n < 0 {
+		b.Fatalf("file %d is not sealed", file)
+	}
+	var content bytes.Buffer
+	b.must(ach.Unseal(b.Context(), b.db, b.keys, files[n], &content))
+	return content.Bytes()
 }
 
 // file writes what the bank answers.
@@ -226,12 +239,8 @@ func TestRefusedAnswers(t *testing.T) {
 	id := k.payer(57500)
 	files := k.sent(buildDay, dueDay)
 	good := string(k.file(dueDay+1, []ach.ReturnOut{{Original: k.entry(id), Code: "R01"}}, nil))
-	var sealed []byte
-	k.must(k.db.QueryRow(t.Context(), `select sealed from ach_file`).Scan(&sealed))
-	ours, err := k.keys.Open(sealed, "ach_file/"+files[0].Name)
-	k.must(err)
 	for name, content := range map[string]string{
-		"empty": "", "no file": "hello\n", "cut short": good[:4*95], "a changed amount": strings.Replace(good, "0000057500", "0000057501", 1), "our own": string(ours),
+		"empty": "", "no file": "hello\n", "cut short": good[:4*95], "a changed amount": strings.Replace(good, "0000057500", "0000057501", 1), "our own": string(k.bytes(files[0].ID)),
 	} {
 		in, err := k.office(dueDay+1, "system").Ingest(t.Context(), name, strings.NewReader(content))
 		if !errors.Is(err, ach.ErrRefused) || len(in.Problems) == 0 || in.Returns != 0 {

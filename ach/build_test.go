@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
-	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -165,7 +165,7 @@ func TestBuildRefuses(t *testing.T) {
 		{"long reference", func(f *File) { f.Reference = "REFERENCE" }, "reference"},
 		{"balancing account", func(f *File) { *f = balanced(*f); f.OffsetAccount = "" }, "balancing account: number is empty"},
 		{"balancing type", func(f *File) { *f = balanced(*f); f.OffsetType = "" }, "not checking or savings"},
-		{"balancing trace missing", func(f *File) { f.Balanced = true }, "balancing credits"},
+		{"balancing trace missing", func(f *File) { f.Balanced = true }, "balancing entries"},
 		{"balancing trace an entry's", func(f *File) { *f = balanced(*f); f.OffsetTrace = debit(2).Trace }, "is an entry's already"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -267,9 +267,6 @@ func TestBalancingCreditsAreSplitAtTenDigits(t *testing.T) {
 	}
 	entries[2].Effective = monday
 	f := balanced(file(entries...))
-	if n := f.Offsets(); n != 3 {
-		t.Errorf("Offsets() = %d, want 2 for the first day and 1 for the second", n)
-	}
 	got, sum, err := Build(f)
 	if err != nil {
 		t.Fatal(err)
@@ -282,8 +279,8 @@ func TestBalancingCreditsAreSplitAtTenDigits(t *testing.T) {
 	}
 	prenote := debit(1)
 	prenote.Prenote, prenote.Cents = true, 0
-	if n := balanced(file(prenote)).Offsets(); n != 0 {
-		t.Errorf("a file of prenotes takes %d balancing credits", n)
+	if _, sum, err := Build(balanced(file(prenote))); err != nil || sum.Offsets != 0 {
+		t.Errorf("a file of prenotes takes %d balancing credits, %v", sum.Offsets, err)
 	}
 }
 
@@ -321,83 +318,90 @@ func TestCountsOfAFile(t *testing.T) {
 }
 
 // TestProofread: a file whose bytes are not those of its totals is not
-// returned, whatever made it so.
+// passed as made, whatever made it so.
 func TestProofread(t *testing.T) {
 	f := balanced(sample())
 	got, sum, err := Build(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.proofread(got, sum); err != nil {
-		t.Fatal(err)
+	proofread := func(f File, in string) error {
+		p := newProofreader(&f, io.Discard)
+		for len(in) > 0 { // in odd pieces
+			n := min(len(in), 77)
+			if _, err := p.Write([]byte(in[:n])); err != nil {
+				return err
+			}
+			in = in[n:]
+		}
+		return p.check(sum)
 	}
 	whole := string(got)
+	if err := proofread(f, whole); err != nil {
+		t.Fatal(err)
+	}
+	unread := f
+	unread.Reread = -1
 	for name, in := range map[string]string{
 		"amount": put(whole, 3, 39, "6"), "side": put(whole, 3, 2, "22"), "routing": put(whole, 3, 4, "1"), "not ASCII": put(whole, 3, 60, "\xc3"), "long line": put(whole, 3, 95, "0"),
-		"record missing": without(whole, 3), "record type": put(whole, 3, 1, "7"), "control": put(whole, 29, 7, "9"), "batch control": put(whole, 7, 20, "9"),
+		"record missing": without(whole, 3), "record type": put(whole, 3, 1, "7"), "control": put(whole, 29, 7, "9"), "batch control": put(whole, 7, 20, "9"), "cut short": whole[:len(whole)-10],
 	} {
-		if err := f.proofread([]byte(in), sum); err == nil {
+		if err := proofread(f, in); err == nil {
 			t.Errorf("%s: not noticed", name)
 		} else if strings.Contains(err.Error(), "5550001234") {
 			t.Errorf("%s: the error tells an account number: %v", name, err)
 		}
+		if err := proofread(unread, in); err == nil && name != "batch control" { // which only the library looks at
+			t.Errorf("%s: not noticed without the library", name)
+		}
 	}
-	f.Reread = -1
-	if err := f.proofread([]byte(put(whole, 7, 20, "9")), sum); err != nil {
-		t.Errorf("read again although told not to: %v", err)
+	if err := proofread(unread, whole); err != nil {
+		t.Error(err)
 	}
-	if again, _, err := Build(f); err != nil || !bytes.Equal(again, got) {
+	if again, _, err := Build(unread); err != nil || !bytes.Equal(again, got) {
 		t.Errorf("the bytes depend on the proofreading: %v", err)
 	}
 }
 
-func TestSplit(t *testing.T) {
-	var entries []Entry
-	for i := 10; i >= 1; i-- {
-		e := debit(i)
-		e.Cents = ledger.Cents(i * 100)
-		entries = append(entries, e)
+// TestWriterOrder: the writer takes entries in the order of the file only, and
+// goes on after one that cannot be sent.
+func TestWriterOrder(t *testing.T) {
+	var out bytes.Buffer
+	w, err := NewWriter(&out, file())
+	if err != nil {
+		t.Fatal(err)
 	}
-	counts := func(most Limits) string {
-		t.Helper()
-		files, err := Split(entries, most)
-		if err != nil {
-			return err.Error()
-		}
-		var out []string
-		last := Trace(0)
-		for _, f := range files {
-			out = append(out, fmt.Sprint(len(f)))
-			for _, e := range f {
-				if e.Trace <= last {
-					t.Errorf("trace %s after %s", e.Trace, last)
-				}
-				last = e.Trace
-			}
-		}
-		return strings.Join(out, " ")
-	}
-	for most, want := range map[Limits]string{
-		{}:                           "10",
-		{Entries: 10}:                "10",
-		{Entries: 4}:                 "4 4 2",
-		{Cents: 1000}:                "4 1 1 1 1 1 1", // 1+2+3+4, then 5, 6, ...
-		{Entries: 3, Cents: 1_500}:   "3 3 2 1 1",     // 1+2+3, 4+5+6, 7+8
-		{Entries: 2_000_000}:         "10",
-		{Entries: 9, Cents: 100_000}: "9 1",
-	} {
-		if got := counts(most); got != want {
-			t.Errorf("Split(%+v): files of %s, want %s", most, got, want)
+	add := func(e Entry) error { return w.Add(&e) }
+	wrong := debit(3)
+	wrong.Account = strings.Repeat("1", 18)
+	again := debit(2)
+	again.SEC = TEL
+	for n, err := range []error{add(debit(1)), add(debit(2)), add(wrong), add(again), add(debit(4))} {
+		if bad := (*EntryError)(nil); errors.As(err, &bad) != (n == 2 || n == 3) {
+			t.Errorf("entry %d: %v", n+1, err)
 		}
 	}
-	if got := counts(Limits{Cents: 999}); !strings.Contains(got, "above the limit of a file, $9.99") {
-		t.Errorf("an entry above the limit: %s", got)
+	if sum, err := w.Close(0); err != nil || sum.Debits != 3 {
+		t.Errorf("%+v, %v", sum, err)
 	}
-	if entries[0].Trace != debit(10).Trace {
-		t.Error("the given slice was sorted")
+	if rep := inspect(t, out.String()); rep.Entries != 3 || len(rep.Problems) > 0 {
+		t.Errorf("%+v", rep)
 	}
-	if files, err := Split(nil, Limits{}); err != nil || files != nil {
-		t.Errorf("nothing to split: %v, %v", files, err)
+	for name, second := range map[string]Entry{"trace": debit(1), "class": func() Entry { e := debit(9); return e }()} {
+		w, _ := NewWriter(io.Discard, file())
+		first := debit(5)
+		if name == "class" {
+			first.SEC = WEB
+		}
+		if err := w.Add(&first); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Add(&second); err == nil || !strings.Contains(err.Error(), "out of order") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := w.Close(0); err == nil {
+			t.Errorf("%s: a file in disorder was closed", name)
+		}
 	}
 }
 
@@ -480,7 +484,8 @@ func drawEntries(t *rapid.T) []Entry {
 		e.Routing = rapid.SampledFrom([]string{"091000019", "121042882", "021000021", "322271627", "011401533"}).Draw(t, "routing")
 		e.Account = rapid.StringMatching(`[0-9A-Za-z-]([0-9A-Za-z -]{0,15}[0-9A-Za-z-])?`).Draw(t, "account")
 		e.Cents = ledger.Cents(rapid.Int64Range(1, int64(maxEntryCents)).Draw(t, "cents"))
-		e.Prenote = !e.Retry && rapid.Bool().Draw(t, "prenote")
+		e.Reversal = !e.Retry && e.SEC != TEL && rapid.IntRange(0, 4).Draw(t, "reversal") == 0
+		e.Prenote = !e.Retry && !e.Reversal && rapid.Bool().Draw(t, "prenote")
 		if e.Prenote {
 			e.Cents = 0
 		}
@@ -505,23 +510,36 @@ func TestBuildInspect(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if !f.Balanced {
+			if library, err := byLibrary(f); err != nil || !bytes.Equal(library, got) {
+				t.Fatalf("the library writes it otherwise (%v):\n%s\n%s", err, library, got)
+			}
+		}
 		for line := range strings.Lines(string(got)) {
 			if len(line) != 95 || firstForeign(line[:94]) >= 0 {
 				t.Fatalf("line %q", line)
 			}
 		}
-		var cents ledger.Cents
+		var cents, back ledger.Cents // debited, and credited by reversals
 		for _, e := range f.Entries {
-			cents += e.Cents
+			if e.Reversal {
+				back += e.Cents
+			} else {
+				cents += e.Cents
+			}
+		}
+		debits, credits := cents, back
+		if f.Balanced {
+			debits, credits = cents+back, cents+back
 		}
 		rep, err := Inspect(bytes.NewReader(got))
 		if err != nil || len(rep.Problems) > 0 || len(rep.Notes) > 0 {
 			t.Fatalf("%+v, %v", rep, err)
 		}
-		if rep.DebitCents != cents || sum.DebitCents != cents || rep.Entries != len(f.Entries)+sum.Offsets || rep.Batches != sum.Batches {
+		if rep.DebitCents != debits || sum.DebitCents != debits || rep.Entries != len(f.Entries)+sum.Offsets || rep.Batches != sum.Batches {
 			t.Fatalf("entries of %s, totals %+v, inspected %+v", cents, sum, rep)
 		}
-		if f.Balanced && rep.CreditCents != cents || !f.Balanced && rep.CreditCents != 0 {
+		if rep.CreditCents != credits || sum.CreditCents != credits {
 			t.Fatalf("credits of %s", rep.CreditCents)
 		}
 		o, problems, err := ReadEntries(bytes.NewReader(got))
@@ -533,7 +551,7 @@ func TestBuildInspect(t *testing.T) {
 			e.Effective, e.Name, e.IndividualID = f.effective(&e), plainName(e.Name), strings.TrimSpace(e.IndividualID)
 			want[e.Trace] = e
 		}
-		for _, e := range o.Debits {
+		for _, e := range slices.Concat(o.Debits, o.Back) {
 			if want[e.Trace] != e {
 				t.Fatalf("read %+v, written %+v", e, want[e.Trace])
 			}

@@ -61,9 +61,11 @@ func checkEntry(e *Entry, bank int64) error {
 	case e.Prenote && e.Cents != 0:
 		return bad("amount", "a prenote is of zero cents, not %d", int64(e.Cents))
 	case e.Prenote && (e.Retry || e.Reversal):
-		return bad("prenote", "is neither presented again nor reversed")
+		return bad("retry", "a prenote is not presented again, nor reversed")
 	case e.Retry && e.Reversal:
 		return bad("reversal", "is not presented again")
+	case e.Reversal && e.SEC == TEL:
+		return bad("reversal", "a TEL batch may hold no credit; pay the member back another way")
 	case !e.Prenote && e.Cents <= 0:
 		return bad("amount", "%d cents; a debit is of at least one cent", int64(e.Cents))
 	case e.Cents > maxEntryCents:

@@ -64,34 +64,56 @@ type FileInfo struct {
 	Name        string        `json:"name"` // ach-20260324-A.ach: the day it was built, the modifier
 	BuiltOn     calendar.Date `json:"built_on"`
 	EffectiveOn calendar.Date `json:"effective_on"`
-	Entries     int           `json:"entries"` // debits
-	Cents       ledger.Cents  `json:"cents"`   // their sum
+	Entries     int           `json:"entries"`   // debits
+	Prenotes    int           `json:"prenotes"`  // trials of zero cents
+	Reversals   int           `json:"reversals"` // credits that undo debits
+	Cents       ledger.Cents  `json:"cents"`     // sum of the debits
 	SHA256      SHA256        `json:"sha256"`
 	State       string        `json:"state"` // sealed, released, withdrawn
 	Maker       string        `json:"maker"`
+	HeldBy      string        `json:"held_by"` // "" while nobody holds it
+	HeldWhy     string        `json:"held_why"`
 	ReleasedBy  string        `json:"released_by"` // "" while it is not
 	ReleasedOn  calendar.Date `json:"released_on"`
 	WrittenOn   calendar.Date `json:"written_on"`        // to the outbox
+	Bank        string        `json:"bank"`              // what the bank said: "", acknowledged, rejected, unknown
+	BankDetail  string        `json:"bank_detail"`       // in its words
 	Already     bool          `json:"already,omitempty"` // Release found it released by the same person
+
+	hands                 []string // who edited it or lifted its hold, in small letters
+	modifier              byte
+	firstTrace, lastTrace Trace
 }
 
 // The states of a file.
 const (
+	fileOpen      = "open" // Select still fills it
 	FileSealed    = "sealed"
 	FileReleased  = "released"
-	FileWithdrawn = "withdrawn" // nobody released it in time
+	FileWithdrawn = "withdrawn" // nobody released it in time, or nothing of it could be sent
 )
 
-const fileColumns = `id, name, built_on, effective_on, entries, cents, sha256, state, maker, coalesce(released_by, ''), released_on, written_on`
+const fileColumns = `id, coalesce(name, ''), built_on, effective_on, entries, prenotes, reversals, cents, sha256, state, maker, coalesce(held_by, ''), held_why, coalesce(released_by, ''), released_on, written_on,
+	bank, bank_detail, hands, coalesce(modifier, ''), first_trace, last_trace`
 
 func scanFile(row pgx.CollectableRow) (f FileInfo, err error) {
-	err = row.Scan(&f.ID, &f.Name, &f.BuiltOn, &f.EffectiveOn, &f.Entries, &f.Cents, &f.SHA256, &f.State, &f.Maker, &f.ReleasedBy, &f.ReleasedOn, &f.WrittenOn)
+	var modifier string
+	var first, last int64
+	err = row.Scan(&f.ID, &f.Name, &f.BuiltOn, &f.EffectiveOn, &f.Entries, &f.Prenotes, &f.Reversals, &f.Cents, &f.SHA256, &f.State, &f.Maker, &f.HeldBy, &f.HeldWhy, &f.ReleasedBy, &f.ReleasedOn, &f.WrittenOn,
+		&f.Bank, &f.BankDetail, &f.hands, &modifier, &first, &last)
+	f.firstTrace, f.lastTrace = Trace(first), Trace(last)
+	if modifier != "" {
+		f.modifier = modifier[0]
+	}
 	return f, err
 }
 
-// Files lists all files, the newest first.
-func (o Office) Files(ctx context.Context) ([]FileInfo, error) {
-	rows, err := o.DB.Query(ctx, `select `+fileColumns+` from ach_file order by id desc`)
+// Files lists all files that were sealed, the newest first.
+func (o Office) Files(ctx context.Context) ([]FileInfo, error) { return Files(ctx, o.DB) }
+
+// Files lists the sealed files as a transaction sees them.
+func Files(ctx context.Context, q billing.Querier) ([]FileInfo, error) {
+	rows, err := q.Query(ctx, `select `+fileColumns+` from ach_file where name is not null order by id desc`)
 	if err != nil {
 		return nil, err
 	}
@@ -154,6 +176,23 @@ func takeTraces(ctx context.Context, tx pgx.Tx, odfi string, day calendar.Date, 
 	}
 	_, err = tx.Exec(ctx, `update ach_trace set next = $2 where odfi = $1`, bank, next)
 	return traces, err
+}
+
+// takeRun takes n trace numbers that follow each other, and returns the first;
+// none for n = 0.
+func takeRun(ctx context.Context, tx pgx.Tx, odfi string, day calendar.Date, n int) (Trace, error) {
+	if n == 0 {
+		return 0, nil
+	}
+	for {
+		traces, err := takeTraces(ctx, tx, odfi, day, n)
+		if err != nil {
+			return 0, err
+		}
+		if traces[n-1]-traces[0] == Trace(n-1) { // else it went over a used number or the top
+			return traces[0], nil
+		}
+	}
 }
 
 func usedTraces(ctx context.Context, tx pgx.Tx, bank string, from, to int, day calendar.Date) (map[Trace]bool, error) {

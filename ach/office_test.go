@@ -495,6 +495,44 @@ func TestAtOnce(t *testing.T) {
 	}
 }
 
+// A file is split where the bank's limits ask for it.
+func TestSplit(t *testing.T) {
+	for _, c := range []struct {
+		entries int
+		cents   int64
+		want    string
+	}{
+		{0, 0, "10:5500"},
+		{10, 0, "10:5500"},
+		{4, 0, "4:1000 4:2600 2:1900"},
+		{0, 1000, "4:1000 1:500 1:600 1:700 1:800 1:900 1:1000"},
+		{3, 1500, "3:600 3:1500 2:1500 1:900 1:1000"},
+		{0, 999, "3:600 2:900 1:600 1:700 1:800 1:900"}, // and one that is above the limit by itself is not built
+	} {
+		b := newBiller(t)
+		b.p.ACH.MaxEntriesPerFile, b.p.ACH.MaxCentsPerFile = c.entries, c.cents
+		for n := range 10 {
+			b.payer(ledger.Cents(100 * (n + 1)))
+		}
+		for from := int64(1); from < 12; from += 4 { // over several ranges
+			b.must(pgx.BeginFunc(t.Context(), b.db, func(tx pgx.Tx) error {
+				_, err := ach.Select(t.Context(), tx, b.p, buildDay, billing.Range{From: from, To: from + 4})
+				return err
+			}))
+		}
+		files, err := b.office(buildDay, "system").Seal(t.Context())
+		b.must(err)
+		var got []string
+		for _, f := range files {
+			got = append(got, fmt.Sprintf("%d:%d", f.Entries, int64(f.Cents)))
+		}
+		if c.cents == 999 {
+			b.want("above the limit", b.exceptions(), "10:autopay:above_limit:2026-03")
+		}
+		b.want(fmt.Sprintf("%d entries, %d cents", c.entries, c.cents), strings.Join(got, " "), c.want)
+	}
+}
+
 // The same rows give the same bytes, in files as large as the bank takes.
 func TestSealIsAFunctionOfTheRows(t *testing.T) {
 	var hashes [2]string
@@ -563,9 +601,23 @@ func TestWriteOut(t *testing.T) {
 	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {
 		t.Errorf("written a second time: %v %v", paths, err)
 	}
-	b.exec(`update ach_file set written_on = null, sealed = $1`, []byte("x"))
-	if _, err := o.WriteOut(t.Context(), dir); err == nil {
-		t.Error("wrote sealed bytes that do not open")
+	// Bytes that do not open, that lack their end, or that are other ones.
+	for name, sql := range map[string]string{
+		"altered": `update ach_file_part set sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1)`,
+		"missing": `delete from ach_file_part`,
+		"hash":    `update ach_file set sha256 = '\x00', released_sha256 = '\x00'`,
+	} {
+		b.exec(`update ach_file set written_on = null`)
+		b.exec(`create table kept as select * from ach_file_part`)
+		hash := b.ask(`select encode(sha256, 'hex') from ach_file`)
+		b.exec(sql)
+		if _, err := o.WriteOut(t.Context(), dir); !errors.Is(err, ach.ErrAltered) {
+			t.Errorf("%s: wrote bytes that are not those that were sealed: %v", name, err)
+		}
+		b.exec(`delete from ach_file_part`)
+		b.exec(`insert into ach_file_part select * from kept`)
+		b.exec(`drop table kept`)
+		b.exec(`update ach_file set sha256 = decode($1, 'hex'), released_sha256 = decode($1, 'hex')`, hash)
 	}
 	if left, _ := os.ReadDir(dir); len(left) != 0 {
 		t.Errorf("the outbox holds %v", left)

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -45,7 +46,7 @@ func (o Office) Release(ctx context.Context, fileID int64) (info FileInfo, err e
 			return &ReleaseError{info, why}
 		}
 		info.State, info.ReleasedBy, info.ReleasedOn = FileReleased, o.Operator, o.Day
-		if _, err := tx.Exec(ctx, `update ach_file set state = 'released', released_by = $2, released_on = $3 where id = $1`, fileID, o.Operator, o.Day); err != nil {
+		if _, err := tx.Exec(ctx, `update ach_file set state = 'released', released_by = $2, released_on = $3, released_sha256 = $4 where id = $1`, fileID, o.Operator, o.Day, []byte(info.SHA256)); err != nil {
 			return err
 		}
 		return billing.Act{Day: o.Day, Operator: o.Operator, Verb: "ach_release",
@@ -115,19 +116,8 @@ func (o Office) writeFile(ctx context.Context, dir string, id int64) (path strin
 		if err != nil || info.State != FileReleased || !info.WrittenOn.IsZero() {
 			return err
 		}
-		var sealed []byte
-		if err := tx.QueryRow(ctx, `select sealed from ach_file where id = $1`, id).Scan(&sealed); err != nil {
-			return err
-		}
-		content, err := o.Keys.Open(sealed, fileContext(info.Name))
-		if err != nil {
-			return err
-		}
-		if got := sha256.Sum256(content); !bytes.Equal(got[:], info.SHA256) {
-			return fmt.Errorf("file %d (%s): its sealed bytes have the hash %x, not %s as when it was made; do not send it", id, info.Name, got, info.SHA256)
-		}
 		path = filepath.Join(dir, info.Name)
-		if err := putOnce(path, content); err != nil {
+		if err := putOnce(path, info.SHA256, func(to io.Writer) error { return Unseal(ctx, tx, o.Keys, info, to) }); err != nil {
 			return err
 		}
 		if _, err = tx.Exec(ctx, `update ach_file set written_on = $2 where id = $1`, id, o.Day); err != nil || o.Policy.Delivery.ACH == "" {
@@ -138,16 +128,16 @@ func (o Office) writeFile(ctx context.Context, dir string, id int64) (path strin
 	return path, err
 }
 
-// putOnce makes the file path with that content, so that it is either there
-// whole or not at all, and stays after a power cut. Only the owner can read it:
-// it holds account numbers.
-func putOnce(path string, content []byte) error {
-	there, err := os.ReadFile(path)
+// putOnce makes the file path with the content that write writes and that has
+// the hash, so that it is either there whole or not at all, and stays after a
+// power cut. Only the owner can read it: it holds account numbers.
+func putOnce(path string, hash SHA256, write func(io.Writer) error) error {
+	there, err := hashOf(path)
 	switch {
-	case err == nil && bytes.Equal(there, content):
+	case err == nil && bytes.Equal(there, hash):
 		return syncDir(filepath.Dir(path))
 	case err == nil:
-		return fmt.Errorf("%s is there already with other bytes (sha256 %x): find out where it comes from, move it away and run again", path, sha256.Sum256(there))
+		return fmt.Errorf("%s is there already with other bytes (sha256 %s): find out where it comes from, move it away and run again", path, there)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
@@ -156,14 +146,28 @@ func putOnce(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
 	if err := os.Rename(temporary, path); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+func hashOf(path string) (SHA256, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return sum.Sum(nil), err
 }
 
 func syncDir(dir string) error {
@@ -183,7 +187,7 @@ func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day c
 	var t billing.Tally
 	// From here on it is too late to release them; who tries meanwhile waits
 	// for this row, and is told so.
-	if _, err := tx.Exec(ctx, `update ach_file set state = 'withdrawn' where state = 'sealed' and effective_on <= $1`, day); err != nil {
+	if _, err := tx.Exec(ctx, `update ach_file set state = 'withdrawn' where state in ('open', 'sealed') and effective_on <= $1`, day); err != nil {
 		return t, err
 	}
 	rows, err := tx.Query(ctx, `select distinct r.account_id from receipt r

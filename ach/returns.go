@@ -221,7 +221,8 @@ type Origination struct {
 	Header  FileHeader
 	Batches []BatchHeader // in the order of the file
 	Debits  []Entry       // live debits and prenotes of checking and savings accounts
-	Credits []Entry       // balancing credits; their SEC is mostly CCD
+	Back    []Entry       // reversals: credits that undo debits
+	Own     []Entry       // balancing entries of the company's own account
 }
 
 // Company returns the company as the file's headers name it; the balancing
@@ -230,11 +231,11 @@ func (o Origination) Company() Company {
 	c := Company{ODFIName: o.Header.DestinationName, Destination: o.Header.Destination, Origin: o.Header.Origin, OriginName: o.Header.OriginName}
 	for _, b := range o.Batches {
 		c.Name, c.ID, c.ODFI = b.CompanyName, b.CompanyID, b.ODFI
-		if b.Description != RetryDescription {
+		if b.Description != RetryDescription && b.Description != ReversalDescription {
 			c.Description = b.Description
 		}
 	}
-	c.Balanced = len(o.Credits) > 0
+	c.Balanced = len(o.Own) > 0
 	return c
 }
 
@@ -253,15 +254,17 @@ func ReadEntries(r io.Reader) (Origination, []Problem, error) {
 		if len(o.Batches) > 0 {
 			h = o.Batches[len(o.Batches)-1]
 		}
-		n := Entry{SEC: h.SEC, Retry: h.Description == RetryDescription, Effective: h.Effective, Routing: col(e.text, 4, 12),
+		n := Entry{SEC: h.SEC, Retry: h.Description == RetryDescription, Reversal: h.Description == ReversalDescription, Effective: h.Effective, Routing: col(e.text, 4, 12),
 			Account: strings.TrimSpace(col(e.text, 13, 29)), Cents: ledger.Cents(e.cents), Savings: e.code[0] == '3', Prenote: e.code[1] == '8',
 			IndividualID: strings.TrimSpace(col(e.text, 40, 54)), Name: strings.TrimSpace(col(e.text, 55, 76))}
 		n.Trace, _ = ParseTrace(e.trace)
 		switch {
 		case e.answer() || !among(" 22 27 28 32 37 38 ", e.code):
 			s.problem(Problem{Line: e.line, Record: "entry", Field: "transaction code", Found: e.code, Problem: "not a debit, a prenote or a balancing credit"})
-		case e.code[1] == '2':
-			o.Credits = append(o.Credits, n)
+		case e.code[1] == '2' && n.Reversal:
+			o.Back = append(o.Back, n)
+		case e.code[1] == '2' || n.SEC == ownClass:
+			o.Own = append(o.Own, n)
 		default:
 			o.Debits = append(o.Debits, n)
 		}

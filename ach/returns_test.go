@@ -263,8 +263,8 @@ func TestReadEntries(t *testing.T) {
 	if o.Header.Created != stamp || o.Header.Origin != "1912345678" || o.Header.IDModifier != "A" || o.Header.Reference != "RUN 0017" || len(o.Batches) != 8 {
 		t.Errorf("%+v, %d batches", o.Header, len(o.Batches))
 	}
-	if len(o.Debits) != 9 || len(o.Credits) != 2 || o.Credits[0].Account != "987654321" || o.Credits[0].Cents+o.Credits[1].Cents != 7*12345 {
-		t.Errorf("%d debits, credits %+v", len(o.Debits), o.Credits)
+	if len(o.Debits) != 9 || len(o.Own) != 2 || o.Own[0].Account != "987654321" || o.Own[0].Cents+o.Own[1].Cents != 7*12345 {
+		t.Errorf("%d debits, credits %+v", len(o.Debits), o.Own)
 	}
 	want := company()
 	want.ODFI, want.Balanced, want.OffsetRouting, want.OffsetAccount, want.OffsetType = "12104288", true, "", "", ""

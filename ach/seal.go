@@ -1,11 +1,14 @@
 package ach
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
+	"io"
 	"slices"
 	"strconv"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/secret"
 )
 
 // modifiers tell apart the files of one day, in the order they are used.
@@ -23,7 +27,7 @@ const modifiers = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 // follow from the rows it is made of alone, so no clock may enter them.
 const sealedAt = 18
 
-// loose is a debit that is in no file yet.
+// loose is an entry of a file that is being sealed, and where it comes from.
 type loose struct {
 	Entry
 	account  int64
@@ -36,120 +40,203 @@ type loose struct {
 // methodContext is what a stored account number is sealed for.
 func methodContext(account int64) string { return "autopay_method/" + strconv.FormatInt(account, 10) }
 
-// fileContext is what a file's bytes are sealed for.
-func fileContext(name string) string { return "ach_file/" + name }
+// partContext is what a part of a file's bytes is sealed for.
+func partContext(name string, part int) string { return fmt.Sprintf("ach_file/%s/%d", name, part) }
 
-// Seal puts every debit that is built and in no file yet into files, one for
-// each effective date and more where a limit splits it. The bytes are made
-// once, from the rows alone, and stored encrypted with their hash; nothing has
-// left the house. A debit that cannot be sent is withdrawn and put before a
-// person (exception unusable_method or no_authorization); the others go out.
-// Called again, it finds nothing left to do. It returns the files it made.
+// Seal makes the bytes of every file that Select has opened and whose day has
+// not come, once, from the rows alone, and stores them encrypted with their
+// hash: one row for the file and one for each megabyte of it, none for a debit.
+// Nothing has left the house. A debit that cannot be sent is withdrawn and put
+// before a person (exception unusable_method or no_authorization); the others
+// go out. Called again, it finds nothing left to do. It returns the files it
+// made.
 func (o Office) Seal(ctx context.Context) (files []FileInfo, err error) {
-	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
-		files = nil
-		// One sealing at a time. Locks are taken in the order files, accounts,
-		// traces everywhere, so that nobody waits in a ring.
-		if _, err := tx.Exec(ctx, `lock table ach_file in share row exclusive mode`); err != nil {
-			return err
-		}
-		debits, err := o.loose(ctx, tx)
-		if err != nil {
-			return err
-		}
-		if debits, err = o.setAside(ctx, tx, debits); err != nil {
-			return err
-		}
-		for len(debits) > 0 {
-			n := slices.IndexFunc(debits, func(d loose) bool { return d.Effective != debits[0].Effective })
-			if n < 0 {
-				n = len(debits)
-			}
-			made, err := o.sealDay(ctx, tx, debits[:n])
-			if err != nil {
+	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'open' and effective_on > $1 order by id`, o.Day)
+	if err != nil {
+		return nil, err
+	}
+	open, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range open {
+		var made FileInfo
+		err := pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+			if err := lockFiles(ctx, tx); err != nil {
 				return err
 			}
-			files, debits = append(files, made...), debits[n:]
+			made, err = o.sealFile(ctx, tx, id)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("sealing the debits of %s: %w", o.Day, err)
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("sealing the debits of %s: %w", o.Day, err)
+		if made.State == FileSealed {
+			files = append(files, made)
+		}
 	}
 	return files, nil
 }
 
-// loose reads the debits that are in no file, by effective date and trace.
-// Those whose day has come are left to WithdrawUnreleased.
-func (o Office) loose(ctx context.Context, tx pgx.Tx) ([]loose, error) {
-	rows, err := tx.Query(ctx, `select d.account_id, d.receipt, d.attempt, d.cents, d.effective_on, d.trace, d.sec, d.method_id,
-			a.mrn, coalesce(n.first_name || ' ' || n.last_name, ''), m.routing, m.account_type, m.number_sealed,
-			m.method = 'ach' and m.account_id = d.account_id and (m.ended_on is null or m.ended_on > $1) and m.authorized_on <= $1
-		from debit d join account a on a.id = d.account_id join autopay_method m on m.id = d.method_id left join member n on n.mrn = a.mrn
-		where d.file_id is null and d.state = 'built' and d.effective_on > $1 order by d.effective_on, d.trace`, o.Day)
+// lockFiles lets one program at a time fill and seal files. Locks are taken in
+// the order files, accounts, traces everywhere, so that nobody waits in a ring.
+func lockFiles(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `lock table ach_file in share row exclusive mode`)
+	return err
+}
+
+// sealFile makes the bytes of an open file. What it returns is not sealed if
+// another program was faster, or if nothing of it could be sent.
+func (o Office) sealFile(ctx context.Context, tx pgx.Tx, id int64) (FileInfo, error) {
+	info, err := fileForUpdate(ctx, tx, id)
+	if err != nil || info.State != fileOpen {
+		return FileInfo{}, err
+	}
+	if err := o.name(ctx, tx, &info); err != nil {
+		return info, err
+	}
+	return o.fill(ctx, tx, info)
+}
+
+// name gives a file the name and modifier of the day that it is sealed on.
+func (o Office) name(ctx context.Context, tx pgx.Tx, info *FileInfo) error {
+	var before int
+	if err := tx.QueryRow(ctx, `select count(*) from ach_file where built_on = $1 and modifier is not null`, o.Day).Scan(&before); err != nil {
+		return err
+	}
+	if before >= len(modifiers) {
+		return fmt.Errorf("%d files were made on %s, and a bank tells apart no more: raise policy ach.max_entries_per_file", before, o.Day)
+	}
+	info.modifier = modifiers[before]
+	info.BuiltOn, info.Maker = o.Day, cmp.Or(o.Operator, system)
+	info.Name = fmt.Sprintf("ach-%s-%c.ach", o.Day.Format("20060102"), info.modifier)
+	return nil
+}
+
+// fill writes the entries of a file into its parts and notes what it came to.
+func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo) (FileInfo, error) {
+	company := CompanyOf(o.Policy)
+	parts := &sealer{ctx: ctx, tx: tx, keys: o.Keys, file: info, hash: sha256.New()}
+	w, err := NewWriter(parts, File{Company: company, Created: Stamp{Date: info.BuiltOn, Hour: sealedAt}, IDModifier: info.modifier, Effective: info.EffectiveOn, FirstBatch: 1})
+	if err != nil {
+		return info, err
+	}
+	bad, err := o.write(ctx, w, info)
+	if err != nil {
+		return info, err
+	}
+	if err := o.setAside(ctx, tx, bad); err != nil {
+		return info, err
+	}
+	if w.sum.Entries == 0 { // nothing is left of it
+		info.State = FileWithdrawn
+		_, err := tx.Exec(ctx, `update ach_file set state = 'withdrawn', entries = 0, prenotes = 0, reversals = 0, cents = 0 where id = $1`, info.ID)
+		return info, err
+	}
+	offset, err := takeRun(ctx, tx, company.ODFI, o.Day, w.Offsets())
+	if err != nil {
+		return info, err
+	}
+	sum, err := w.Close(offset)
+	if err != nil {
+		return info, err
+	}
+	if info.SHA256, err = parts.close(); err != nil {
+		return info, err
+	}
+	info.State, info.Entries, info.Prenotes, info.Reversals, info.Cents = FileSealed, sum.Debits, sum.Prenotes, sum.Reversals, sum.DebitCents
+	if _, err := tx.Exec(ctx, `update ach_file set state = 'sealed', built_on = $2, company = $3, modifier = $4, name = $5, entries = $6, prenotes = $7, reversals = $8, cents = $9, sha256 = $10, maker = $11 where id = $1`,
+		info.ID, info.BuiltOn, company.ID, string(info.modifier), info.Name, info.Entries, info.Prenotes, info.Reversals, int64(info.Cents), []byte(info.SHA256), info.Maker); err != nil {
+		return info, err
+	}
+	return info, proveFile(ctx, tx, info)
+}
+
+// proveFile holds a file's totals against the debits that are in it.
+func proveFile(ctx context.Context, tx pgx.Tx, info FileInfo) error {
+	var n int
+	var cents ledger.Cents
+	err := tx.QueryRow(ctx, `select count(*), coalesce(sum(cents), 0)::bigint from debit where trace between $1 and $2 and file_id = $3 and state = 'built'`, info.firstTrace, info.lastTrace, info.ID).Scan(&n, &cents)
+	if err == nil && (n != info.Entries || cents != info.Cents) {
+		err = fmt.Errorf("file %s holds %d debits of %s, but those that belong to it are %d of %s", info.Name, info.Entries, info.Cents, n, cents)
+	}
+	return err
+}
+
+// looseSQL reads the debits of a file in the order of its batches.
+const looseSQL = `select d.account_id, d.receipt, d.attempt, d.cents, d.trace, d.sec, d.method_id, a.mrn, coalesce(n.first_name || ' ' || n.last_name, ''), m.routing, m.account_type, m.number_sealed,
+		coalesce(m.method = 'ach' and m.account_id = d.account_id and (m.ended_on is null or m.ended_on > $4) and m.authorized_on <= $4, false)
+	from debit d join account a on a.id = d.account_id left join autopay_method m on m.id = d.method_id left join member n on n.mrn = a.mrn
+	where d.trace between $1 and $2 and d.file_id = $3 and d.state = 'built' order by d.sec, d.attempt > 0, d.trace`
+
+// write streams the file's debits from a connection of its own into the
+// writer, and returns those that cannot be sent. Nobody changes them
+// meanwhile: whoever would, needs the file's row first, which our transaction
+// holds.
+func (o Office) write(ctx context.Context, w *Writer, info FileInfo) (bad []loose, err error) {
+	rows, err := o.DB.Query(ctx, looseSQL, int64(info.firstTrace), int64(info.lastTrace), info.ID, o.Day)
 	if err != nil {
 		return nil, err
 	}
+	defer rows.Close()
 	var unopened error
 	opened := 0
-	debits, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (d loose, err error) {
-		var attempt int
-		var trace int64
-		var kind string
-		var sealed []byte
-		var inForce bool
-		if err = row.Scan(&d.account, &d.receipt, &attempt, &d.Cents, &d.Effective, &trace, &d.SEC, &d.methodID,
-			&d.IndividualID, &d.Name, &d.Routing, &kind, &sealed, &inForce); err != nil {
-			return d, err
-		}
-		d.Trace, d.Retry, d.Savings = Trace(trace), attempt > 0, kind == Savings
+	for rows.Next() {
+		r := ledger.ReadRow(rows)
+		d := loose{account: r.Int64(), receipt: r.Int32()}
+		d.Retry, d.Cents, d.Trace = r.Int32() > 0, ledger.Cents(r.Int64()), Trace(r.Int64())
+		d.SEC, d.methodID, d.IndividualID, d.Name = r.Text(), r.Int64(), r.Text(), r.Text()
+		d.Routing, d.Savings = r.Text(), r.Text() == Savings
+		sealed, inForce := r.Bytes(), r.Bool()
 		if plainName(d.Name) == "" {
 			d.Name = "MEMBER " + d.IndividualID // a name in another script has no plain form
 		}
-		number, unsealed := o.Keys.Open(sealed, methodContext(d.account))
-		if d.Account = string(number); unsealed == nil {
+		number, wrong := o.Keys.Open(sealed, methodContext(d.account))
+		d.Account = string(number)
+		if wrong == nil {
 			opened++
+		} else {
+			unopened = wrong
 		}
-		switch unusable := CheckRouting(d.Routing); {
-		case !inForce:
-			d.code, d.problem = NoAuthorization, "the authorization it was built on is no longer in force"
-		case unsealed != nil:
-			unopened = unsealed
-			d.code, d.problem = UnusableMethod, unsealed.Error()
-		case unusable != nil:
-			d.code, d.problem = UnusableMethod, unusable.Error()
-		}
-		return d, nil
-	})
-	if err == nil && opened == 0 && unopened != nil {
-		return nil, unopened // no number at all opens: these are not the keys, the members are not to blame
-	}
-	return debits, err
-}
-
-// setAside withdraws the debits that cannot be sent, and returns the others.
-func (o Office) setAside(ctx context.Context, tx pgx.Tx, debits []loose) ([]loose, error) {
-	company := CompanyOf(o.Policy)
-	var bad []loose
-	good := debits[:0]
-	for _, d := range debits {
-		if d.code == "" {
-			if err := company.CheckEntry(&d.Entry); err != nil {
-				var wrong *EntryError
-				if !errors.As(err, &wrong) {
-					return nil, err // not this entry's fault
-				}
-				d.code, d.problem = UnusableMethod, wrong.Error()
-			}
+		if err := w.judge(&d, inForce, wrong); err != nil {
+			return nil, err
 		}
 		if d.code != "" {
 			bad = append(bad, d)
-			continue
 		}
-		good = append(good, d)
 	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if opened == 0 && unopened != nil {
+		return nil, unopened // no number at all opens: these are not the keys, the members are not to blame
+	}
+	return bad, nil
+}
+
+// judge writes an entry, or says why it cannot be sent.
+func (w *Writer) judge(d *loose, inForce bool, unopened error) error {
+	switch {
+	case !inForce:
+		d.code, d.problem = NoAuthorization, "the authorization it was built on is no longer in force"
+		return nil
+	case unopened != nil:
+		d.code, d.problem = UnusableMethod, unopened.Error()
+		return nil
+	}
+	err := w.Add(&d.Entry)
+	if wrong := (*EntryError)(nil); errors.As(err, &wrong) {
+		d.code, d.problem = UnusableMethod, wrong.Error()
+		return nil
+	}
+	return err
+}
+
+// setAside withdraws the debits that cannot be sent and takes them out of
+// their file.
+func (o Office) setAside(ctx context.Context, tx pgx.Tx, bad []loose) error {
 	if len(bad) == 0 {
-		return good, nil
+		return nil
 	}
 	var ids []int64
 	for _, d := range bad {
@@ -158,16 +245,22 @@ func (o Office) setAside(ctx context.Context, tx pgx.Tx, debits []loose) ([]loos
 	slices.Sort(ids)
 	b, err := billing.Load(ctx, tx, billing.Whole, slices.Compact(ids)...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, d := range bad {
 		a := b.Account(d.account)
 		a.WithdrawDebit(a.DebitOf(d.receipt), o.Day, unusable(o.Day, a.DebitOf(d.receipt), d))
+		if err := takeOut(ctx, tx, d.account, d.receipt); err != nil {
+			return err
+		}
 	}
-	if err := b.Save(ctx); err != nil {
-		return nil, err
-	}
-	return good, nil
+	return b.Save(ctx)
+}
+
+// takeOut notes that a debit is in no file any more.
+func takeOut(ctx context.Context, tx pgx.Tx, account int64, receipt int32) error {
+	_, err := tx.Exec(ctx, `update debit set file_id = null where account_id = $1 and receipt = $2`, account, receipt)
+	return err
 }
 
 // unusable puts a debit that is set aside before a person.
@@ -177,100 +270,81 @@ func unusable(day calendar.Date, debit *billing.Debit, d loose) billing.Exceptio
 		subject = strconv.FormatInt(d.methodID, 10) // Select passes the method over until this is cleared
 	}
 	return billing.Exception{On: day, Job: "autopay", Code: d.code, Subject: subject,
-		Detail: fmt.Sprintf("the debit of %s effective %s was not sent: %s", d.Cents, d.Effective, d.problem)}
+		Detail: fmt.Sprintf("the debit of %s effective %s was not sent: %s", d.Cents, debit.EffectiveOn, d.problem)}
 }
 
-// sealDay makes the files of one effective date.
-func (o Office) sealDay(ctx context.Context, tx pgx.Tx, debits []loose) ([]FileInfo, error) {
-	entries := make([]Entry, len(debits))
-	byTrace := make(map[Trace]*loose, len(debits))
-	for i := range debits {
-		entries[i] = debits[i].Entry
-		byTrace[debits[i].Trace] = &debits[i]
-	}
-	parts, err := Split(entries, Limits{Entries: o.Policy.ACH.MaxEntriesPerFile})
-	if err != nil {
-		return nil, err
-	}
-	var files []FileInfo
-	for _, part := range parts {
-		f, err := o.sealFile(ctx, tx, part, byTrace)
-		if err != nil {
-			return nil, err
+// partSize is how much of a file is encrypted at once, and so how much of it is
+// in memory.
+const partSize = 1 << 20
+
+// sealer encrypts a file's bytes part by part into the database.
+type sealer struct {
+	ctx  context.Context
+	tx   pgx.Tx
+	keys *secret.Keys
+	file FileInfo
+	hash hash.Hash
+	buf  bytes.Buffer
+	part int
+}
+
+func (s *sealer) Write(b []byte) (int, error) {
+	s.hash.Write(b)
+	s.buf.Write(b)
+	for s.buf.Len() >= partSize {
+		if err := s.seal(s.buf.Next(partSize)); err != nil {
+			return 0, err
 		}
-		files = append(files, f)
 	}
-	return files, nil
+	return len(b), nil
 }
 
-func (o Office) sealFile(ctx context.Context, tx pgx.Tx, entries []Entry, byTrace map[Trace]*loose) (FileInfo, error) {
-	info := FileInfo{BuiltOn: o.Day, EffectiveOn: entries[0].Effective, State: FileSealed, Maker: cmp.Or(o.Operator, system)}
-	var before int
-	if err := tx.QueryRow(ctx, `select count(*) from ach_file where built_on = $1`, o.Day).Scan(&before); err != nil {
-		return info, err
-	}
-	if before >= len(modifiers) {
-		return info, fmt.Errorf("%d files were made on %s, and a bank tells apart no more: raise policy ach.max_entries_per_file", before, o.Day)
-	}
-	modifier := modifiers[before]
-	info.Name = fmt.Sprintf("ach-%s-%c.ach", o.Day.Format("20060102"), modifier)
-	f := File{Company: CompanyOf(o.Policy), Created: Stamp{Date: o.Day, Hour: sealedAt}, IDModifier: modifier, Effective: info.EffectiveOn, FirstBatch: 1, Entries: entries}
-	if err := takeOffsetTraces(ctx, tx, &f, o.Day); err != nil {
-		return info, err
-	}
-	bytes, sum, err := Build(f)
+func (s *sealer) seal(plain []byte) error {
+	s.part++
+	sealed, err := s.keys.Seal(plain, partContext(s.file.Name, s.part))
 	if err != nil {
-		return info, err
+		return err
 	}
-	hash := sha256.Sum256(bytes)
-	info.SHA256, info.Entries, info.Cents = hash[:], sum.Debits, sum.DebitCents
-	sealed, err := o.Keys.Seal(bytes, fileContext(info.Name))
-	if err != nil {
-		return info, err
-	}
-	err = tx.QueryRow(ctx, `insert into ach_file (built_on, effective_on, modifier, name, entries, cents, sha256, sealed, maker) values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning id`,
-		info.BuiltOn, info.EffectiveOn, string(modifier), info.Name, info.Entries, int64(info.Cents), hash[:], sealed, info.Maker).Scan(&info.ID)
-	if err != nil {
-		return info, err
-	}
-	return info, enclose(ctx, tx, info, entries, byTrace)
+	_, err = s.tx.Exec(s.ctx, `insert into ach_file_part (file_id, part, sealed) values ($1, $2, $3)`, s.file.ID, s.part, sealed)
+	return err
 }
 
-// takeOffsetTraces takes the traces of the balancing credits, one run of them.
-func takeOffsetTraces(ctx context.Context, tx pgx.Tx, f *File, day calendar.Date) error {
-	n := f.Offsets()
-	if n == 0 {
-		return nil
+// close seals the last part and returns the hash of all.
+func (s *sealer) close() (SHA256, error) {
+	var err error
+	if s.buf.Len() > 0 {
+		err = s.seal(s.buf.Bytes())
 	}
-	for {
-		traces, err := takeTraces(ctx, tx, f.ODFI, day, n)
+	return s.hash.Sum(nil), err
+}
+
+// Unseal writes the bytes of a sealed file, decrypted, and proves that they
+// have the hash that the file was sealed with.
+func Unseal(ctx context.Context, q billing.Querier, keys *secret.Keys, f FileInfo, to io.Writer) error {
+	sum := sha256.New()
+	to = io.MultiWriter(to, sum)
+	for part := 1; ; part++ {
+		var sealed []byte
+		err := q.QueryRow(ctx, `select sealed from ach_file_part where file_id = $1 and part = $2`, f.ID, part).Scan(&sealed)
+		if errors.Is(err, pgx.ErrNoRows) {
+			break
+		}
 		if err != nil {
 			return err
 		}
-		if traces[n-1]-traces[0] == Trace(n-1) { // else it went over a used number or the top
-			f.OffsetTrace = traces[0]
-			return nil
+		plain, err := keys.Open(sealed, partContext(f.Name, part))
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrAltered, err)
+		}
+		if _, err := to.Write(plain); err != nil {
+			return err
 		}
 	}
+	if got := SHA256(sum.Sum(nil)); !bytes.Equal(got, f.SHA256) {
+		return fmt.Errorf("%w: file %d (%s) has the hash %s, not %s as when it was made; do not send it", ErrAltered, f.ID, f.Name, got, f.SHA256)
+	}
+	return nil
 }
 
-// enclose notes on the debits which file they are in, and proves that the
-// file's totals are theirs.
-func enclose(ctx context.Context, tx pgx.Tx, info FileInfo, entries []Entry, byTrace map[Trace]*loose) error {
-	accounts, receipts := make([]int64, len(entries)), make([]int32, len(entries))
-	for i := range entries {
-		d := byTrace[entries[i].Trace]
-		accounts[i], receipts[i] = d.account, d.receipt
-	}
-	var n int
-	var cents ledger.Cents
-	err := tx.QueryRow(ctx, `with enclosed as (
-			update debit d set file_id = $1 from unnest($2::bigint[], $3::int[]) u(account_id, receipt)
-			where d.account_id = u.account_id and d.receipt = u.receipt and d.file_id is null and d.state = 'built' returning d.account_id, d.receipt, d.cents)
-		select count(*), coalesce(sum(r.cents), 0)::bigint from enclosed e join receipt r on r.account_id = e.account_id and r.no = e.receipt and r.cents = e.cents and r.state = 'pending'`,
-		info.ID, accounts, receipts).Scan(&n, &cents)
-	if err == nil && (n != info.Entries || cents != info.Cents) {
-		err = fmt.Errorf("file %s holds %d debits of %s, but the pending receipts are %d of %s", info.Name, info.Entries, info.Cents, n, cents)
-	}
-	return err
-}
+// ErrAltered says that sealed bytes are not those that were sealed.
+var ErrAltered = errors.New("the sealed bytes were altered")

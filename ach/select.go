@@ -40,6 +40,9 @@ type candidate struct {
 // Called for one range after the other, it gives the same traces each time.
 func Select(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
 	var t billing.Tally
+	if err := lockFiles(ctx, tx); err != nil {
+		return t, err
+	}
 	found, err := candidates(ctx, tx, p, day, in)
 	if err != nil || len(found) == 0 {
 		return t, err
@@ -78,14 +81,15 @@ func Select(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date
 		built, books = append(built, more...), append(books, b)
 	}
 	slices.SortStableFunc(built, func(a, b made) int { return cmp.Compare(a.account, b.account) })
-	if len(built) > 0 {
-		traces, err := takeTraces(ctx, tx, p.Company.ODFI, day, len(built))
-		if err != nil {
-			return t, err
-		}
-		for i, m := range built {
-			m.debit.Trace = int64(traces[i])
-		}
+	slots := make([]slot, len(built))
+	for i, m := range built {
+		slots[i] = slot{effective: m.debit.EffectiveOn, cents: m.debit.Cents}
+	}
+	if err := place(ctx, tx, p, day, slots); err != nil {
+		return t, err
+	}
+	for i, m := range built {
+		m.debit.Trace, m.debit.FileID = int64(slots[i].trace), &slots[i].file
 	}
 	for _, b := range books {
 		if err := b.Save(ctx); err != nil {
@@ -143,10 +147,7 @@ func (c *candidate) obstacle(p *billing.Policy, built []*billing.Debit) (code, d
 	case c.unusable:
 		return UnusableMethod, ""
 	}
-	most := ledger.Cents(p.ACH.MaxCentsPerEntry)
-	if most <= 0 || most > maxEntryCents {
-		most = maxEntryCents
-	}
+	most := maxCentsOf(p)
 	for _, d := range built {
 		if d.Cents > most {
 			return AboveLimit, fmt.Sprintf("a debit of %s is above the limit of one entry, %s: collect it another way", d.Cents, most)

@@ -84,7 +84,9 @@ func (w *Writer) Add(e *Entry) error {
 	switch order := compareKeys(key, w.key); {
 	case !w.open || order > 0:
 		w.closeBatch()
-		w.openBatch(key)
+		if w.openBatch(key); w.err != nil {
+			return w.err
+		}
 	case order < 0 || e.Trace <= w.last:
 		w.err = fmt.Errorf("ach file: entry %s comes out of order", e.Trace)
 		return w.err
@@ -103,8 +105,12 @@ func (w *Writer) mayAdd(e *Entry) error {
 	if err := checkEntry(e, w.bank); err != nil {
 		return err
 	}
-	if day := w.f.effective(e); day < w.f.Created.Date || !calendar.IsBankingDay(day) {
-		return &EntryError{e.Trace, e.IndividualID, "effective date", fmt.Sprintf("%q is not a banking day on or after %s, the day the file was made", day, w.f.Created.Date)}
+	switch day := w.f.effective(e); {
+	case day >= w.f.Created.Date && calendar.IsBankingDay(day):
+	case e.Effective.IsZero():
+		return fmt.Errorf("effective date %q of the file is not a banking day on or after %s, the day it was made", day, w.f.Created.Date)
+	default: // checkEntry has seen that it is a banking day
+		return &EntryError{e.Trace, e.IndividualID, "effective date", fmt.Sprintf("%s is before the file was made, %s", day, w.f.Created.Date)}
 	}
 	if w.traces.add(e.Trace.Sequence()) {
 		return &EntryError{e.Trace, e.IndividualID, "trace number", "is another entry's of this file too"}
@@ -202,7 +208,9 @@ func (w *Writer) balance(trace Trace) {
 		return cmp.Or(cmp.Compare(a.effective, b.effective), cmp.Compare(count(a.debit), count(b.debit)))
 	})
 	for _, o := range w.offsets {
-		w.openBatch(batchKey{ownClass, own, o.effective})
+		if w.openBatch(batchKey{ownClass, own, o.effective}); w.err != nil {
+			return
+		}
 		for left := o.cents; left > 0; trace++ {
 			if w.traces.add(trace.Sequence()) {
 				w.err = fmt.Errorf("balancing entries: trace %s is an entry's already", trace)
@@ -251,6 +259,12 @@ func (w *Writer) fileHeader() {
 }
 
 func (w *Writer) openBatch(key batchKey) {
+	if w.number > maxBatchNumber {
+		w.err = cmp.Or(w.err, fmt.Errorf("batch numbers run past %d", maxBatchNumber))
+	}
+	if w.err != nil {
+		return
+	}
 	bank, _ := bankOf(w.f.ODFI)
 	w.open, w.key, w.last, w.batch = true, key, 0, batchTotals{}
 	r := w.begin('5')

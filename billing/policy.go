@@ -81,6 +81,7 @@ type ACHPolicy struct {
 	EndedCodes            []string `json:"ended_codes"`               // not authorized
 	MaxEntriesPerFile     int      `json:"max_entries_per_file"`      // 0 = as many as a file holds
 	MaxCentsPerEntry      int64    `json:"max_cents_per_entry_cents"` // 0 = what a field holds
+	MaxCentsPerFile       int64    `json:"max_cents_per_file_cents"`  // of its debits; 0 = what a field holds
 	Balanced              bool     `json:"balanced"`                  // with an offsetting credit
 }
 

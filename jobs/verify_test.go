@@ -179,13 +179,16 @@ var breaks = map[string][]string{
 		`update ach_file set released_by = maker where id = (select min(id) from ach_file where state = 'released')`,
 		`update ach_file set released_by = 'system', maker = 'pat' where id = (select min(id) from ach_file where state = 'released')`,
 		`update ach_file set released_by = null where id = (select min(id) from ach_file where state = 'released')`,
+		`update ach_file set hands = array[lower(released_by)] where id = (select min(id) from ach_file where state = 'released')`,
+		`update ach_file set released_sha256 = '\x00' where id = (select min(id) from ach_file where state = 'released')`,
 		`update ach_file set released_on = effective_on where id = (select min(id) from ach_file where state = 'released')`,
 	},
 	"ach_traces_single": {
 		`update debit set trace = (select min(trace) from debit)`,
 	},
 	"ach_files_as_sealed": {
-		`update ach_file set sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) where id = (select min(id) from ach_file)`,
+		`update ach_file_part set sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1) where file_id = (select min(id) from ach_file)`,
+		`delete from ach_file_part where file_id = (select min(id) from ach_file)`,
 		`update ach_file set sha256 = '\x00' where id = (select min(id) from ach_file)`,
 		`update ach_file set name = 'other.ach' where id = (select min(id) from ach_file)`,
 	},

@@ -76,6 +76,9 @@ func (r *Row) Text() string {
 	return string(v)
 }
 
+// Bytes reads a bytea. It is valid until the next row is read.
+func (r *Row) Bytes() []byte { return r.next(0) }
+
 var words = map[string]string{}
 
 func init() {

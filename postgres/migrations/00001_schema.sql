@@ -269,27 +269,53 @@ create table autopay_method (
 );
 create index autopay_method_account on autopay_method (account_id);
 
--- A bundle of debits on its way to the bank.
+-- A bundle of debits on its way to the bank. Autopay opens it as it selects
+-- debits, and seals it: from then on its bytes stand, encrypted, in parts.
 create table ach_file (
     id           bigint generated always as identity primary key,
-    built_on     date    not null,
+    built_on     date    not null,                         -- as it was opened; when sealed, the day its header names
     effective_on date    not null,
-    modifier     text    not null,                         -- Nacha file ID modifier
-    name         text    not null unique,
-    entries      integer not null,
-    cents        bigint  not null,
-    sha256       bytea   not null,
-    sealed       bytea   not null,                         -- the bytes, encrypted, context ach_file/<name>
+    company      text    not null default '',              -- id of the company whose entries they are
+    modifier     text,                                     -- Nacha file ID modifier; as the rest below, null until it is sealed
+    name         text    unique,
+    entries      integer not null default 0,               -- live debits
+    prenotes     integer not null default 0,
+    reversals    integer not null default 0,
+    cents        bigint  not null default 0,               -- of the debits
+    first_trace  bigint  not null default 0,               -- between these lie the traces of all that is in it
+    last_trace   bigint  not null default 0,
+    sha256       bytea,
     maker        text    not null,
+    hands        text[]  not null default '{}',            -- who edited it or lifted its hold since: small letters
+    held_by      text,                                     -- it is not released while somebody holds it
+    held_why     text    not null default '',
     released_by  text,
     released_on  date,
+    released_sha256 bytea,                                 -- what was released: these bytes and no others
     written_on   date,                                     -- put into the outbox; once, as the bank's carrier empties it
-    state        text    not null default 'sealed' check (state in ('sealed', 'released', 'withdrawn')),
-    check (released_by is null or (released_by <> maker and released_by <> 'system')),
+    state        text    not null default 'open' check (state in ('open', 'sealed', 'released', 'withdrawn')),
+    bank         text    not null default '' check (bank in ('', 'acknowledged', 'rejected', 'unknown')), -- what the bank said
+    bank_on      date,
+    bank_detail  text    not null default '',
+    check (state in ('open', 'withdrawn') or sha256 is not null),
+    check ((sha256 is null) = (name is null) and (name is null) = (modifier is null)),
+    check (released_by is null or lower(btrim(released_by)) not in ('', 'system', lower(btrim(maker))) and lower(btrim(released_by)) <> all (hands)),
     check ((state = 'released') = (released_by is not null)),
+    check (state <> 'released' or held_by is null and released_sha256 = sha256),
     check (released_on is null or released_on < effective_on),
+    check (bank = '' or state = 'released'),
     unique (built_on, modifier)
 );
+create index ach_file_waiting on ach_file (id) where state in ('open', 'sealed') or state = 'released' and written_on is null;
+
+-- A file's bytes, in order.
+create table ach_file_part (
+    file_id bigint  not null,
+    part    integer not null,                              -- from 1
+    sealed  bytea   not null,                              -- encrypted, context ach_file/<name>/<part>
+    primary key (file_id, part)
+);
+alter table ach_file_part alter column sealed set storage external; -- what is encrypted does not shrink
 
 create table ach_trace (
     odfi text   primary key,                               -- 8 digits
@@ -309,8 +335,8 @@ create table debit (
     last_before  bigint,                                   -- the debit before it: what it differs from
     trace        bigint  not null,
     sec          text    not null,
-    method_id    bigint  not null references autopay_method,
-    file_id      bigint  references ach_file,              -- null until its file is sealed
+    method_id    bigint  not null,                         -- no foreign keys here: verify proves them, a night makes millions
+    file_id      bigint,                                   -- null for one that was taken out of its file
     state        text    not null check (state in ('built', 'returned', 'withdrawn')),
     missed       boolean not null default false,           -- built after its own day, by the biller's fault
     code         text    not null default '',
@@ -321,7 +347,6 @@ create table debit (
 );
 create unique index debit_once on debit (account_id, cycle, attempt) where state <> 'withdrawn';
 create index debit_trace on debit (trace);
-create index debit_file on debit (file_id);
 create index debit_retry on debit (retry_on) where retry_on is not null;
 
 -- What the bank sent about our debits.
