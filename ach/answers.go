@@ -28,6 +28,7 @@ type Ingested struct {
 	Repeated    int       `json:"repeated"`    // were known already
 	Unmatched   int       `json:"unmatched"`   // belong to no debit of ours, so nothing changed
 	Review      int       `json:"review"`      // need a person for another reason
+	Words       int       `json:"words"`       // what the bank says of whole files
 	Problems    []Problem `json:"problems"`    // why it was refused
 }
 
@@ -74,8 +75,8 @@ func (a *answer) account() int64 {
 	return a.sent.account
 }
 
-// Ingest takes in a file of returns and notifications of change, dated the
-// office's Day, in one transaction. Each answer is matched by the original
+// Ingest takes in a file of returns and notifications of change, or of what the
+// bank says of our files, dated the office's Day, in one transaction. Each answer is matched by the original
 // trace, and must agree with that debit in individual ID and amount: what does
 // not is never given to the nearest debit, but put before a person. A file with
 // problems is refused whole (ErrRefused, with Problems); the same file a second
@@ -86,6 +87,9 @@ func (o Office) Ingest(ctx context.Context, name string, r io.Reader) (Ingested,
 	content, err := io.ReadAll(r)
 	if err != nil {
 		return in, fmt.Errorf("ACH file %s: %w", name, err)
+	}
+	if words, problems, is := wordsOf(content); is {
+		return o.ingestWords(ctx, name, content, words, problems)
 	}
 	read, problems, err := ReadReturns(bytes.NewReader(content))
 	if err != nil {
@@ -101,7 +105,11 @@ func (o Office) Ingest(ctx context.Context, name string, r io.Reader) (Ingested,
 	}
 	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
 		hash := sha256.Sum256(content)
-		fresh, err := o.firstTime(ctx, tx, hash[:], name, answers)
+		var cents ledger.Cents
+		for _, a := range answers {
+			cents += a.cents
+		}
+		fresh, err := o.firstTime(ctx, tx, hash[:], name, len(answers), cents)
 		if err != nil || !fresh {
 			in.Duplicate = !fresh
 			return err
@@ -116,6 +124,58 @@ func (o Office) Ingest(ctx context.Context, name string, r io.Reader) (Ingested,
 		}
 		in.count(answers)
 		return o.keep(ctx, tx, hash[:], answers)
+	})
+	if err != nil {
+		return Ingested{Problems: []Problem{}}, fmt.Errorf("ACH file %s: %w", name, err)
+	}
+	return in, nil
+}
+
+// wordsOf reads a file that says something of our files as a whole.
+func wordsOf(content []byte) (words []Word, problems []Problem, is bool) {
+	if isWords(content) {
+		words, problems = readWords(content)
+		return words, problems, true
+	}
+	word, is := readReject(content)
+	return []Word{word}, nil, is
+}
+
+func (o Office) ingestWords(ctx context.Context, name string, content []byte, words []Word, problems []Problem) (Ingested, error) {
+	in := Ingested{Problems: []Problem{}}
+	if len(problems) > 0 {
+		in.Problems = problems
+		return in, fmt.Errorf("ACH file %s: %w", name, ErrRefused)
+	}
+	err := pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+		if err := lockFiles(ctx, tx); err != nil {
+			return err
+		}
+		hash := sha256.Sum256(content)
+		fresh, err := o.firstTime(ctx, tx, hash[:], name, len(words), 0)
+		if err != nil || !fresh {
+			in.Duplicate = !fresh
+			return err
+		}
+		for _, word := range words {
+			in.Words++
+			told, err := o.say(ctx, tx, word)
+			switch {
+			case errors.Is(err, ErrNoFile):
+				in.Unmatched++
+				err = o.ask(ctx, tx, 0, "unmatched_word", word.File, fmt.Sprintf("the bank says %q of a file that is not ours", word.Status))
+			case told.Review:
+				in.Review++
+			case told.Changed:
+				in.Applied++
+			default:
+				in.Repeated++
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return Ingested{Problems: []Problem{}}, fmt.Errorf("ACH file %s: %w", name, err)
@@ -146,13 +206,9 @@ func inOrder(read *Answers) (list []*answer) {
 
 // firstTime notes the file and says whether it is a new one. Who ingests the
 // same file meanwhile waits here.
-func (o Office) firstTime(ctx context.Context, tx pgx.Tx, hash []byte, name string, answers []*answer) (bool, error) {
-	var cents ledger.Cents
-	for _, a := range answers {
-		cents += a.cents
-	}
+func (o Office) firstTime(ctx context.Context, tx pgx.Tx, hash []byte, name string, n int, cents ledger.Cents) (bool, error) {
 	tag, err := tx.Exec(ctx, `insert into feed_file (sha256, feed, name, taken_on, rows, accepted, cents) values ($1, 'ach', $2, $3, $4, $4, $5) on conflict do nothing`,
-		hash, name, o.Day, len(answers), int64(cents))
+		hash, name, o.Day, n, int64(cents))
 	return tag.RowsAffected() == 1, err
 }
 

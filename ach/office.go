@@ -27,10 +27,10 @@ type Office struct {
 	Keys     *secret.Keys
 	Day      calendar.Date // the business date of whatever is done
 	Operator string        // who does it; "system" is the clock
+	Token    string        // what proves it, once operators are listed
 }
 
-// system is the clock as an operator. It makes files and never releases one.
-const system = "system"
+const system = billing.System
 
 // traceDays is for how long a trace number names one debit only, and so how
 // long after its effective date an answer may still be matched to it.

@@ -602,6 +602,7 @@ func TestWriteOut(t *testing.T) {
 		t.Errorf("written a second time: %v %v", paths, err)
 	}
 	// Bytes that do not open, that lack their end, or that are other ones.
+	b.exec(`alter table ach_file disable trigger ach_file_guard`)
 	for name, sql := range map[string]string{
 		"altered": `update ach_file_part set sealed = set_byte(sealed, 40, get_byte(sealed, 40) # 1)`,
 		"missing": `delete from ach_file_part`,

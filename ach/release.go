@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -38,11 +39,15 @@ func (o Office) Release(ctx context.Context, fileID int64) (info FileInfo, err e
 		if info, err = fileForUpdate(ctx, tx, fileID); err != nil {
 			return err
 		}
-		if info.State == FileReleased && samePerson(info.ReleasedBy, o.Operator) {
+		if info.State == FileReleased && billing.SamePerson(info.ReleasedBy, o.Operator) {
 			info.Already = true
 			return nil
 		}
-		if why := o.mayRelease(info); why != "" {
+		why, err := o.mayRelease(ctx, tx, info)
+		if err != nil {
+			return err
+		}
+		if why != "" {
 			return &ReleaseError{info, why}
 		}
 		info.State, info.ReleasedBy, info.ReleasedOn = FileReleased, o.Operator, o.Day
@@ -56,26 +61,40 @@ func (o Office) Release(ctx context.Context, fileID int64) (info FileInfo, err e
 }
 
 // mayRelease says why the Operator may not release a file, "" if nothing is in
-// the way.
-func (o Office) mayRelease(f FileInfo) string {
-	switch {
-	case strings.TrimSpace(o.Operator) == "" || samePerson(o.Operator, system):
-		return "a person must release it; name yourself with --operator"
-	case f.State == FileReleased:
-		return fmt.Sprintf("%s has released it on %s already", f.ReleasedBy, f.ReleasedOn)
-	case f.State == FileWithdrawn:
-		return fmt.Sprintf("nobody released it before its effective date, %s, and its debits were withdrawn; they are built again", f.EffectiveOn)
-	case samePerson(f.Maker, o.Operator):
-		return fmt.Sprintf("%s made it; somebody else must release it", f.Maker)
-	case o.Day >= f.EffectiveOn:
-		return fmt.Sprintf("it is too late on %s, its effective date is %s; its debits will be built again", o.Day, f.EffectiveOn)
+// the way. The database holds most of it as well.
+func (o Office) mayRelease(ctx context.Context, tx pgx.Tx, f FileInfo) (string, error) {
+	stop, err := stopped(ctx, tx)
+	if err != nil {
+		return "", err
 	}
-	return ""
+	if err := billing.Identify(ctx, tx, o.Operator, o.Token); errors.Is(err, billing.ErrOperator) {
+		return err.Error(), nil
+	} else if err != nil {
+		return "", err
+	}
+	switch {
+	case strings.TrimSpace(o.Operator) == "" || billing.SamePerson(o.Operator, system):
+		return "a person must release it; name yourself with --operator", nil
+	case f.State == FileReleased:
+		return fmt.Sprintf("%s has released it on %s already", f.ReleasedBy, f.ReleasedOn), nil
+	case f.State == FileWithdrawn:
+		return fmt.Sprintf("nobody released it before its effective date, %s, and its debits were withdrawn; they are built again", f.EffectiveOn), nil
+	case billing.SamePerson(f.Maker, o.Operator):
+		return fmt.Sprintf("%s made it; somebody else must release it", f.Maker), nil
+	case slices.Contains(f.hands, fold(o.Operator)):
+		return fmt.Sprintf("%s edited it or lifted its hold; somebody else must release it", o.Operator), nil
+	case f.HeldBy != "":
+		return fmt.Sprintf("%s holds it: %s (ach hold %d --lift)", f.HeldBy, f.HeldWhy, f.ID), nil
+	case stop != "":
+		return stop, nil
+	case o.Day >= f.EffectiveOn:
+		return fmt.Sprintf("it is too late on %s, its effective date is %s; its debits will be built again", o.Day, f.EffectiveOn), nil
+	}
+	return "", nil
 }
 
-func samePerson(a, b string) bool {
-	return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b))
-}
+// fold is a name as it is compared.
+func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
 
 // WriteOut puts every released file that was not put there before into the
 // outbox dir: the sealed bytes, checked by their hash, under a temporary name,

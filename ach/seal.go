@@ -95,7 +95,7 @@ func (o Office) sealFile(ctx context.Context, tx pgx.Tx, id int64) (FileInfo, er
 	if err := o.name(ctx, tx, &info); err != nil {
 		return info, err
 	}
-	return o.fill(ctx, tx, info)
+	return o.fill(ctx, tx, info, 0)
 }
 
 // name gives a file the name and modifier of the day that it is sealed on.
@@ -113,15 +113,16 @@ func (o Office) name(ctx context.Context, tx pgx.Tx, info *FileInfo) error {
 	return nil
 }
 
-// fill writes the entries of a file into its parts and notes what it came to.
-func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo) (FileInfo, error) {
+// fill writes the entries of a file into its parts, but for the one that is
+// being pulled, and notes what it came to.
+func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, pulled Trace) (FileInfo, error) {
 	company := CompanyOf(o.Policy)
 	parts := &sealer{ctx: ctx, tx: tx, keys: o.Keys, file: info, hash: sha256.New()}
 	w, err := NewWriter(parts, File{Company: company, Created: Stamp{Date: info.BuiltOn, Hour: sealedAt}, IDModifier: info.modifier, Effective: info.EffectiveOn, FirstBatch: 1})
 	if err != nil {
 		return info, err
 	}
-	bad, err := o.write(ctx, w, info)
+	bad, err := o.write(ctx, w, info, pulled)
 	if err != nil {
 		return info, err
 	}
@@ -173,7 +174,7 @@ const looseSQL = `select d.account_id, d.receipt, d.attempt, d.cents, d.trace, d
 // writer, and returns those that cannot be sent. Nobody changes them
 // meanwhile: whoever would, needs the file's row first, which our transaction
 // holds.
-func (o Office) write(ctx context.Context, w *Writer, info FileInfo) (bad []loose, err error) {
+func (o Office) write(ctx context.Context, w *Writer, info FileInfo, pulled Trace) (bad []loose, err error) {
 	rows, err := o.DB.Query(ctx, looseSQL, int64(info.firstTrace), int64(info.lastTrace), info.ID, o.Day)
 	if err != nil {
 		return nil, err
@@ -188,6 +189,9 @@ func (o Office) write(ctx context.Context, w *Writer, info FileInfo) (bad []loos
 		d.SEC, d.methodID, d.IndividualID, d.Name = r.Text(), r.Int64(), r.Text(), r.Text()
 		d.Routing, d.Savings = r.Text(), r.Text() == Savings
 		sealed, inForce := r.Bytes(), r.Bool()
+		if d.Trace == pulled {
+			continue
+		}
 		if plainName(d.Name) == "" {
 			d.Name = "MEMBER " + d.IndividualID // a name in another script has no plain form
 		}
@@ -300,7 +304,11 @@ func (s *sealer) Write(b []byte) (int, error) {
 }
 
 func (s *sealer) seal(plain []byte) error {
-	s.part++
+	if s.part++; s.part == 1 { // a file that is made anew
+		if _, err := s.tx.Exec(s.ctx, `delete from ach_file_part where file_id = $1`, s.file.ID); err != nil {
+			return err
+		}
+	}
 	sealed, err := s.keys.Seal(plain, partContext(s.file.Name, s.part))
 	if err != nil {
 		return err

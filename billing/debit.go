@@ -243,6 +243,53 @@ func (a *Account) WithdrawDebit(d *Debit, day calendar.Date, e Exception) {
 	a.except(e)
 }
 
+// Pulled is the code of a debit that a person took out of its file, and
+// RejectedByBank of one whose file the bank did not take.
+const (
+	Pulled         = "pulled"
+	RejectedByBank = "rejected_by_bank"
+)
+
+// PullDebit takes back a debit that a person has taken out of its file. Other
+// than one that was not released it is not built again: what is due then is
+// for the member to pay, or for the next bill's debit, and the member is not
+// late for it.
+func (a *Account) PullDebit(d *Debit, day calendar.Date) {
+	a.Withdraw(a.Receipt(d.Receipt), day, Pulled)
+	d.State, d.dirty = DebitWithdrawn, true
+	a.LastDebit, a.dirty = d.LastBefore, true
+	for _, b := range a.Bills {
+		if b.Cycle == d.Cycle && d.Attempt == 0 {
+			b.DebitNone, b.DebitMissed, b.dirty = true, true, true
+		}
+	}
+}
+
+// RejectDebit takes back a debit whose file the bank has rejected. One that has
+// not posted is withdrawn, and built again like one that was missed. One that
+// has is reversed and left to a person, with no fee of any kind: the fault is
+// not the member's. The account must be whole.
+func (a *Account) RejectDebit(p *Policy, d *Debit, day calendar.Date) error {
+	e := Exception{On: day, Job: "ach", Code: RejectedByBank, Subject: d.Cycle.String()}
+	if r := a.Receipt(d.Receipt); r.State == Pending {
+		e.Detail = fmt.Sprintf("the debit of %s effective %s was withdrawn: the bank rejected its file; it is built again", d.Cents, d.EffectiveOn)
+		a.WithdrawDebit(d, day, e)
+		return nil
+	}
+	if err := a.Return(p, a.Receipt(d.Receipt), day, RejectedByBank); err != nil {
+		return err
+	}
+	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, RejectedByBank, day, true
+	for _, b := range a.Bills {
+		if b.Cycle == d.Cycle {
+			b.FeeBarred, b.dirty = true, true
+		}
+	}
+	e.Detail = fmt.Sprintf("the debit of %s effective %s had posted, but the bank rejected its file: it was reversed; ask the member how it is to be paid", d.Cents, d.EffectiveOn)
+	a.except(e)
+	return nil
+}
+
 // ReturnDebit takes back a debit that the member's bank returned (POLICY
 // section 7). The account must be whole.
 func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code string) error {

@@ -226,13 +226,29 @@ func runReturns(ctx context.Context, r *Run) error {
 		if errors.Is(err, ach.ErrRefused) {
 			v.refused, err = problems(err, got.Problems), nil
 		}
-		v.tally.Did(int64(got.Returns+got.Corrections), 0)
+		v.tally.Did(int64(got.Returns+got.Corrections+got.Words), 0)
 		v.tally.Skip("unmatched", int64(got.Unmatched))
-		v.waits = int64(got.Unmatched)
+		v.waits = int64(got.Unmatched + got.Review)
 		return v, err
 	})
 	if err != nil {
 		return err
 	}
+	if r.tally.Done > 0 {
+		if err := r.watchRates(ctx); err != nil {
+			return err
+		}
+	}
 	return r.takeCardAnswers(ctx)
+}
+
+// watchRates notes the return rates that come near their limits.
+func (r *Run) watchRates(ctx context.Context) error {
+	rates, err := r.Office(r.Day).Rates(ctx)
+	for _, x := range rates {
+		if x.State != "ok" {
+			r.note("returns of company %s, %s: %d of %d debits in 60 days, %s%%, %s the limit of %s%%", x.Company, x.Kind, x.Returns, x.Entries, x.Percent, x.State, x.Limit)
+		}
+	}
+	return err
 }

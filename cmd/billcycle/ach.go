@@ -16,8 +16,9 @@ func (p *program) achCommand() *cobra.Command {
 	return group("ach", "Read Nacha files, release ours, take in the bank's answers",
 		`  billcycle ach files
   billcycle ach release 7 --operator maria
-  billcycle ach ingest returns.ach`,
-		p.achInspectCommand(), p.achFilesCommand(), p.achReleaseCommand(), p.achIngestCommand())
+  billcycle ach ingest returns.ach
+  billcycle ach returns --waiting`,
+		p.achInspectCommand(), p.achFilesCommand(), p.achReleaseCommand(), p.achHoldCommand(), p.achBankCommand(), p.achIngestCommand(), p.achReturnsCommand(), p.achCodesCommand(), p.achRatesCommand())
 }
 
 func (p *program) achInspectCommand() *cobra.Command {
@@ -79,7 +80,12 @@ func (p *program) office(ctx context.Context, date dateFlag) (ach.Office, error)
 		return ach.Office{}, err
 	}
 	house, err := p.open(ctx, p.person())
-	return house.Office(day), err
+	if err != nil {
+		return ach.Office{}, err
+	}
+	office := house.Office(day)
+	office.Token, err = p.token()
+	return office, err
 }
 
 func (p *program) achFilesCommand() *cobra.Command {
@@ -99,9 +105,13 @@ func (p *program) achFilesCommand() *cobra.Command {
 			return p.answer(struct {
 				Files []ach.FileInfo `json:"files"`
 			}{notNull(files)}, func(w *page) {
-				w.line("id\tname\teffective\tentries\t%14s\tstate\treleased by", "amount")
+				w.line("id\tname\teffective\tentries\t%14s\tstate\treleased by\tbank", "amount")
 				for _, f := range files {
-					w.line("%d\t%s\t%s\t%d\t%s\t%s\t%s", f.ID, f.Name, f.EffectiveOn, f.Entries, amount(f.Cents), f.State, f.ReleasedBy)
+					state := f.State
+					if f.HeldBy != "" {
+						state = "held"
+					}
+					w.line("%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s", f.ID, f.Name, f.EffectiveOn, f.Entries, amount(f.Cents), state, f.ReleasedBy, f.Bank)
 				}
 			})
 		},
@@ -116,7 +126,9 @@ func (p *program) achReleaseCommand() *cobra.Command {
 		example: "  billcycle ach release 7 --operator maria",
 		long: `Release a file that somebody else, or the night, has made, and hand it over to
 the outbox. It must be released before its effective date: a file that nobody
-released in time is withdrawn and its debits are built again.`,
+released in time is withdrawn and its debits are built again. Who made it, edited
+it or lifted its hold does not release it. Once operators are listed (billcycle
+operators), only they release, with the token in BILLCYCLE_TOKEN or --token-file.`,
 		run: func(ctx context.Context, args []string) error {
 			id, err := number("FILE_ID", args[0])
 			if err != nil {
@@ -181,7 +193,11 @@ func (p *program) achIngestCommand() *cobra.Command {
 		example: "  billcycle ach ingest returns.ach --date 2026-03-27",
 		long: `Take in a file of returns and notifications of change. Each is matched by the
 trace number of the debit that it answers; what belongs to no debit of ours waits
-for a person. A file that was taken in before changes nothing.`,
+for a person. A file that was taken in before changes nothing.
+
+Also taken is what the bank says of whole files: a file of ours sent back with REJ
+codes, or a CSV with the columns file and status (acknowledged or rejected), and
+if they are known entries, debit_cents and detail.`,
 		run: func(ctx context.Context, args []string) error {
 			file, err := os.Open(args[0])
 			if err != nil {
@@ -202,6 +218,9 @@ for a person. A file that was taken in before changes nothing.`,
 				if got.Duplicate {
 					w.line("It was taken in before; nothing was changed.")
 					return
+				}
+				if got.Words > 0 {
+					w.line("%s about our files", counted(got.Words, "word"))
 				}
 				w.line("returns %d\tcorrections %d\tapplied %d\tknown already %d\tunmatched %d\tfor review %d", got.Returns, got.Corrections, got.Applied, got.Repeated, got.Unmatched, got.Review)
 				for _, problem := range got.Problems {

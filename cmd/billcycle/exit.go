@@ -55,7 +55,7 @@ func refuse(err error) error {
 }
 
 // refusals are the errors by which rooms refuse input whole.
-var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile, ledger.ErrNoFile}
+var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile, ach.ErrHold, billing.ErrOperator, ledger.ErrNoFile}
 
 // exitOf sorts an error into an exit code, and says what to do about it.
 func (p *program) exitOf(ctx context.Context, err error) (code int, advice string) {

@@ -28,8 +28,8 @@ type program struct {
 	user     func() string       // who is logged in
 	now      func() time.Time    // the only clock of the house
 
-	database, data, policyFile, keysFile, operator string
-	json, quiet                                    bool
+	database, data, policyFile, keysFile, operator, tokenFile string
+	json, quiet                                               bool
 
 	began    bool // the command line was understood, the command has begun
 	answered bool // the result is on stdout
@@ -80,10 +80,11 @@ environment is out of order, run it again as it is; 78 bad configuration.`
 	flags.StringVar(&p.policyFile, "policy", "", "`file` of policy overrides (BILLCYCLE_POLICY)")
 	flags.StringVar(&p.keysFile, "keys", "", "`file` of the encryption keys (BILLCYCLE_KEYS, else keys in the data directory)")
 	flags.StringVar(&p.operator, "operator", "", "`name` of who acts (BILLCYCLE_OPERATOR, else who is logged in; system for the night)")
+	flags.StringVar(&p.tokenFile, "token-file", "", "`file` of the operator's token (else BILLCYCLE_TOKEN), once operators are listed")
 	flags.BoolVar(&p.json, "json", false, "answer with one JSON document on stdout")
 	flags.BoolVar(&p.quiet, "quiet", false, "tell no story on stderr, only errors")
 	root.AddCommand(p.nightCommands()...)
-	root.AddCommand(p.importCommand(), p.lockboxCommand(), p.achCommand(), p.deliverCommand(), p.accountCommand(), p.journalCommand())
+	root.AddCommand(p.importCommand(), p.lockboxCommand(), p.achCommand(), p.operatorsCommand(), p.deliverCommand(), p.accountCommand(), p.journalCommand())
 	root.AddCommand(p.actCommands()...)
 	root.AddCommand(p.proofCommands()...)
 	root.AddCommand(p.programCommands()...)

@@ -269,6 +269,17 @@ create table autopay_method (
 );
 create index autopay_method_account on autopay_method (account_id);
 
+-- Who may release debits. Names differ by more than capitals. While nobody is
+-- listed, a name is taken at its word.
+create table operator (
+    name       text    primary key check (name = btrim(name) and name <> '' and lower(name) <> 'system'),
+    token_hash bytea   not null,                           -- SHA-256 of a random token of 130 bits
+    enabled    boolean not null default true,
+    added_on   date    not null,
+    changed_by text    not null                            -- who added, enabled or disabled it last
+);
+create unique index operator_name on operator (lower(name));
+
 -- A bundle of debits on its way to the bank. Autopay opens it as it selects
 -- debits, and seals it: from then on its bytes stand, encrypted, in parts.
 create table ach_file (
@@ -316,6 +327,37 @@ create table ach_file_part (
     primary key (file_id, part)
 );
 alter table ach_file_part alter column sealed set storage external; -- what is encrypted does not shrink
+
+-- While it holds a row, nothing is released.
+create table ach_stop (
+    one        boolean primary key default true check (one),
+    stopped_by text    not null,
+    stopped_on date    not null,
+    why        text    not null
+);
+
+-- +goose StatementBegin
+create function guard_ach_file() returns trigger language plpgsql as $$
+begin
+    if old.state = 'released' and (new.state, new.name, new.sha256, new.released_by, new.released_on, new.released_sha256, new.effective_on, new.entries, new.cents)
+            is distinct from (old.state, old.name, old.sha256, old.released_by, old.released_on, old.released_sha256, old.effective_on, old.entries, old.cents) then
+        raise exception 'ACH file % was released: it does not change any more', old.name using errcode = 'restrict_violation';
+    end if;
+    if new.state = 'released' and old.state <> 'released' then
+        if old.state <> 'sealed' or new.sha256 is distinct from old.sha256 then
+            raise exception 'ACH file % is not sealed as it is to be released', old.id using errcode = 'restrict_violation';
+        end if;
+        if exists (select from ach_stop) then
+            raise exception 'all releases are stopped' using errcode = 'restrict_violation';
+        end if;
+        if exists (select from operator) and not exists (select from operator where lower(name) = lower(btrim(new.released_by)) and enabled) then
+            raise exception '% is no enabled operator', new.released_by using errcode = 'restrict_violation';
+        end if;
+    end if;
+    return new;
+end $$;
+-- +goose StatementEnd
+create trigger ach_file_guard before update on ach_file for each row execute function guard_ach_file();
 
 create table ach_trace (
     odfi text   primary key,                               -- 8 digits
