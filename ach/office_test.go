@@ -567,6 +567,7 @@ func TestTracesWrap(t *testing.T) {
 	b.exec(`update debit set trace = 121000350000003, effective_on = '2025-01-01' where account_id = $1`, second)
 	b.exec(`delete from debit where account_id = $1`, third)
 	b.exec(`update receipt set state = 'void' where account_id = $1`, third)
+	b.exec(`update account set pending = 0 where id = $1`, third)
 	b.exec(`update ach_trace set next = 9999999`)
 	four, five, six := b.payer(100), b.payer(100), b.payer(100)
 	b.build(buildDay)

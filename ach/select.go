@@ -39,8 +39,22 @@ type candidate struct {
 // Its tally selects accounts whose build day has come and counts debits done.
 // Called for one range after the other, it gives the same traces each time.
 func Select(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
+	return selectRange(ctx, tx, p, day, in, buildPlain)
+}
+
+// selectRange is Select with what builds the plain debits.
+func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range, plain func(context.Context, pgx.Tx, *billing.Policy, calendar.Date, billing.Range, *billing.Tally) error) (billing.Tally, error) {
 	var t billing.Tally
 	if err := lockFiles(ctx, tx); err != nil {
+		return t, err
+	}
+	if err := billing.LockRange(ctx, tx, in); err != nil {
+		return t, err
+	}
+	if err := billing.EndEnrolments(ctx, tx, day, in); err != nil {
+		return t, err
+	}
+	if err := plain(ctx, tx, p, day, in, &t); err != nil {
 		return t, err
 	}
 	found, err := candidates(ctx, tx, p, day, in)
@@ -156,18 +170,18 @@ func (c *candidate) obstacle(p *billing.Policy, built []*billing.Debit) (code, d
 	return "", ""
 }
 
-// candidates locks the range and returns which of its accounts may have a debit
-// to build, and how each pays, by id.
-func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) ([]candidate, error) {
+// window returns the last day for which a run dated day builds debits, and the
+// last for which it should have been built before.
+func window(p *billing.Policy, day calendar.Date) (reach, missed calendar.Date) {
 	// A debit is built the lead before its day; turned round, what has to be
 	// built on a day or earlier is all that takes effect up to the lead after it.
-	reach, missed := calendar.AddBankingDays(day, p.ACH.LeadBankingDays), calendar.AddBankingDays(day-1, p.ACH.LeadBankingDays)
-	if err := billing.LockRange(ctx, tx, in); err != nil {
-		return nil, err
-	}
-	if err := billing.EndEnrolments(ctx, tx, day, in); err != nil {
-		return nil, err
-	}
+	return calendar.AddBankingDays(day, p.ACH.LeadBankingDays), calendar.AddBankingDays(day-1, p.ACH.LeadBankingDays)
+}
+
+// candidates returns which accounts of the locked range may have a debit to
+// build, and how each pays, by id.
+func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) ([]candidate, error) {
+	reach, missed := window(p, day)
 	rows, err := tx.Query(ctx, `select id from account where id in (
 			select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			where a.id >= $1 and a.id < $2 and a.autopay = 'on' and b.debit_on <= $3 and not b.debit_none

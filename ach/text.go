@@ -24,6 +24,9 @@ func Plain(s string) string {
 	if isPlain(s) {
 		return s
 	}
+	if firstForeign(s) < 0 && !strings.Contains(s, "`") { // most other names: small letters
+		return strings.Join(strings.Fields(strings.ToUpper(s)), " ")
+	}
 	var out strings.Builder
 	out.Grow(len(s))
 	for _, r := range s {

@@ -73,6 +73,9 @@ func Run(ctx context.Context, server *postgres.Server, n int, now func() time.Ti
 		if err := b.pair(ctx, server); err != nil {
 			return Report{}, err
 		}
+		if err := b.autopay(ctx, server); err != nil {
+			return Report{}, err
+		}
 	}
 	report := Report{Accounts: n, Stages: []Stage{}}
 	for _, name := range []string{"charges-import", "statement-cut", "late-fees", "post", "lockbox-inspect", "lockbox-ingest"} {
@@ -80,6 +83,7 @@ func Run(ctx context.Context, server *postgres.Server, n int, now func() time.Ti
 		slices.SortFunc(all, func(x, y Stage) int { return cmp.Compare(x.Ratio, y.Ratio) })
 		report.Stages = append(report.Stages, all[len(all)/2])
 	}
+	report.Stages = append(report.Stages, b.medians(autopayStages...)...)
 	return report, nil
 }
 
@@ -94,7 +98,7 @@ func (b *bench) pair(ctx context.Context, server *postgres.Server) error {
 	if err := b.members(ctx); err != nil {
 		return err
 	}
-	if _, err := b.db.Exec(ctx, `create table floor (like journal); alter table floor add primary key (account_id, no); create index on floor (posted_on, account_id)`); err != nil {
+	if _, err := b.db.Exec(ctx, floorTable); err != nil {
 		return err
 	}
 	c := calendar.CycleOf(calendar.MustParse("2026-01-01"))
@@ -103,6 +107,8 @@ func (b *bench) pair(ctx context.Context, server *postgres.Server) error {
 	}
 	return b.lockboxIngest(ctx, c)
 }
+
+const floorTable = `create table floor (like journal); alter table floor add primary key (account_id, no); create index on floor (posted_on, account_id)`
 
 // members opens the accounts, each with one member who can be mailed to.
 func (b *bench) members(ctx context.Context) error {
