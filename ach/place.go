@@ -12,10 +12,14 @@ import (
 
 // slot is an entry's place: its trace number, and the file that it goes into.
 type slot struct {
+	account   int64
 	effective calendar.Date
 	cents     ledger.Cents // 0 for a prenote
 	trace     Trace
 	file      int64
+
+	plain *plainDebit    // the one or
+	debit *billing.Debit // the other that it is the place of
 }
 
 // maxCentsOf is the most that one debit may be: the policy's limit of an entry
@@ -39,10 +43,12 @@ type filling struct {
 	entries     int
 	cents       ledger.Cents
 	first, last Trace // 0 for none yet
+	low, high   int64 // accounts, 0 for none yet
+	inOrder     bool  // the traces rise with the accounts
 }
 
 // place gives every slot a trace number, ascending, and a place in the open
-// file of its effective date; where the limits of a file are reached, another
+// file of its effective date, in the order of the slots; where the limits of a file are reached, another
 // is opened. The caller has locked the files.
 func place(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, slots []slot) error {
 	if len(slots) == 0 {
@@ -72,7 +78,8 @@ func place(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		touched[f] = true
 	}
 	for f := range touched {
-		if _, err := tx.Exec(ctx, `update ach_file set entries = $2, cents = $3, first_trace = $4, last_trace = $5 where id = $1`, f.id, f.entries, int64(f.cents), int64(f.first), int64(f.last)); err != nil {
+		if _, err := tx.Exec(ctx, `update ach_file set entries = $2, cents = $3, first_trace = $4, last_trace = $5, first_account = $6, last_account = $7, in_order = $8 where id = $1`,
+			f.id, f.entries, int64(f.cents), int64(f.first), int64(f.last), f.low, f.high, f.inOrder); err != nil {
 			return err
 		}
 	}
@@ -82,6 +89,11 @@ func place(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 func (f *filling) add(s *slot) {
 	f.entries++
 	f.cents += s.cents
+	f.inOrder = f.inOrder && s.account > f.high && s.trace > f.last
+	if f.low == 0 || s.account < f.low {
+		f.low = s.account
+	}
+	f.high = max(f.high, s.account)
 	if f.first == 0 || s.trace < f.first {
 		f.first = s.trace
 	}
@@ -90,7 +102,7 @@ func (f *filling) add(s *slot) {
 
 // openFiles reads the newest open file of each effective date.
 func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, error) {
-	rows, err := tx.Query(ctx, `select id, effective_on, entries, cents, first_trace, last_trace from ach_file where state = 'open' order by id`)
+	rows, err := tx.Query(ctx, `select id, effective_on, entries, cents, first_trace, last_trace, first_account, last_account, in_order from ach_file where state = 'open' order by id`)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +110,7 @@ func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, erro
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var f filling
 		var first, last int64
-		err := row.Scan(&f.id, &f.effective, &f.entries, &f.cents, &first, &last)
+		err := row.Scan(&f.id, &f.effective, &f.entries, &f.cents, &first, &last, &f.low, &f.high, &f.inOrder)
 		f.first, f.last = Trace(first), Trace(last)
 		open[f.effective] = &f
 		return struct{}{}, err
@@ -107,7 +119,7 @@ func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, erro
 }
 
 func openFile(ctx context.Context, tx pgx.Tx, day, effective calendar.Date) (*filling, error) {
-	f := &filling{effective: effective}
+	f := &filling{effective: effective, inOrder: true}
 	err := tx.QueryRow(ctx, `insert into ach_file (built_on, effective_on, maker) values ($1, $2, $3) returning id`, day, effective, system).Scan(&f.id)
 	return f, err
 }

@@ -24,21 +24,14 @@ type plainDebit struct {
 	last            *int64 // the account's debit before it
 	cents           ledger.Cents
 	sec             string
+	trace           Trace
+	file            int64
 }
 
-// buildPlain makes the plain debits of a locked range.
-func buildPlain(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range, t *billing.Tally) error {
-	debits, err := plainDebits(ctx, tx, p, day, in)
-	if err != nil || len(debits) == 0 {
-		return err
-	}
-	slots := make([]slot, len(debits))
-	for i := range debits {
-		slots[i] = slot{effective: debits[i].debitOn, cents: debits[i].cents}
-		t.Did(1, debits[i].cents)
-	}
-	if err := place(ctx, tx, p, day, slots); err != nil {
-		return err
+// savePlain writes plain debits, of which everything is known now.
+func savePlain(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Range, debits []plainDebit) error {
+	if len(debits) == 0 {
+		return nil
 	}
 	var receipts, rows ledger.Copy
 	ids, nos, cents := make([]int64, len(debits)), make([]int32, len(debits)), make([]int64, len(debits))
@@ -48,7 +41,7 @@ func buildPlain(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.
 		ids[i], nos[i], cents[i] = d.account, no, int64(d.cents)
 		receipts.Row(9).Int64(d.account).Int32(no).Text("ach").Text(billing.Pending).Int64(cents[i]).Int64(cents[i]).Date(d.dueOn).Date(day).Date(d.debitOn)
 		rows.Row(14).Int64(d.account).Int32(d.cycle).Int32(0).Int32(no).Int64(cents[i]).Date(day).Date(d.debitOn).Int64(cents[i]).NullInt64(d.last).
-			Int64(int64(slots[i].trace)).Text(d.sec).Int64(d.method).Int64(slots[i].file).Text(billing.DebitBuilt)
+			Int64(int64(d.trace)).Text(d.sec).Int64(d.method).Int64(d.file).Text(billing.DebitBuilt)
 	}
 	if err := receipts.Send(ctx, tx, "receipt", []string{"account_id", "no", "channel", "state", "cents", "unapplied", "received_on", "arrived_on", "posts_on"}); err != nil {
 		return err
@@ -56,7 +49,7 @@ func buildPlain(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.
 	if err := rows.Send(ctx, tx, "debit", []string{"account_id", "cycle", "attempt", "receipt", "cents", "built_on", "effective_on", "due_then", "last_before", "trace", "sec", "method_id", "file_id", "state"}); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `update account a set docs = u.no, pending = a.pending + 1, last_debit_cents = u.cents from unnest($1::bigint[], $2::int[], $3::bigint[]) u(id, no, cents) where a.id = u.id and a.id >= $4 and a.id < $5`,
+	_, err := tx.Exec(ctx, `update account a set docs = u.no, pending = a.pending + 1, last_debit_cents = u.cents from unnest($1::bigint[], $2::int[], $3::bigint[]) u(id, no, cents) where a.id = u.id and a.id >= $4 and a.id < $5`,
 		ids, nos, cents, in.From, in.To)
 	return err
 }

@@ -39,11 +39,14 @@ type candidate struct {
 // Its tally selects accounts whose build day has come and counts debits done.
 // Called for one range after the other, it gives the same traces each time.
 func Select(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
-	return selectRange(ctx, tx, p, day, in, buildPlain)
+	return selectRange(ctx, tx, p, day, in, plainDebits)
 }
 
-// selectRange is Select with what builds the plain debits.
-func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range, plain func(context.Context, pgx.Tx, *billing.Policy, calendar.Date, billing.Range, *billing.Tally) error) (billing.Tally, error) {
+// chooser chooses the plain debits of a range.
+type chooser func(context.Context, pgx.Tx, *billing.Policy, calendar.Date, billing.Range) ([]plainDebit, error)
+
+// selectRange is Select with what chooses the plain debits.
+func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range, choose chooser) (billing.Tally, error) {
 	var t billing.Tally
 	if err := lockFiles(ctx, tx); err != nil {
 		return t, err
@@ -54,13 +57,52 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 	if err := billing.EndEnrolments(ctx, tx, day, in); err != nil {
 		return t, err
 	}
-	if err := plain(ctx, tx, p, day, in, &t); err != nil {
+	plain, err := choose(ctx, tx, p, day, in)
+	if err != nil {
 		return t, err
+	}
+	done := make(map[int64]bool, len(plain))
+	slots := make([]slot, 0, len(plain))
+	for i := range plain {
+		d := &plain[i]
+		done[d.account] = true
+		slots = append(slots, slot{account: d.account, effective: d.debitOn, cents: d.cents, plain: d})
+		t.Did(1, d.cents)
 	}
 	found, err := candidates(ctx, tx, p, day, in)
-	if err != nil || len(found) == 0 {
+	if err != nil {
 		return t, err
 	}
+	found = slices.DeleteFunc(found, func(c candidate) bool { return done[c.id] })
+	built, books, err := byRules(ctx, tx, p, day, found, &t)
+	if err != nil {
+		return t, err
+	}
+	slots = append(slots, built...)
+	slices.SortStableFunc(slots, func(a, b slot) int { return cmp.Compare(a.account, b.account) })
+	if err := place(ctx, tx, p, day, slots); err != nil {
+		return t, err
+	}
+	for i := range slots {
+		if s := &slots[i]; s.plain != nil {
+			s.plain.trace, s.plain.file = s.trace, s.file
+		} else {
+			s.debit.Trace, s.debit.FileID = int64(s.trace), &s.file
+		}
+	}
+	if err := savePlain(ctx, tx, day, in, plain); err != nil {
+		return t, err
+	}
+	for _, b := range books {
+		if err := b.Save(ctx); err != nil {
+			return t, err
+		}
+	}
+	return t, nil
+}
+
+// byRules builds the debits of accounts one by one, as billing's rules say.
+func byRules(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, found []candidate, t *billing.Tally) (built []slot, books []*billing.Book, err error) {
 	byID := make(map[int64]*candidate, len(found))
 	var open, whole []int64
 	for i := range found {
@@ -75,8 +117,6 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 			open = append(open, c.id)
 		}
 	}
-	var built []made
-	var books []*billing.Book
 	for _, load := range []struct {
 		need billing.Need
 		ids  []int64
@@ -86,42 +126,20 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 		}
 		b, err := billing.Load(ctx, tx, load.need, load.ids...)
 		if err != nil {
-			return t, err
+			return nil, nil, err
 		}
-		more, err := build(ctx, tx, p, day, b, byID, &t)
+		more, err := build(ctx, tx, p, day, b, byID, t)
 		if err != nil {
-			return t, err
+			return nil, nil, err
 		}
 		built, books = append(built, more...), append(books, b)
 	}
-	slices.SortStableFunc(built, func(a, b made) int { return cmp.Compare(a.account, b.account) })
-	slots := make([]slot, len(built))
-	for i, m := range built {
-		slots[i] = slot{effective: m.debit.EffectiveOn, cents: m.debit.Cents}
-	}
-	if err := place(ctx, tx, p, day, slots); err != nil {
-		return t, err
-	}
-	for i, m := range built {
-		m.debit.Trace, m.debit.FileID = int64(slots[i].trace), &slots[i].file
-	}
-	for _, b := range books {
-		if err := b.Save(ctx); err != nil {
-			return t, err
-		}
-	}
-	return t, nil
-}
-
-// made is a debit just built.
-type made struct {
-	account int64
-	debit   *billing.Debit
+	return built, books, nil
 }
 
 // build applies billing's rules to the accounts of a book. One that has a
 // debit to build and no right or way to send it leaves the book as it came.
-func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, b *billing.Book, byID map[int64]*candidate, t *billing.Tally) (all []made, err error) {
+func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, b *billing.Book, byID map[int64]*candidate, t *billing.Tally) (all []slot, err error) {
 	kept := b.Accounts[:0]
 	for _, a := range b.Accounts {
 		c := byID[a.ID]
@@ -144,7 +162,7 @@ func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		for _, d := range built {
 			d.MethodID, d.SEC = c.methodID, secOf[c.by]
 			cents += d.Cents
-			all = append(all, made{a.ID, d})
+			all = append(all, slot{account: a.ID, effective: d.EffectiveOn, cents: d.Cents, debit: d})
 		}
 		t.Did(int64(len(built)), cents)
 		kept = append(kept, a)

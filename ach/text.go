@@ -82,10 +82,13 @@ func plainName(name string) string {
 		plain = strings.TrimRight(plain[:22], " ")
 	}
 	if strings.Trim(plain, " 0") == "" {
-		return "MEMBER"
+		return noName
 	}
 	return plain
 }
+
+// noName is what is written of a name that has no plain form.
+const noName = "MEMBER"
 
 // firstForeign returns the first byte that is no printable ASCII, or -1.
 func firstForeign(s string) int {

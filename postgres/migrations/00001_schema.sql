@@ -295,6 +295,9 @@ create table ach_file (
     cents        bigint  not null default 0,               -- of the debits
     first_trace  bigint  not null default 0,               -- between these lie the traces of all that is in it
     last_trace   bigint  not null default 0,
+    first_account bigint not null default 0,               -- and their accounts between these
+    last_account bigint  not null default 0,
+    in_order     boolean not null default true,            -- the traces rise with the accounts: it was filled in one pass
     sha256       bytea,
     maker        text    not null,
     hands        text[]  not null default '{}',            -- who edited it or lifted its hold since: small letters
