@@ -85,6 +85,7 @@ type FileInfo struct {
 	firstTrace, lastTrace Trace
 	low, high             int64 // accounts
 	inOrder               bool
+	batches               []string
 }
 
 // The states of a file.
@@ -96,13 +97,13 @@ const (
 )
 
 const fileColumns = `id, coalesce(name, ''), built_on, effective_on, entries, prenotes, reversals, cents, sha256, state, maker, coalesce(held_by, ''), held_why, coalesce(released_by, ''), released_on, written_on,
-	bank, bank_detail, hands, coalesce(modifier, ''), first_trace, last_trace, first_account, last_account, in_order`
+	bank, bank_detail, hands, coalesce(modifier, ''), first_trace, last_trace, first_account, last_account, in_order, batches`
 
 func scanFile(row pgx.CollectableRow) (f FileInfo, err error) {
 	var modifier string
 	var first, last int64
 	err = row.Scan(&f.ID, &f.Name, &f.BuiltOn, &f.EffectiveOn, &f.Entries, &f.Prenotes, &f.Reversals, &f.Cents, &f.SHA256, &f.State, &f.Maker, &f.HeldBy, &f.HeldWhy, &f.ReleasedBy, &f.ReleasedOn, &f.WrittenOn,
-		&f.Bank, &f.BankDetail, &f.hands, &modifier, &first, &last, &f.low, &f.high, &f.inOrder)
+		&f.Bank, &f.BankDetail, &f.hands, &modifier, &first, &last, &f.low, &f.high, &f.inOrder, &f.batches)
 	f.firstTrace, f.lastTrace = Trace(first), Trace(last)
 	if modifier != "" {
 		f.modifier = modifier[0]

@@ -2,6 +2,8 @@ package ach
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -13,6 +15,8 @@ import (
 // slot is an entry's place: its trace number, and the file that it goes into.
 type slot struct {
 	account   int64
+	sec       string
+	retry     bool
 	effective calendar.Date
 	cents     ledger.Cents // 0 for a prenote
 	trace     Trace
@@ -45,6 +49,7 @@ type filling struct {
 	first, last Trace // 0 for none yet
 	low, high   int64 // accounts, 0 for none yet
 	inOrder     bool  // the traces rise with the accounts
+	batches     []string
 }
 
 // place gives every slot a trace number, ascending, and a place in the open
@@ -78,8 +83,8 @@ func place(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		touched[f] = true
 	}
 	for f := range touched {
-		if _, err := tx.Exec(ctx, `update ach_file set entries = $2, cents = $3, first_trace = $4, last_trace = $5, first_account = $6, last_account = $7, in_order = $8 where id = $1`,
-			f.id, f.entries, int64(f.cents), int64(f.first), int64(f.last), f.low, f.high, f.inOrder); err != nil {
+		if _, err := tx.Exec(ctx, `update ach_file set entries = $2, cents = $3, first_trace = $4, last_trace = $5, first_account = $6, last_account = $7, in_order = $8, batches = $9 where id = $1`,
+			f.id, f.entries, int64(f.cents), int64(f.first), int64(f.last), f.low, f.high, f.inOrder, f.batches); err != nil {
 			return err
 		}
 	}
@@ -89,6 +94,10 @@ func place(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 func (f *filling) add(s *slot) {
 	f.entries++
 	f.cents += s.cents
+	if in := batchName(s.sec, s.retry); !slices.Contains(f.batches, in) {
+		f.batches = append(f.batches, in)
+		slices.Sort(f.batches)
+	}
 	f.inOrder = f.inOrder && s.account > f.high && s.trace > f.last
 	if f.low == 0 || s.account < f.low {
 		f.low = s.account
@@ -102,7 +111,7 @@ func (f *filling) add(s *slot) {
 
 // openFiles reads the newest open file of each effective date.
 func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, error) {
-	rows, err := tx.Query(ctx, `select id, effective_on, entries, cents, first_trace, last_trace, first_account, last_account, in_order from ach_file where state = 'open' order by id`)
+	rows, err := tx.Query(ctx, `select id, effective_on, entries, cents, first_trace, last_trace, first_account, last_account, in_order, batches from ach_file where state = 'open' order by id`)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +119,7 @@ func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, erro
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var f filling
 		var first, last int64
-		err := row.Scan(&f.id, &f.effective, &f.entries, &f.cents, &first, &last, &f.low, &f.high, &f.inOrder)
+		err := row.Scan(&f.id, &f.effective, &f.entries, &f.cents, &first, &last, &f.low, &f.high, &f.inOrder, &f.batches)
 		f.first, f.last = Trace(first), Trace(last)
 		open[f.effective] = &f
 		return struct{}{}, err
@@ -122,4 +131,18 @@ func openFile(ctx context.Context, tx pgx.Tx, day, effective calendar.Date) (*fi
 	f := &filling{effective: effective, inOrder: true}
 	err := tx.QueryRow(ctx, `insert into ach_file (built_on, effective_on, maker) values ($1, $2, $3) returning id`, day, effective, system).Scan(&f.id)
 	return f, err
+}
+
+// batchName names a batch of a file. The names sort as the batches do.
+func batchName(sec string, retry bool) string {
+	if retry {
+		return sec + " retry"
+	}
+	return sec
+}
+
+// batchOf is batchName read back.
+func batchOf(name string) (sec string, retry bool) {
+	sec, _, retry = strings.Cut(name, " ")
+	return sec, retry
 }

@@ -192,15 +192,14 @@ func (o Office) write(ctx context.Context, w *Writer, info FileInfo, pulled Trac
 			}
 		}
 		r := reading{o: o, w: w, pulled: pulled}
-		for _, sec := range []string{PPD, TEL, WEB} {
-			for _, retry := range []bool{false, true} {
-				rows, err := tx.Query(ctx, looseSQL+order, int64(info.firstTrace), int64(info.lastTrace), info.ID, o.Day, sec, retry, info.low, info.high)
-				if err != nil {
-					return err
-				}
-				if err := r.batch(rows); err != nil {
-					return err
-				}
+		for _, name := range info.batches {
+			sec, retry := batchOf(name)
+			rows, err := tx.Query(ctx, looseSQL+order, int64(info.firstTrace), int64(info.lastTrace), info.ID, o.Day, sec, retry, info.low, info.high)
+			if err != nil {
+				return err
+			}
+			if err := r.batch(rows); err != nil {
+				return err
 			}
 		}
 		if r.opened == 0 && r.unopened != nil {

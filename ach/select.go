@@ -66,7 +66,7 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 	for i := range plain {
 		d := &plain[i]
 		done[d.account] = true
-		slots = append(slots, slot{account: d.account, effective: d.debitOn, cents: d.cents, plain: d})
+		slots = append(slots, slot{account: d.account, effective: d.debitOn, cents: d.cents, sec: d.sec, plain: d})
 		t.Did(1, d.cents)
 	}
 	found, err := candidates(ctx, tx, p, day, in)
@@ -162,7 +162,7 @@ func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		for _, d := range built {
 			d.MethodID, d.SEC = c.methodID, secOf[c.by]
 			cents += d.Cents
-			all = append(all, slot{account: a.ID, effective: d.EffectiveOn, cents: d.Cents, debit: d})
+			all = append(all, slot{account: a.ID, effective: d.EffectiveOn, cents: d.Cents, sec: d.SEC, retry: d.Attempt > 0, debit: d})
 		}
 		t.Did(int64(len(built)), cents)
 		kept = append(kept, a)

@@ -84,7 +84,7 @@ func (b *bench) debtors(ctx context.Context, keys *secret.Keys, cut calendar.Dat
 	charges.WriteString("charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\n")
 	for i := range b.n {
 		mrn := b.mrn(i)
-		fmt.Fprintf(&enrolments, "%s,ach,121000358,%d,checking,2025-12-20,%s\n", mrn, 4_000_000_000+i, [...]string{"written", "web", "phone"}[i%3])
+		fmt.Fprintf(&enrolments, "%s,ach,121000358,%d,checking,2025-12-20,written\n", mrn, 4_000_000_000+i)
 		fmt.Fprintf(&charges, "P%07d,%s,premium,%s,Monthly premium,%d,0,%d\n", i, mrn, cut, premium, premium)
 		fmt.Fprintf(&charges, "M%07d,%s,medical,%s,Office visit,32500,25000,7500\n", i, mrn, cut)
 		fmt.Fprintf(&charges, "L%07d,%s,medical,%s,Laboratory,14200,10482,3718\n", i, mrn, cut)

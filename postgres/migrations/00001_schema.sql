@@ -297,6 +297,7 @@ create table ach_file (
     last_trace   bigint  not null default 0,
     first_account bigint not null default 0,               -- and their accounts between these
     last_account bigint  not null default 0,
+    batches      text[]  not null default '{}',            -- entry classes, each with or without " retry", in the order of the file
     in_order     boolean not null default true,            -- the traces rise with the accounts: it was filled in one pass
     sha256       bytea,
     maker        text    not null,
