@@ -87,6 +87,25 @@ func splitCells(row []byte, delimiter byte, cells [][]byte, scratch []byte) ([][
 	}
 }
 
+// rawDelimiter stands between the cells of a row that is kept: the file's own,
+// unless it is one that cannot be read.
+func (p Profile) rawDelimiter() string {
+	if p.Delimiter == "" || p.Delimiter == "\t" {
+		return ","
+	}
+	return p.Delimiter
+}
+
+// joinCells is a row of cells, in quotes where they need them.
+func joinCells(texts []string, delimiter string) string {
+	for n, text := range texts {
+		if strings.ContainsAny(text, delimiter+"\"") {
+			texts[n] = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
+		}
+	}
+	return strings.Join(texts, delimiter)
+}
+
 // headerCell is a column's title as titles are compared.
 func headerCell(title string) string {
 	return strings.ToLower(strings.Join(strings.Fields(strings.Trim(title, "\ufeff")), " "))

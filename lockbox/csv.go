@@ -286,7 +286,7 @@ func (r *csvReader) tabled() error {
 		r.problem(RefusesFile, structure, "", "", "", "", "a row follows the totals line; if it is a second file, send them one by one")
 	}
 	if !r.head {
-		r.head, r.top = true, show(r.canonical())+"\n"
+		r.head, r.top = true, r.line()
 		r.digest(r.canonical(), false)
 		r.header()
 		return nil
@@ -454,7 +454,7 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 		return
 	}
 	i := Item{Ordinal: r.sum.Items, Line: r.lines.number, Lockbox: box, Batch: r.batch.found.Number, Number: cmp.Or(item, strconv.Itoa(r.batch.items)), Cents: amount,
-		ReceivedDate: received, DepositDate: on, CheckDate: checked, PostmarkDate: postmark, Raw: r.top + show(r.canonical()) + "\n"}
+		ReceivedDate: received, DepositDate: on, CheckDate: checked, PostmarkDate: postmark, Raw: r.top + r.line()}
 	for _, f := range []field{fRouting, fAccount, fCheck, fRemitter, fPayee, fPayer, fInvoice, fText, fEnvelope, fBankItem, fZIP} {
 		if l.at[f] > 0 {
 			i.set(f, r.text(l, f), r.p)
@@ -464,8 +464,16 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 	r.items = append(r.items, i)
 }
 
-// canonical is the row as it is compared and kept: one line, without blanks
-// around it.
+// line is the row as it is kept: readable, on one line.
+func (r *csvReader) line() string {
+	texts := make([]string, len(r.cells))
+	for n, cell := range r.cells {
+		texts[n] = show(cell)
+	}
+	return joinCells(texts, r.p.rawDelimiter()) + "\n"
+}
+
+// canonical is the row as it is compared: one line, without blanks around it.
 func (r *csvReader) canonical() []byte {
 	return bytes.ReplaceAll(bytes.TrimSpace(r.raw), []byte{'\n'}, []byte{' '})
 }

@@ -204,7 +204,7 @@ func (p Profile) maskColumns(line string) string {
 // maskCells masks a row. The first of a table is its header, which it returns
 // for the rows below.
 func (p Profile) maskCells(row string, title []string) (string, []string) {
-	delimiter := cmp.Or(p.Delimiter, ",")
+	delimiter := p.rawDelimiter()
 	cells, _, _ := splitCells([]byte(row), delimiter[0], nil, nil)
 	texts := make([]string, len(cells))
 	for n, cell := range cells {
@@ -222,12 +222,7 @@ func (p Profile) maskCells(row string, title []string) (string, []string) {
 			texts[at] = lastFour(texts[at])
 		}
 	}
-	for n, text := range texts {
-		if strings.ContainsAny(text, delimiter+"\"") {
-			texts[n] = `"` + strings.ReplaceAll(text, `"`, `""`) + `"`
-		}
-	}
-	return strings.Join(texts, delimiter), title
+	return joinCells(texts, delimiter), title
 }
 
 // maskSegment masks the routing and account numbers of a BPR, the payer's and

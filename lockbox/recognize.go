@@ -128,7 +128,7 @@ func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
 	if found < 0 {
 		return Profile{}, &FormatError{Format: format, Said: opening(head), Text: map[string]string{
 			formatBAI: "this is a BAI lockbox file, but no profile is for the bank it names as its origin",
-			formatCSV: "this is a CSV file, but no profile is for its columns: describe them in a profile of your own and name it with --profile",
+			formatCSV: "this is a CSV file, but no profile is for its columns: describe them in a profile of your own",
 			formatX12: "this is an 823, but no profile is for the bank it names as its sender",
 		}[format]}
 	}

@@ -451,7 +451,15 @@ func (r *x12Reader) digestSegment() {
 		if n > 0 {
 			r.joined = append(r.joined, '*')
 		}
+		from := len(r.joined)
 		r.joined = append(r.joined, e...)
+		if r.element != '*' { // a star in the text is none of ours
+			for i, c := range r.joined[from:] {
+				if c == '*' {
+					r.joined[from+i] = '.'
+				}
+			}
+		}
 	}
 	r.joined = bytes.TrimRight(r.joined, "*")
 	r.digest(r.joined, r.loop >= batch)

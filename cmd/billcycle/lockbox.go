@@ -71,6 +71,9 @@ func (l *layoutFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&l.profile, "profile", "", "layout of the file: a built-in `profile` or a file that describes one")
 	c.Flags().IntVar(&l.count, "count", -1, "how many checks the bank says that the file has")
 	c.Flags().Int64Var(&l.cents, "cents", -1, "what the bank says that they come to, an `amount` in cents")
+	for _, name := range []string{"count", "cents"} {
+		c.Flags().Lookup(name).DefValue = "0" // so that help shows none
+	}
 }
 
 // profiles returns the layouts that the file may have: the one that was named,
