@@ -20,7 +20,8 @@ setup: ## install PostgreSQL from the system's packages if it is missing
 build: setup ## bin/billcycle
 	go build -trimpath -buildvcs=$(VCS) -o bin/billcycle ./cmd/billcycle
 
-test: setup ## gofmt, go vet and all tests, on a throwaway PostgreSQL
+test: ## gofmt, go vet and all tests, on a throwaway PostgreSQL
+	@./setup.sh tests
 	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) || exit 1; \
 	if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):" $$unformatted; exit 1; fi
 	go vet ./...

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Gets a machine ready for billcycle: `make` runs it before everything else, and
-# it does nothing where nothing is missing. The one thing it may install is
-# PostgreSQL, from the system's own packages: only its programs, no service.
+# it does nothing where nothing is missing. What it may install is PostgreSQL,
+# from the system's own packages: only its programs, no service; and for the
+# tests (setup.sh tests) the programs that read statements back.
 set -eu
 
 min=15 # the oldest PostgreSQL that will do; postgres.MinMajor says why
@@ -44,8 +45,8 @@ as_root() {
     elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
         sudo env "$@"
     else
-        say "PostgreSQL $min or newer is missing, and installing it takes root. As root, type:"
-        fail "    apt-get update && apt-get install -y --no-install-recommends postgresql"
+        say "$missing missing, and installing takes root. As root, type:"
+        fail "    apt-get update && apt-get install -y --no-install-recommends $packages"
     fi
 }
 
@@ -55,7 +56,7 @@ as_root() {
 apt_install() {
     setting=/etc/postgresql-common/createcluster.d/billcycle.conf
     as_root mkdir -p "${setting%/*}"
-    say "installing PostgreSQL from the system's packages"
+    say "installing from the system's packages: $packages"
     as_root sh -c "echo 'create_main_cluster = false' > $setting"
     trap 'as_root rm -f "$setting"' EXIT
     quiet="-q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300" # a new machine may be busy updating itself
@@ -63,23 +64,36 @@ apt_install() {
     as_root DEBIAN_FRONTEND=noninteractive apt-get $quiet update >&2 ||
         say "apt-get update failed; going on with the package lists that are here"
     # shellcheck disable=SC2086
-    as_root DEBIAN_FRONTEND=noninteractive apt-get $quiet install -y --no-install-recommends postgresql >&2 ||
-        fail "apt-get could not install postgresql; what it said stands above"
+    as_root DEBIAN_FRONTEND=noninteractive apt-get $quiet install -y --no-install-recommends $packages >&2 ||
+        fail "apt-get could not install $packages; what it said stands above"
     as_root rm -f "$setting"
     trap - EXIT
 }
 
+# need notes that a program is missing, and the package that has it.
+missing='' packages=''
+need() {
+    missing="${missing:+$missing, }$1"
+    packages="${packages:+$packages }$2"
+}
+
 command -v go >/dev/null || fail "there is no Go on this machine (or not in PATH). billcycle is built with Go 1.26 or newer: https://go.dev/dl/"
 
-[ -z "${BILLCYCLE_DATABASE:-}" ] || exit 0 # a server of your own
-has_postgres && exit 0
+if [ "${1:-}" = tests ]; then
+    for tool in pdftotext:poppler-utils qpdf:qpdf zbarimg:zbar-tools tesseract:tesseract-ocr; do
+        command -v "${tool%:*}" >/dev/null || need "${tool%:*}" "${tool#*:}"
+    done
+fi
+# A server of your own needs none here.
+[ -n "${BILLCYCLE_DATABASE:-}" ] || has_postgres || need "PostgreSQL $min or newer" postgresql
+[ -n "$packages" ] || exit 0
 if command -v apt-get >/dev/null; then
     apt_install
-    has_postgres || fail "the system's packages have no PostgreSQL $min or newer. Install one from https://www.postgresql.org/download/, or name a server of yours in BILLCYCLE_DATABASE."
+    [ -n "${BILLCYCLE_DATABASE:-}" ] || has_postgres || fail "the system's packages have no PostgreSQL $min or newer. Install one from https://www.postgresql.org/download/, or name a server of yours in BILLCYCLE_DATABASE."
     exit 0
 fi
 
-say "PostgreSQL $min or newer is missing (initdb and postgres). Install it, then run make again:"
+say "missing: $missing. Install it, then run make again:"
 if   command -v brew >/dev/null; then say "    brew install postgresql@17"
 elif command -v dnf  >/dev/null; then say "    sudo dnf install -y postgresql-server"
 elif command -v apk  >/dev/null; then say "    apk add postgresql"

@@ -38,7 +38,8 @@ type Stage struct {
 	Floor          string  `json:"floor"`
 	FloorPerSecond float64 `json:"floor_per_second"` // in units of the stage
 	Ratio          float64 `json:"ratio"`
-	PeakRSSMB      int64   `json:"peak_rss_mb"` // of this program so far
+	PeakRSSMB      int64   `json:"peak_rss_mb"`              // of this program so far
+	BytesPerUnit   int64   `json:"bytes_per_unit,omitempty"` // of a drawn statement
 }
 
 // Report is what `billcycle bench` prints.
@@ -76,9 +77,12 @@ func Run(ctx context.Context, server *postgres.Server, n int, now func() time.Ti
 		if err := b.autopay(ctx, server); err != nil {
 			return Report{}, err
 		}
+		if err := b.printing(); err != nil {
+			return Report{}, err
+		}
 	}
 	report := Report{Accounts: n, Stages: []Stage{}}
-	for _, name := range []string{"charges-import", "statement-cut", "late-fees", "post", "lockbox-inspect", "lockbox-ingest"} {
+	for _, name := range []string{"charges-import", "statement-cut", "late-fees", "post", "lockbox-inspect", "lockbox-ingest", "statement-render", "statement-bundle", "statement-bundle-names"} {
 		all := b.pairs[name]
 		slices.SortFunc(all, func(x, y Stage) int { return cmp.Compare(x.Ratio, y.Ratio) })
 		report.Stages = append(report.Stages, all[len(all)/2])

@@ -2,26 +2,20 @@ package rehearsal_test
 
 import (
 	"bytes"
-	"compress/zlib"
 	"context"
 	"encoding/csv"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/billcycle/billcycle/ach"
-	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
-	"github.com/billcycle/billcycle/fixtures"
 	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/rehearsal"
-	"github.com/billcycle/billcycle/statements"
 )
 
 // The same seed gives the same books to the last byte, whatever the ranges and
@@ -219,72 +213,4 @@ func inDatabase(t *testing.T, h jobs.House, inClear func(where string, content [
 		}
 		inClear("table "+table, binary.Bytes())
 	}
-}
-
-// Every coupon that goes out with a statement can be read back.
-func TestDemoScanlinesParse(t *testing.T) {
-	h := newHouse(t)
-	live(t, rehearsal.Demo{Members: 30, Months: 1, Seed: 5}, h)
-	rows, err := h.DB.Query(t.Context(), `select b.account_id, b.cycle, a.mrn, b.amount_due from bill b join account a on a.id = b.account_id`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bills, coupons := 0, 0
-	for rows.Next() {
-		var id int64
-		var cycle calendar.Cycle
-		var mail fixtures.Mail
-		if err := rows.Scan(&id, &cycle, &mail.MRN, &mail.AmountDue); err != nil {
-			t.Fatal(err)
-		}
-		bills++
-		want := billing.Scanline{MRN: mail.MRN, Statement: billing.StatementNumber(id, cycle), Due: mail.AmountDue}
-		pdf, err := os.ReadFile(filepath.Join(h.Dir, "statements", statements.Path(id, cycle)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		// The page prints it in groups or in one; its digits are what counts.
-		text := strings.Join(strings.Fields(pdfText(t, pdf)), "")
-		switch without := strings.Contains(text, "Thereisnopaymentcoupon"); {
-		case strings.Contains(text, want.String()):
-			coupons++
-		case !without:
-			t.Errorf("statement %d: its page lacks the scanline %s", want.Statement, want)
-		}
-		if got, err := billing.ParseScanline(want.String()); err != nil || got != want {
-			t.Errorf("scanline %s reads back as %+v, %v", want, got, err)
-		}
-	}
-	if rows.Err() != nil || coupons < 10 {
-		t.Errorf("%d bills, %d of them with a coupon, %v", bills, coupons, rows.Err())
-	}
-}
-
-var (
-	pdfStream = regexp.MustCompile(`(?s)/FlateDecode /Length \d+>>\nstream\n(.*?)\nendstream`)
-	pdfShown  = regexp.MustCompile(`\(((?:[^()\\]|\\.)*)\) Tj`)
-)
-
-// pdfText returns what a statement's pages show, text by text in a line each.
-func pdfText(t *testing.T, pdf []byte) string {
-	t.Helper()
-	var text strings.Builder
-	for _, stream := range pdfStream.FindAllSubmatch(pdf, -1) {
-		z, err := zlib.NewReader(bytes.NewReader(stream[1]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		plain, err := io.ReadAll(z)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, shown := range pdfShown.FindAllSubmatch(plain, -1) {
-			text.Write(shown[1])
-			text.WriteByte('\n')
-		}
-	}
-	if text.Len() == 0 {
-		t.Fatal("a PDF shows no text")
-	}
-	return text.String()
 }

@@ -44,24 +44,22 @@ func drawBack(d *press, p *page) []notice { return d.backOf(p, d.notices(), true
 func drawBackOnly(d *press, p *page) []notice { return d.backOf(p, d.notices(), false) }
 
 func (d *press) backOf(p *page, all []notice, coupon bool) []notice {
-	end := perforation - 18.0
-	if !coupon && d.height(all) > 1.7*(end-noticesTop) {
-		end = bottom // two even columns are pleasant, a sheet less is cheaper
+	limit := bottom
+	if coupon {
+		limit = perforation - 18
+	}
+	// The shortest columns that hold all are even ones.
+	end := noticesTop + 10*noticeLeading
+	scratch := page{typefaces: d.typefaces}
+	for end < limit && len(d.columns(&scratch, all, noticesTop, end)) > 0 {
+		scratch.reset()
+		end = min(end+noticeLeading, limit)
 	}
 	left := d.columns(p, all, noticesTop, end)
 	if coupon {
 		d.addressForm(p)
 	}
 	return left
-}
-
-// height is about how high the notices are, one below the other.
-func (d *press) height(all []notice) float64 {
-	var h float64
-	for _, n := range all {
-		h += 24 + noticeLeading*float64(len(d.noticeLines(n)))
-	}
-	return h
 }
 
 // noticeLines breaks a notice to its column's width.
@@ -97,7 +95,7 @@ func (d *drawing) pageHead(p *page, title latin) {
 	which := say(d.words.headline, d.mrn(), d.number(), d.words.long(d.s.Date))
 	room := rightEdge - left - d.measure(regular, 8, which) - 12
 	p.artifact()
-	p.text(bold, 9, left, 44, d.headings, d.wrapOne(bold, 9, room, name))
+	p.text(bold, 9, left, 44, d.headings, d.wrapOne(bold, 9, min(room, 230), name))
 	p.right(regular, 8, rightEdge, 44, gray, which)
 	p.rule(left, rightEdge, 51, 1.2, d.brand)
 	p.tag("H2")

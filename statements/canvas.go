@@ -239,6 +239,9 @@ func (p *page) text(f face, size, x, y float64, color ink, s latin) {
 			p.ops = append(p.ops, c)
 		}
 	}
+	if p.tags != nil {
+		p.ops = append(p.ops, ' ') // or a line's last word and the next's first are read as one
+	}
 	p.ops = append(p.ops, ")Tj ET\n"...)
 }
 
@@ -285,6 +288,21 @@ func (p *page) path(x, y, w, h float64, color ink) {
 	p.mark()
 	p.setFill(color)
 	p.numbers(x, pageHeight-y-h, w, h)
+	p.ops = append(p.ops, "re\n"...)
+}
+
+// grid begins a code for machines, black cells of the given size whose column 0
+// and row 0 meet at x, y; rows count upwards. It ends with "f Q".
+func (p *page) grid(x, y, width, height float64) {
+	p.mark()
+	p.setFill(solid)
+	p.ops = append(p.ops, "q "...)
+	p.numbers(width, 0, 0, height, x, pageHeight-y)
+	p.ops = append(p.ops, "cm\n"...)
+}
+
+func (p *page) cell(column, row, width, height float64) {
+	p.numbers(column, row, width, height)
 	p.ops = append(p.ops, "re\n"...)
 }
 

@@ -14,41 +14,34 @@ const code128 = "212222222122222221121223121322131222122213122312132212221213221
 const (
 	startC     = 105
 	barsStop   = "2331112"
-	quietZone  = 10 // modules left free on both sides
-	barsModule = 1.08
+	barsModule = 1.08 // points; 200 dots to the inch print it in 3
 )
-
-// barsWidth is the width in modules of a code of an even number of digits.
-func barsWidth(digits int) float64 { return float64(11*(digits/2+2) + 13) }
 
 // code draws digits, an even number of them, as bars from x on.
 func (p *page) code(x, y, height float64, digits string) {
 	p.artifact()
+	p.grid(x, y+height, barsModule, height)
 	check := startC
-	x = p.symbol(x, y, height, code128[6*startC:])
+	at := p.symbol(0, code128[6*startC:6*startC+6])
 	for i := 0; i+1 < len(digits); i += 2 {
 		n := int(digits[i]-'0')*10 + int(digits[i+1]-'0')
 		check += n * (i/2 + 1)
-		x = p.symbol(x, y, height, code128[6*n:])
+		at = p.symbol(at, code128[6*n:6*n+6])
 	}
-	x = p.symbol(x, y, height, code128[6*(check%103):])
-	for i := 0; i < len(barsStop); i++ {
-		w := barsModule * float64(barsStop[i]-'0')
-		if i%2 == 0 {
-			p.path(x, y, w, height, solid)
-		}
-		x += w
-	}
-	p.ops = append(p.ops, "f\n"...)
+	check %= 103
+	at = p.symbol(at, code128[6*check:6*check+6])
+	p.symbol(at, barsStop)
+	p.ops = append(p.ops, "f Q\n"...)
 }
 
-func (p *page) symbol(x, y, height float64, widths string) float64 {
-	for i := range 6 {
-		w := barsModule * float64(widths[i]-'0')
+// symbol draws one symbol from a module on, and returns the next's.
+func (p *page) symbol(at int, widths string) int {
+	for i := range len(widths) {
+		w := int(widths[i] - '0')
 		if i%2 == 0 {
-			p.path(x, y, w, height, solid)
+			p.cell(float64(at), 0, float64(w), 1)
 		}
-		x += w
+		at += w
 	}
-	return x
+	return at
 }

@@ -144,9 +144,9 @@ func drawHead(d *press, p *page) []notice {
 	if d.logo != nil {
 		d.drawLogo(p, left, 26, 200, 34)
 	} else {
-		size := max(d.fit(bold, 15, 260, name), 9)
+		size := max(d.fit(bold, 15, 230, name), 9)
 		p.tag("P")
-		for i, line := range d.wrap(bold, size, 260, name, 2) {
+		for i, line := range d.wrap(bold, size, 230, name, 2) {
 			p.text(bold, size, left, 46+float64(i)*size*1.1, d.headings, line)
 		}
 	}
@@ -252,28 +252,30 @@ func (d *press) address(p *page, at Rect, limit float64, name latin, rest []lati
 // imb draws an Intelligent Mail barcode from its 65 letters: full, ascender,
 // descender or tracker (USPS-B-3200).
 func (p *page) imb(x, y float64, letters string) {
-	const third, width = barHeight / 3, 1.44
+	const width = 1.44 / barPitch
+	p.artifact()
+	p.grid(x, y+barHeight, barPitch, barHeight/3) // units: bars and thirds of their height, from the bottom
 	for i := range len(letters) {
-		switch at := x + float64(i)*barPitch; letters[i] {
+		switch at := float64(i); letters[i] {
 		case 'F':
-			p.path(at, y, width, barHeight, solid)
+			p.cell(at, 0, width, 3)
 		case 'A':
-			p.path(at, y, width, 2*third, solid)
+			p.cell(at, 1, width, 2)
 		case 'D':
-			p.path(at, y+third, width, 2*third, solid)
+			p.cell(at, 0, width, 2)
 		case 'T':
-			p.path(at, y+third, width, third, solid)
+			p.cell(at, 1, width, 1)
 		}
 	}
-	p.ops = append(p.ops, "f\n"...)
+	p.ops = append(p.ops, "f Q\n"...)
 }
 
-// Where the inserter's cameras look for the mark of a sheet: the right margin,
-// clear of everything else.
+// Where the inserter's cameras look for the mark of a sheet: at the top between
+// the columns, clear of everything else.
 const (
 	matrixModule = 1.44 // 0.02 inch
-	matrixRight  = 600.0
-	matrixTop    = 400.0
+	matrixRight  = 310.0
+	matrixTop    = 12.0
 )
 
 // matrix draws the inserter's mark.
@@ -282,24 +284,21 @@ func (p *page) matrix(m Matrix) {
 		return
 	}
 	p.artifact()
-	left, any := matrixRight-matrixModule*float64(m.Size), false
+	p.grid(matrixRight-matrixModule*float64(m.Size), matrixTop+matrixModule*float64(m.Size), matrixModule, matrixModule)
 	for row := range m.Size {
 		line := m.Dark[row*m.Size : (row+1)*m.Size]
 		for from := 0; from < m.Size; from++ {
-			if !line[from] {
-				continue
-			}
 			to := from
 			for to < m.Size && line[to] {
 				to++
 			}
-			p.path(left+matrixModule*float64(from), matrixTop+matrixModule*float64(row), matrixModule*float64(to-from), matrixModule, solid)
-			any, from = true, to
+			if to > from {
+				p.cell(float64(from), float64(m.Size-1-row), float64(to-from), 1)
+				from = to
+			}
 		}
 	}
-	if any {
-		p.ops = append(p.ops, "f\n"...)
-	}
+	p.ops = append(p.ops, "f Q\n"...)
 }
 
 // title draws the heading of the right column and returns where it ends.
@@ -706,7 +705,7 @@ func (d *drawing) coupon(p *page) {
 	// the bank's reader looks for it there. The bars say the same.
 	scanline := d.s.Scanline().String()
 	if len(scanline)%2 == 0 && strings.Trim(scanline, "0123456789") == "" && scanline != "" {
-		p.code(left+quietZone, 686, 32, scanline)
+		p.code(left+10, 686, 32, scanline) // as much as the bars need free beside them
 	}
 	p.right(ocr, 10, rightEdge, 762, solid, latin(scanline))
 }

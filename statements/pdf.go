@@ -30,7 +30,7 @@ type Renderer struct {
 
 // compression is a level of klauspost/compress. That package's version stands
 // in go.mod, so that Go's own compressor may change and our files do not.
-const compression = 3
+const compression = 6
 
 // NewRenderer prepares the fonts. An error shows with the first Render.
 func NewRenderer() *Renderer {

@@ -15,8 +15,8 @@ type table struct {
 const (
 	detailSize    = 9.0
 	detailLeading = 11.0
-	rowHeight     = 13.0 // of a row with one line
-	headHeight    = 15.0
+	rowHeight     = 12.5 // of a row with one line
+	headHeight    = 14.0
 	tableHead     = 15.0
 	coveredSize   = 7.5
 	dateWidth     = 54.0
@@ -194,14 +194,23 @@ func (t *table) heading(p *page, y float64, g *Group, again bool) {
 	}
 	p.group("TR")
 	defer p.ungroup()
-	p.header("Row")
+	columns := 3 // date, description, amount
+	for _, width := range [...]float64{t.memberW, t.refW} {
+		if width > 0 {
+			columns++
+		}
+	}
+	if !again {
+		columns-- // the amount has its own
+	}
+	p.begin(&element{kind: "TH", scope: "Row", span: columns})
 	if again {
-		p.text(bold, 9.5, left, y+11, t.headings, say(t.words.more, name))
+		p.text(bold, 9.5, left, y+10.5, t.headings, say(t.words.more, name))
 		return
 	}
-	p.text(bold, 9.5, left, y+11, t.headings, name)
+	p.text(bold, 9.5, left, y+10.5, t.headings, name)
 	p.tag("TD")
-	p.right(bold, 9.5, rightEdge, y+11, t.headings, money(g.Cents))
+	p.right(bold, 9.5, rightEdge, y+10.5, t.headings, money(g.Cents))
 }
 
 // wrapOne returns s, cut with an ellipsis if it is wider than width.
@@ -251,7 +260,7 @@ func (t *table) layout(l *Line) row {
 }
 
 func (t *table) row(p *page, y float64, r row) {
-	y += 9.7
+	y += 9.4
 	p.group("TR")
 	defer p.ungroup()
 	p.tag("TD")

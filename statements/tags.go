@@ -23,6 +23,7 @@ type element struct {
 	kind   string // of PDF's standard structure types
 	alt    string // what it shows, for a figure
 	scope  string // of a header cell: Column or Row
+	span   int    // columns that it covers, if more than one
 	parent *element
 	kids   []kid
 }
@@ -152,7 +153,11 @@ func (f *file) element(e *element, parent int, numbers map[*element]int) {
 		f.text(e.alt)
 	}
 	if e.scope != "" {
-		f.put("/A<</O/Table/Scope/" + e.scope + ">>")
+		f.put("/A<</O/Table/Scope/" + e.scope)
+		if e.span > 1 {
+			f.put("/ColSpan " + strconv.Itoa(e.span))
+		}
+		f.put(">>")
 	}
 	f.put("/K[")
 	for _, k := range e.kids {
