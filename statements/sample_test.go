@@ -130,6 +130,12 @@ func variants() map[string]Statement {
 	s.Groups[1].Lines[0].Description = "Cita médica – “niño sano” (50% más)"
 	all["spanish"] = settle(s)
 
+	s = sample()
+	s.Figures.PastDue = 41_250
+	s.Grace = Grace{Until: calendar.MustParse("2026-04-30"), CoverEnd: calendar.MustParse("2026-02-28")}
+	s.Plan = Plan{Installment: 3, Installments: 6}
+	all["grace"] = settle(s)
+
 	all["empty"] = Statement{Biller: &Biller{}}
 	return all
 }

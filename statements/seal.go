@@ -32,7 +32,7 @@ func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.Bill
 		s.accounts = append(s.accounts, ref.AccountID)
 		s.cycles = append(s.cycles, int32(ref.Cycle))
 	}
-	for _, read := range []func(context.Context, pgx.Tx) error{s.readBills, s.readLines} {
+	for _, read := range []func(context.Context, pgx.Tx) error{s.readBills, s.readLines, s.readGrace} {
 		if err := read(ctx, tx); err != nil {
 			return err
 		}
@@ -77,12 +77,13 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `select b.account_id, b.cycle, b.cut_on, b.due_on, b.previous, b.payments, b.adjustments, b.charges, b.fees, b.balance, b.amount_due, b.pending, b.disputed, b.deferred,
 			b.aging_current, b.aging_30, b.aging_60, b.aging_90, b.debit_on, a.autopay = 'on', a.mrn, coalesce(prev.entries, 0),
 			coalesce((select sum(i.cents - i.paid) from item i where i.account_id = b.account_id and i.state = 'billed' and i.cycle < b.cycle), 0),
-			m.first_name, m.last_name, m.address1, m.address2, m.city, m.state, m.zip, m.language, m.delivery, coalesce(am.method, ''), coalesce(am.number_last4, '')
+			m.first_name, m.last_name, m.address1, m.address2, m.city, m.state, m.zip, m.language, m.delivery, coalesce(am.method, ''), coalesce(am.number_last4, ''), coalesce(pl.billed, 0), coalesce(pl.installments, 0)
 		from unnest($1::bigint[], $2::int[]) u(account_id, cycle)
 		join bill b on b.account_id = u.account_id and b.cycle = u.cycle
 		join account a on a.id = b.account_id join member m on m.mrn = a.mrn
 		left join lateral (select entries from bill x where x.account_id = b.account_id and x.cycle < b.cycle order by x.cycle desc limit 1) prev on true
 		left join lateral (select method, number_last4 from autopay_method x where x.account_id = b.account_id and (x.ended_on is null or x.ended_on > b.made_on) order by id desc limit 1) am on true
+		left join lateral (select billed, installments from plan x where x.account_id = b.account_id and x.state = 'running' and x.billed > 0 order by no desc limit 1) pl on true
 		order by b.account_id, b.cycle`, s.accounts, s.cycles)
 	if err != nil {
 		return err
@@ -98,7 +99,7 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 		f := &page.Figures
 		if err := rows.Scan(&c.ref.AccountID, &c.ref.Cycle, &c.cutOn, &page.Due, &f.Previous, &f.Payments, &f.Adjustments, &f.Charges, &f.Fees, &f.Balance, &f.AmountDue, &f.Pending, &f.Disputed, &f.Deferred,
 			&aging[0], &aging[1], &aging[2], &aging[3], &debitOn, &autopay, &page.MRN, &c.after, &f.PastDue,
-			&first, &last, &street, &second, &city, &state, &zip, &page.Language, &page.Delivery, &method, &last4); err != nil {
+			&first, &last, &street, &second, &city, &state, &zip, &page.Language, &page.Delivery, &method, &last4, &page.Plan.Installment, &page.Plan.Installments); err != nil {
 			return err
 		}
 		page.Number, page.Date, page.Cycle = billing.StatementNumber(c.ref.AccountID, c.ref.Cycle), c.cutOn, c.ref.Cycle
@@ -163,6 +164,39 @@ func (s *sealing) readLines(ctx context.Context, tx pgx.Tx) error {
 	return rows.Err()
 }
 
+// readGrace notes on the pages of members with premium tax credits until when
+// an unpaid premium may be paid. Few are late, and theirs is the rule's to say.
+func (s *sealing) readGrace(ctx context.Context, tx pgx.Tx) error {
+	var late []int64
+	for ref, page := range s.pages {
+		if page.Figures.PastDue > 0 {
+			late = append(late, ref.AccountID)
+		}
+	}
+	rows, err := tx.Query(ctx, `select distinct account_id from coverage where account_id = any($1) and aptc_cents > 0 and lapsed_on is null order by 1`, late)
+	if err != nil {
+		return err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	book, err := billing.Load(ctx, tx, billing.Whole, ids...)
+	if err != nil {
+		return err
+	}
+	for _, a := range book.Accounts {
+		for _, c := range s.bills[a.ID] {
+			page := s.pages[c.ref]
+			if g := a.PremiumGrace(s.policy, c.cutOn); g.From > 0 && !g.Over && page.Figures.PastDue > 0 {
+				kept := calendar.Cycle(s.policy.Grace.CoverageKeptMonths)
+				page.Grace = Grace{Until: (g.From + calendar.Cycle(s.policy.Grace.APTCMonths) - 1).Last(), CoverEnd: (g.From + kept - 1).Last()}
+			}
+		}
+	}
+	return nil
+}
+
 // entry is a journal entry with what it is about.
 type entry struct {
 	on, service                                                 calendar.Date
@@ -180,7 +214,7 @@ func (s *Statement) add(e entry) {
 			line.Gross, line.Plan = e.gross, e.insurer
 		}
 	case ledger.PaymentsPart:
-		group, line.Description = Payments, paymentWords(e)
+		group, line.Description = Payments, paymentWords(e, s.printed() == "es")
 	case ledger.AdjustmentsPart:
 		group, line.Reference = Adjustments, e.charge
 		if e.description == "" || e.charge != "" {
@@ -207,26 +241,41 @@ func (s *Statement) add(e entry) {
 	s.Groups = append(s.Groups, Group{group, []Line{line}, line.Cents})
 }
 
-func paymentWords(e entry) string {
+// printed is the language of the page.
+func (s *Statement) printed() string {
+	if s.Biller == nil {
+		return ""
+	}
+	return s.Biller.Language
+}
+
+// paymentWords describes a payment, in English or in Spanish.
+func paymentWords(e entry, spanish bool) string {
+	words := func(english, es string) string {
+		if spanish {
+			return es
+		}
+		return english
+	}
 	switch e.what {
 	case ledger.Return:
-		return "Payment returned by the bank"
+		return words("Payment returned by the bank", "Pago devuelto por el banco")
 	case ledger.Refund:
-		return "Refund"
+		return words("Refund", "Reembolso")
 	case ledger.Remittance:
-		return "Unclaimed credit sent to the state"
+		return words("Unclaimed credit sent to the state", "Crédito no reclamado, enviado al estado")
 	}
 	switch e.channel {
 	case "lockbox", "check":
-		return strings.Replace("Check "+e.reference+" received, thank you", "  ", " ", 1)
+		return strings.Replace(words("Check "+e.reference+" received, thank you", "Cheque "+e.reference+" recibido, gracias"), "  ", " ", 1)
 	case "ach":
-		return "Autopay from your bank account, thank you"
+		return words("Autopay from your bank account, thank you", "Pago automático de su cuenta bancaria, gracias")
 	case "card":
-		return "Card payment, thank you"
+		return words("Card payment, thank you", "Pago con tarjeta, gracias")
 	case "guest":
-		return "Payment by a guest, thank you"
+		return words("Payment by a guest, thank you", "Pago de otra persona, gracias")
 	}
-	return "Payment received, thank you"
+	return words("Payment received, thank you", "Pago recibido, gracias")
 }
 
 func nonEmpty(lines ...string) []string {
