@@ -40,6 +40,7 @@ type Stage struct {
 	Ratio          float64 `json:"ratio"`
 	PeakRSSMB      int64   `json:"peak_rss_mb"`              // of this program so far
 	BytesPerUnit   int64   `json:"bytes_per_unit,omitempty"` // of a drawn statement
+	SlowestMS      float64 `json:"slowest_ms,omitempty"`     // the unit that took longest, where units are timed one by one
 }
 
 // Report is what `billcycle bench` prints.
@@ -88,6 +89,11 @@ func Run(ctx context.Context, server *postgres.Server, n int, now func() time.Ti
 		report.Stages = append(report.Stages, all[len(all)/2])
 	}
 	report.Stages = append(report.Stages, b.medians(autopayStages...)...)
+	told, err := b.history(ctx, server)
+	if err != nil {
+		return Report{}, err
+	}
+	report.Stages = append(report.Stages, told)
 	return report, nil
 }
 

@@ -137,6 +137,18 @@ type Allocation struct {
 	On      calendar.Date
 }
 
+// Standing is how an item has stood since a day, where no bill and no journal
+// entry tells it: split off into a dispute or a plan, come out of one, or
+// billed as an installment. Item 0 is the account's autopay.
+type Standing struct {
+	No     int32
+	On     calendar.Date
+	Item   int32
+	State  string
+	Source int32        // the item that it was split from, 0 for none
+	Cents  ledger.Cents // what it took over from there
+}
+
 // Bill is one closed cycle of an account.
 type Bill struct {
 	Cycle                                                        calendar.Cycle
@@ -213,6 +225,7 @@ type Account struct {
 	recent  []recent       // what the next bill has to take up
 	written []ledger.Entry // booked since it was loaded
 	placed  []Allocation   // allocated since it was loaded
+	stood   []Standing     // changed since it was loaded
 	pending int32          // receipts that have not posted
 	base    ledger.Cents   // what is open of the newest bill's own principal, as it was loaded
 	opened  bool           // open items are here
@@ -264,6 +277,12 @@ func (a *Account) book(e ledger.Entry) int32 {
 
 // Entries returns what was booked since the account was loaded.
 func (a *Account) Entries() []ledger.Entry { return a.written }
+
+// stand notes how an item, or autopay, stands from a day on.
+func (a *Account) stand(s Standing) {
+	s.No = a.doc()
+	a.stood = append(a.stood, s)
+}
 
 func (a *Account) except(e Exception) { a.issues = append(a.issues, e) }
 

@@ -174,7 +174,7 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *le
 		askAgreements(need, ask)
 		ask(`select j.account_id, j.posted_on, j.what, case when j.debit = 'receivable' then j.cents else -j.cents end
 			from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-			join journal j on j.account_id = a.id and j.no > coalesce(b.entries, 0)
+			join journal_at_hand j on j.account_id = a.id and j.no > coalesce(b.entries, 0)
 			where a.id = any($1) and 'receivable' in (j.debit, j.credit)`, func(a *Account, r *ledger.Row) {
 			if x := (recent{r.Date(), ledger.PartOf(r.Text()), ledger.Cents(r.Int64())}); x.part != ledger.NoPart {
 				a.recent = append(a.recent, x)

@@ -61,7 +61,7 @@ func (a *Account) CardDeclined(p *Policy, day calendar.Date, attempt int) (again
 	if attempt < p.Card.Retries {
 		return day + calendar.Date(p.Card.RetryAfterDays)
 	}
-	a.stopAutopay(AutopaySuspended)
+	a.stopAutopay(day, AutopaySuspended)
 	return 0
 }
 

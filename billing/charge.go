@@ -149,14 +149,16 @@ func (a *Account) Assist(p *Policy, day calendar.Date, kind Kind, percent ledger
 
 // split takes what is open of a billed item out into an item of its own in
 // another state; what was paid stays billed and paid.
-func (a *Account) split(i *Item, cents ledger.Cents, state State) *Item {
+func (a *Account) split(day calendar.Date, i *Item, cents ledger.Cents, state State) *Item {
 	i.Cents -= cents
 	i.dirty = true
 	part := &Item{Kind: i.Kind, Origin: i.Origin, State: state, Cents: cents, ArrivedOn: i.ArrivedOn, ForCycle: i.ForCycle, ForDoc: i.ForDoc, Parent: i.No}
 	if i.Parent != 0 {
 		part.Parent = i.Parent // the charge it all came from
 	}
-	return a.addItem(part)
+	a.addItem(part)
+	a.stand(Standing{On: day, Item: part.No, State: string(state), Source: i.No, Cents: cents})
+	return part
 }
 
 // Dispute opens a dispute on what is open of one item, or of a kind if item is
@@ -166,7 +168,7 @@ func (a *Account) Dispute(day calendar.Date, kind Kind, item int32) (ledger.Cent
 	for _, i := range slices.Clone(a.Items) {
 		if i.State == Billed && i.Open() > 0 && a.isNamed(i, kind, item) {
 			total += i.Open()
-			a.split(i, i.Open(), Disputed)
+			a.split(day, i, i.Open(), Disputed)
 		}
 	}
 	if total == 0 {
@@ -189,7 +191,7 @@ func (a *Account) Settle(p *Policy, day calendar.Date, kind Kind, item int32, ac
 		if accept {
 			a.lower(day, i, i.Cents, ledger.Adjustment, ledger.Adjustments, 0)
 		} else {
-			i.State, i.dirty = Unbilled, true
+			a.unbill(day, i)
 		}
 	}
 	if total == 0 {
@@ -197,6 +199,12 @@ func (a *Account) Settle(p *Policy, day calendar.Date, kind Kind, item int32, ac
 	}
 	a.lookAgain()
 	return total, nil
+}
+
+// unbill leaves an item that comes out of a dispute or a plan to the next cut.
+func (a *Account) unbill(day calendar.Date, i *Item) {
+	i.State, i.dirty = Unbilled, true
+	a.stand(Standing{On: day, Item: i.No, State: string(Unbilled)})
 }
 
 func (a *Account) isNamed(i *Item, kind Kind, item int32) bool {

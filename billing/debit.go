@@ -310,12 +310,12 @@ func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code strin
 		}
 		a.ReturnedFee(p, a.Receipt(first.Receipt), day)
 		if !a.scheduleRetry(p, d, first, day) {
-			a.stopAutopay(AutopaySuspended)
+			a.stopAutopay(day, AutopaySuspended)
 		}
 	case slices.Contains(p.ACH.OffCodes, code):
-		a.stopAutopay(AutopayOff)
+		a.stopAutopay(day, AutopayOff)
 	case slices.Contains(p.ACH.EndedCodes, code):
-		a.stopAutopay(AutopayEnded)
+		a.stopAutopay(day, AutopayEnded)
 		for _, b := range a.Bills {
 			if b.Cycle == d.Cycle || applied[b.Cycle] {
 				b.FeeBarred, b.dirty = true, true
@@ -323,7 +323,7 @@ func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code strin
 		}
 		a.except(Exception{On: day, Job: "ach", Code: "authorization_" + code, Subject: d.Cycle.String(), Detail: "returned as not authorized: review the authorization"})
 	default:
-		a.stopAutopay(AutopayOff)
+		a.stopAutopay(day, AutopayOff)
 		a.except(Exception{On: day, Job: "ach", Code: "returned_" + code, Subject: d.Cycle.String(), Detail: "returned for a reason that needs a person"})
 	}
 	return nil
@@ -342,19 +342,25 @@ func (a *Account) scheduleRetry(p *Policy, d, first *Debit, day calendar.Date) b
 	return true
 }
 
-func (a *Account) stopAutopay(standing string) {
+func (a *Account) stopAutopay(day calendar.Date, standing string) {
 	if a.Autopay == AutopayOn {
-		a.Autopay, a.dirty = standing, true
+		a.autopay(day, standing)
 	}
+}
+
+func (a *Account) autopay(day calendar.Date, standing string) {
+	a.Autopay, a.dirty = standing, true
+	a.stand(Standing{On: day, State: standing})
 }
 
 // SetAutopay enrols the account or cancels its enrolment.
 func (a *Account) SetAutopay(on bool, day calendar.Date) {
 	switch {
 	case on && a.Autopay != AutopayOn:
-		a.Autopay, a.AutopaySince, a.dirty = AutopayOn, day, true
+		a.AutopaySince = day
+		a.autopay(day, AutopayOn)
 	case !on && a.Autopay != AutopayOff:
-		a.Autopay, a.dirty = AutopayOff, true
+		a.autopay(day, AutopayOff)
 	}
 }
 
@@ -366,8 +372,10 @@ func (a *Account) autopayOn(day calendar.Date) bool {
 // EndEnrolments switches autopay off on the accounts of a locked range whose
 // enrolment was to end by a day.
 func EndEnrolments(ctx context.Context, tx pgx.Tx, day calendar.Date, in Range) error {
-	_, err := tx.Exec(ctx, `update account a set autopay = 'off' from (select distinct account_id from autopay_method where ended_on <= $1 and account_id >= $2 and account_id < $3) e
-		where a.id = e.account_id and a.autopay = 'on' and not exists (select from autopay_method m where m.account_id = a.id and (m.ended_on is null or m.ended_on > $1))`, day, in.From, in.To)
+	_, err := tx.Exec(ctx, `with off as (
+			update account a set autopay = 'off', docs = docs + 1 from (select distinct account_id from autopay_method where ended_on <= $1 and account_id >= $2 and account_id < $3) e
+			where a.id = e.account_id and a.autopay = 'on' and not exists (select from autopay_method m where m.account_id = a.id and (m.ended_on is null or m.ended_on > $1)) returning a.id, a.docs)
+		insert into standing (account_id, no, on_date, item, state) select id, docs, $1, 0, 'off' from off`, day, in.From, in.To)
 	return err
 }
 

@@ -194,9 +194,13 @@ func (c *chargeRow) differs(before *chargeRow) (field, was string) {
 }
 
 // chargesKnown returns the charges that came before under these ids, as they
-// came: an item's own cents may have been adjusted since, its entry's not.
+// came: an item's own cents may have been adjusted since, its entry's not. Of a
+// charge whose entry is archived, what was taken off it is added back.
 func (in *intake) chargesKnown(ctx context.Context, ids []string) (map[string]*chargeRow, error) {
-	rows, err := in.tx.Query(ctx, `select i.charge_id, i.mrn, i.kind, i.service_date, i.description, i.gross_cents, i.insurer_cents, coalesce(j.cents, 0)
+	rows, err := in.tx.Query(ctx, `select i.charge_id, i.mrn, i.kind, i.service_date, i.description, i.gross_cents, i.insurer_cents,
+			case when i.entry = 0 then 0 when j.no is not null then j.cents
+			else i.cents + (select coalesce(sum(o.cents), 0)::bigint from journal_at_hand o where o.account_id = i.account_id and o.doc = i.no and o.credit = 'receivable')
+				+ (select coalesce(sum(s.cents), 0)::bigint from standing s where s.account_id = i.account_id and s.source = i.no) end
 		from item i left join journal j on j.account_id = i.account_id and j.no = i.entry where i.charge_id = any($1)`, ids)
 	if err != nil {
 		return nil, err

@@ -101,6 +101,11 @@ func mergeMembers(ctx context.Context, in *intake) error {
 			group by f.guarantor order by min(f.line)`, in.Day); err != nil {
 		return err
 	}
+	if _, err := in.tx.Exec(ctx, `insert into member_was (mrn, until_on, account_id, first_name, last_name)
+		select m.mrn, $1, m.account_id, m.first_name, m.last_name from feed_member f join member m on m.mrn = f.mrn join account a on a.mrn = f.guarantor
+		where (m.account_id, m.first_name, m.last_name) <> (a.id, f.first_name, f.last_name) on conflict do nothing`, in.Day); err != nil {
+		return err
+	}
 	moves, err := in.movesAhead(ctx)
 	if err != nil {
 		return err

@@ -89,6 +89,11 @@ var Invariants = []ledger.Invariant{
 			having sum(i.cents) > case when make_date(i.for_cycle / 12, i.for_cycle % 12 + 1, 1) > c.end_on then 0 else c.monthly_cents - c.aptc_cents end or i.for_cycle > c.charged_to
 			union all select i.account_id, i.no, i.for_cycle, i.cents from item i left join journal j on j.account_id = i.account_id and j.no = i.entry and j.doc = i.no and j.what = 'charge'
 			where i.origin = 'coverage' and i.parent = 0 and j.no is null`},
+	{Name: "standings_told", Says: "autopay, and every disputed or deferred item, stands as the last note of it says",
+		SQL: `select a.id, 0 as item, a.autopay from account a left join lateral (select state from standing where account_id = a.id and item = 0 order by no desc limit 1) s on true
+			where a.id > 0 and a.autopay <> coalesce(s.state, 'off')
+			union all select i.account_id, i.no, i.state from item i left join lateral (select state from standing where account_id = i.account_id and item = i.no order by no desc limit 1) s on true
+			where i.state in ('disputed', 'deferred') and s.state is distinct from i.state`},
 	{Name: "coverage_periods_apart", Says: "no two periods of a member's coverage by one plan overlap",
 		SQL: `select c.mrn, c.plan, c.start_on, d.start_on from coverage c join coverage d on d.mrn = c.mrn and d.plan = c.plan and d.start_on > c.start_on
 			and d.start_on <= coalesce(c.end_on, 'infinity') and (d.end_on is null or d.end_on >= d.start_on)`},

@@ -66,7 +66,7 @@ func (a *Account) MakePlan(day calendar.Date, kind Kind, cents ledger.Cents, ins
 		if take == 0 {
 			break
 		}
-		part := a.split(i, take, Deferred)
+		part := a.split(day, i, take, Deferred)
 		part.ForDoc = pl.No
 		if charge := a.item(part.Parent); part.Origin == FromInstallment && charge != nil {
 			part.Origin = charge.Origin // of another plan: what a broken one leaves is a charge again
@@ -103,8 +103,9 @@ func (a *Account) billInstallments(b *Bill, newest bool) {
 		for _, i := range items {
 			take := min(cents, i.Cents)
 			if take > 0 {
-				a.addItem(&Item{Kind: i.Kind, Origin: FromInstallment, State: Billed, Cents: take, Cycle: b.Cycle, BilledOn: b.CutOn, MadeOn: b.MadeOn, ArrivedOn: i.ArrivedOn,
+				part := a.addItem(&Item{Kind: i.Kind, Origin: FromInstallment, State: Billed, Cents: take, Cycle: b.Cycle, BilledOn: b.CutOn, MadeOn: b.MadeOn, ArrivedOn: i.ArrivedOn,
 					ForCycle: i.ForCycle, ForDoc: pl.No, Parent: i.Parent, Detail: &Detail{Description: fmt.Sprintf("Installment %d of %d", pl.Billed, pl.Installments)}})
+				a.stand(Standing{On: b.MadeOn, Item: part.No, State: string(Billed), Source: i.No, Cents: take})
 				i.Cents -= take
 				i.dirty = true
 			}
@@ -189,7 +190,7 @@ func (a *Account) CancelPlan(day calendar.Date, kind Kind) (ledger.Cents, error)
 func (a *Account) endPlan(pl *Plan, state string, day calendar.Date) ledger.Cents {
 	items, rest := a.deferred(pl)
 	for _, i := range items {
-		i.State, i.dirty = Unbilled, true
+		a.unbill(day, i)
 	}
 	pl.State, pl.EndedOn, pl.dirty = state, day, true
 	a.lookAgain()

@@ -119,6 +119,7 @@ func (a *Account) Withdraw(r *Receipt, day calendar.Date, code string) {
 func (a *Account) dropPending(r *Receipt, day calendar.Date) {
 	r.Unapplied = 0
 	a.pending--
+	a.counts = true
 	a.takeOffBooks(r, day)
 }
 

@@ -28,6 +28,7 @@ const (
 	holdTable
 	debitTable
 	allocationTable
+	standingTable
 	tables
 )
 
@@ -43,6 +44,7 @@ var inserts = [tables]struct {
 	holdTable:       {"hold", []string{"account_id", "no", "reason", "placed_on", "released_on", "automatic", "placed_by", "released_by", "note"}},
 	debitTable:      {"debit", []string{"account_id", "cycle", "attempt", "receipt", "cents", "built_on", "effective_on", "due_then", "last_before", "trace", "sec", "method_id", "file_id", "state", "missed", "code", "returned_on", "retry_on"}},
 	allocationTable: {"allocation", []string{"account_id", "no", "receipt", "item", "cents", "on_date"}},
+	standingTable:   {"standing", []string{"account_id", "no", "on_date", "item", "state", "source", "cents"}},
 }
 
 // The kinds of changes. Most of a night only counts on, pays items and posts
@@ -156,12 +158,15 @@ func (s *saver) take(a *Account) {
 	for _, al := range a.placed {
 		s.insert(allocationTable).Int64(a.ID).Int32(al.No).Int32(al.Receipt).Int32(al.Item).Int64(int64(al.Cents)).Date(al.On)
 	}
+	for _, x := range a.stood {
+		s.insert(standingTable).Int64(a.ID).Int32(x.No).Date(x.On).Int32(x.Item).Text(x.State).Int32(x.Source).Int64(int64(x.Cents))
+	}
 	s.entries = append(s.entries, a.written...)
 	for _, e := range a.issues {
 		s.issues = append(s.issues, []any{a.ID, e.On, e.Job, e.Code, e.Subject, e.Detail})
 	}
 	s.account(a)
-	a.placed, a.written, a.issues, a.dirty, a.counts = nil, nil, nil, false, false
+	a.placed, a.stood, a.written, a.issues, a.dirty, a.counts = nil, nil, nil, nil, false, false
 }
 
 func (s *saver) account(a *Account) {

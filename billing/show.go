@@ -3,9 +3,9 @@ package billing
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -14,11 +14,29 @@ import (
 	"github.com/billcycle/billcycle/ledger"
 )
 
+// Window says as of which day an account is shown, and how much of its story.
+type Window struct {
+	From calendar.Date // the timeline's first day
+	On   calendar.Date // ages count up to this day
+	Past bool          // as the account stood at the end of On: nothing dated later counts
+
+	Archive string // the folder of archived months
+}
+
+// end is the last day of which anything counts.
+func (w Window) end() calendar.Date {
+	if w.Past {
+		return w.On
+	}
+	return calendar.Of(9999, 12, 31)
+}
+
 // Shown is one account as an operator sees it: its figures, what is open, the
 // money in flight, and a timeline that explains the ledger figure to the cent.
 type Shown struct {
 	MRN       string         `json:"mrn"`    // the guarantor's
 	Name      string         `json:"name"`   // the guarantor's
+	AsOf      calendar.Date  `json:"as_of"`  // the day it is shown as of; ages count up to it
 	Ledger    ledger.Cents   `json:"ledger"` // all that is owed, less credit
 	Pending   ledger.Cents   `json:"pending"`
 	Due       ledger.Cents   `json:"due"`
@@ -29,12 +47,13 @@ type Shown struct {
 	Deferred  ledger.Cents   `json:"deferred"`
 	Autopay   string         `json:"autopay"`
 	Holds     []ShownHold    `json:"holds"` // those that stand
+	Plans     []ShownPlan    `json:"plans"` // all, oldest first
 	Open      []ShownItem    `json:"open"`  // in the order they arrived
 	Money     []ShownReceipt `json:"money"` // pending, or not used up
 	Bills     []ShownBill    `json:"bills"` // cut since From, oldest first
 	From      calendar.Date  `json:"from"`  // the timeline's first day
 	Before    ledger.Cents   `json:"before"`
-	Timeline  []Event        `json:"timeline"` // oldest first; Before and its cents add up to Ledger
+	Timeline  []Event        `json:"timeline"` // in the order it was booked; Before and its cents add up to Ledger
 }
 
 // ShownHold is a hold that stands.
@@ -43,6 +62,20 @@ type ShownHold struct {
 	PlacedOn calendar.Date `json:"placed_on"`
 	PlacedBy string        `json:"placed_by"`
 	Note     string        `json:"note"`
+}
+
+// ShownPlan is a payment plan.
+type ShownPlan struct {
+	Kind         Kind          `json:"kind"`
+	Cents        ledger.Cents  `json:"cents"`
+	Installments int           `json:"installments"`
+	Billed       int           `json:"billed"`   // installments so far
+	Deferred     ledger.Cents  `json:"deferred"` // what it has still to bill
+	MadeOn       calendar.Date `json:"made_on"`
+	State        string        `json:"state"`
+	EndedOn      calendar.Date `json:"ended_on"`
+
+	no int32
 }
 
 // ShownItem is an item with something left to pay.
@@ -96,21 +129,33 @@ type Event struct {
 	Balance     ledger.Cents  `json:"balance"`      // after it
 	Entry       int32         `json:"entry"`        // its number in the account's journal
 	Reverses    int32         `json:"reverses,omitempty"`
+	Statement   string        `json:"statement,omitempty"` // a charge's or fee's: the one that first billed it
+	Paid        []Paid        `json:"paid,omitempty"`      // a payment's: where its money went
 
 	doc int32
 }
 
-// shownItem and shownReceipt are rows with the words that go with them.
+// Paid is money of a payment that went to what a bill had billed, or came back
+// from there.
+type Paid struct {
+	On        calendar.Date `json:"on"`
+	Statement string        `json:"statement"`
+	Kind      Kind          `json:"kind"`
+	Cents     ledger.Cents  `json:"cents"`
+}
+
+// shownItem is a row with the words that go with it.
 type shownItem struct {
 	Item
 	chargeID, description string
 	service               calendar.Date
 }
 
-// Show reads the account that a member's MRN is billed to, as it stands, with
-// its timeline since a day. It locks nothing. Ages count up to asOf.
-func Show(ctx context.Context, db *pgxpool.Pool, mrn string, since, asOf calendar.Date) (Shown, error) {
-	s := shower{Shown: Shown{From: since, Holds: []ShownHold{}, Open: []ShownItem{}, Money: []ShownReceipt{}, Bills: []ShownBill{}, Timeline: []Event{}}, asOf: asOf}
+// Show reads the account that a member's MRN is billed to, with its timeline
+// since a day: as it stands, or as it stood at the end of a day. It locks
+// nothing.
+func Show(ctx context.Context, db *pgxpool.Pool, mrn string, w Window) (Shown, error) {
+	s := shower{window: w, Shown: Shown{AsOf: w.On, From: w.From, Holds: []ShownHold{}, Plans: []ShownPlan{}, Open: []ShownItem{}, Money: []ShownReceipt{}, Bills: []ShownBill{}, Timeline: []Event{}}}
 	// Everything is of one moment, so that the figures and the timeline agree.
 	err := pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		return s.read(ctx, tx, mrn)
@@ -118,6 +163,7 @@ func Show(ctx context.Context, db *pgxpool.Pool, mrn string, since, asOf calenda
 	if err != nil {
 		return Shown{}, err
 	}
+	s.rollBack()
 	s.fill()
 	return s.Shown, nil
 }
@@ -125,91 +171,115 @@ func Show(ctx context.Context, db *pgxpool.Pool, mrn string, since, asOf calenda
 // shower gathers what Show reads.
 type shower struct {
 	Shown
-	asOf     calendar.Date
-	account  *Account
-	items    []*shownItem // in order of number
-	receipts []*Receipt   // in order of number
-	bills    []ShownBill  // all, in order of cycle
+	window      Window
+	account     *Account
+	items       []*shownItem // in order of number
+	receipts    []*Receipt   // in order of number
+	bills       []ShownBill  // all, in order of cycle
+	allocations []Allocation // since the window began, in order of number
+	standings   []Standing   // in order of number
+	entries     []ledger.Entry
 }
 
-// read asks for all of the account in one round trip.
+// accountSQL finds the account of a member as it and its guarantor's name were
+// on a day.
+const accountSQL = `select a.id, a.mrn, a.opened_on, coalesce(concat_ws(' ', coalesce(gw.first_name, g.first_name), coalesce(gw.last_name, g.last_name)), '')
+	from member m left join lateral (select account_id from member_was where mrn = m.mrn and until_on > $2 order by until_on limit 1) w on true
+	join account a on a.id = coalesce(w.account_id, m.account_id)
+	left join member g on g.mrn = a.mrn left join lateral (select first_name, last_name from member_was where mrn = a.mrn and until_on > $2 order by until_on limit 1) gw on true
+	where m.mrn = $1`
+
+// read asks who it is about, then for all of the account in one round trip.
 func (s *shower) read(ctx context.Context, tx pgx.Tx, mrn string) error {
+	s.account = &Account{}
+	err := tx.QueryRow(ctx, accountSQL, mrn, s.window.end()).Scan(&s.account.ID, &s.MRN, &s.account.OpenedOn, &s.Name)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return fmt.Errorf("MRN %s: %w", mrn, ErrNoAccount)
+	}
+	if err != nil {
+		return err
+	}
+	if s.account.OpenedOn > s.window.end() {
+		return fmt.Errorf("MRN %s: %w on %s: it was opened on %s", mrn, ErrNoAccount, s.AsOf, s.account.OpenedOn)
+	}
 	batch := &pgx.Batch{}
-	ask := func(scan func(pgx.Rows) error, sql string, more ...any) {
-		batch.Queue(sql, append([]any{mrn}, more...)...).Query(func(rows pgx.Rows) error {
+	ask := func(read func(*ledger.Row), sql string, more ...any) {
+		batch.Queue(sql, append([]any{s.account.ID}, more...)...).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
-				if err := scan(rows); err != nil {
-					return err
-				}
+				row := ledger.ReadRow(rows)
+				read(&row)
 			}
 			return rows.Err()
 		})
 	}
-	const mine = `account_id = (select account_id from member where mrn = $1)`
-	ask(s.addAccount, `select a.id, a.mrn, a.autopay, coalesce(concat_ws(' ', g.first_name, g.last_name), '')
-		from member m join account a on a.id = m.account_id left join member g on g.mrn = a.mrn where m.mrn = $1`)
-	ask(s.addItem, `select no, kind, origin, state, cents, paid, cycle, billed_on, arrived_on, for_cycle, for_doc, parent, coalesce(charge_id, ''), service_date, description
-		from item where `+mine+` order by no`)
-	ask(s.addReceipt, `select no, channel, state, cents, unapplied, received_on, posts_on, end_code, guest, payer, reference from receipt where `+mine+` order by no`)
-	ask(s.addBill, `select account_id, cycle, cut_on, due_on, deadline_on, balance, amount_due from bill where `+mine+` order by cycle`)
-	ask(s.addHold, `select reason, placed_on, placed_by, note from hold where `+mine+` and released_on is null order by no`)
-	// An entry may bear an earlier date than the one before it (a run for a date
-	// past), so the window begins at an entry, not at a date.
-	const first = `(select min(no) from journal where ` + mine + ` and posted_on >= $2)`
-	ask(func(rows pgx.Rows) error { return rows.Scan(&s.Before) }, `select coalesce(sum(case when debit = 'receivable' then cents else -cents end), 0)::bigint
-		from journal where `+mine+` and 'receivable' in (debit, credit) and no < coalesce(`+first+`, 2147483647)`, s.From)
-	ask(s.addEvent, `select no, posted_on, effective_on, what, case when debit = 'receivable' then cents else -cents end, doc, coalesce(reverses, 0)
-		from journal where `+mine+` and 'receivable' in (debit, credit) and no >= `+first+` order by no`, s.From)
+	ask(s.addItem, `select no, kind, origin, state, cents, paid, cycle, billed_on, made_on, arrived_on, for_cycle, for_doc, parent, entry, charge_id, service_date, description
+		from item where account_id = $1 order by no`)
+	ask(s.addReceipt, `select no, channel, state, cents, unapplied, refunded, received_on, arrived_on, posts_on, posted_on, in_entry, ended_on, end_code, guest, payer, reference
+		from receipt where account_id = $1 order by no`)
+	ask(s.addBill, `select cycle, cut_on, due_on, deadline_on, balance, amount_due from bill where account_id = $1 and made_on <= $2 order by cycle`, s.window.end())
+	ask(s.addHold, `select reason, placed_on, placed_by, note from hold where account_id = $1 and placed_on <= $2 and (released_on is null or released_on > $2) order by no`, s.window.end())
+	ask(s.addPlan, `select no, kind, cents, installments, billed, made_on, state, ended_on from plan where account_id = $1 and made_on <= $2 order by no`, s.window.end())
+	ask(s.addStanding, `select no, on_date, item, state, source, cents from standing where account_id = $1 order by no`)
+	ask(s.addAllocation, `select no, receipt, item, cents, on_date from allocation where account_id = $1 and on_date >= $2 order by no`, s.From)
+	ask(s.addEntry, `select no, posted_on, effective_on, what, debit, credit, cents, doc, coalesce(reverses, 0) from journal where account_id = $1 and posted_on >= $2 order by no`, s.From)
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return err
 	}
-	if s.account == nil {
-		return fmt.Errorf("MRN %s: %w", mrn, ErrNoAccount)
-	}
-	return nil
+	return s.readArchives(ctx, tx)
 }
 
-func (s *shower) addAccount(rows pgx.Rows) error {
-	s.account = &Account{}
-	err := rows.Scan(&s.account.ID, &s.MRN, &s.Autopay, &s.Name)
-	return err
-}
-
-func (s *shower) addItem(rows pgx.Rows) error {
-	i := &shownItem{}
-	s.items = append(s.items, i)
-	return rows.Scan(&i.No, &i.Kind, &i.Origin, &i.State, &i.Cents, &i.Paid, &i.Cycle, &i.BilledOn, &i.ArrivedOn, &i.ForCycle, &i.ForDoc, &i.Parent, &i.chargeID, &i.service, &i.description)
-}
-
-func (s *shower) addReceipt(rows pgx.Rows) error {
-	r := &Receipt{}
-	s.receipts = append(s.receipts, r)
-	return rows.Scan(&r.No, &r.Channel, &r.State, &r.Cents, &r.Unapplied, &r.ReceivedOn, &r.PostsOn, &r.EndCode, &r.Guest, &r.Payer, &r.Reference)
-}
-
-func (s *shower) addBill(rows pgx.Rows) error {
-	var b ShownBill
-	var account int64
-	if err := rows.Scan(&account, &b.Cycle, &b.CutOn, &b.DueOn, &b.DeadlineOn, &b.Balance, &b.AmountDue); err != nil {
+// readArchives adds the entries of months that lie in files, if the window
+// reaches into any.
+func (s *shower) readArchives(ctx context.Context, tx pgx.Tx) error {
+	months, err := ArchivedMonths(ctx, tx, calendar.CycleOf(s.From))
+	if err != nil || len(months) == 0 {
 		return err
 	}
-	b.Statement = fmt.Sprintf("%010d", StatementNumber(account, b.Cycle))
+	entries, err := archivedEntries(ctx, tx, s.window.Archive, s.account.ID, months)
+	for _, e := range entries {
+		if e.PostedOn >= s.From {
+			s.entries = append(s.entries, e)
+		}
+	}
+	slices.SortFunc(s.entries, func(x, y ledger.Entry) int { return cmp.Compare(x.No, y.No) })
+	return err
+}
+
+func (s *shower) addItem(r *ledger.Row) {
+	s.items = append(s.items, &shownItem{Item: Item{No: r.Int32(), Kind: Kind(r.Text()), Origin: r.Text(), State: State(r.Text()), Cents: ledger.Cents(r.Int64()), Paid: ledger.Cents(r.Int64()),
+		Cycle: calendar.Cycle(r.Int32()), BilledOn: r.Date(), MadeOn: r.Date(), ArrivedOn: r.Date(), ForCycle: calendar.Cycle(r.Int32()), ForDoc: r.Int32(), Parent: r.Int32(), Entry: r.Int32()},
+		chargeID: r.Text(), service: r.Date(), description: r.Text()})
+}
+
+func (s *shower) addReceipt(r *ledger.Row) {
+	s.receipts = append(s.receipts, &Receipt{No: r.Int32(), Channel: r.Text(), State: r.Text(), Cents: ledger.Cents(r.Int64()), Unapplied: ledger.Cents(r.Int64()), Refunded: ledger.Cents(r.Int64()),
+		ReceivedOn: r.Date(), ArrivedOn: r.Date(), PostsOn: r.Date(), PostedOn: r.Date(), InEntry: r.Int32(), EndedOn: r.Date(), EndCode: r.Text(), Guest: r.Bool(), Payer: r.Text(), Reference: r.Text()})
+}
+
+func (s *shower) addBill(r *ledger.Row) {
+	b := ShownBill{Cycle: calendar.Cycle(r.Int32()), CutOn: r.Date(), DueOn: r.Date(), DeadlineOn: r.Date(), Balance: ledger.Cents(r.Int64()), AmountDue: ledger.Cents(r.Int64())}
+	b.Statement = fmt.Sprintf("%010d", StatementNumber(s.account.ID, b.Cycle))
 	s.bills = append(s.bills, b)
-	return nil
 }
 
-func (s *shower) addHold(rows pgx.Rows) error {
-	var h ShownHold
-	err := rows.Scan(&h.Reason, &h.PlacedOn, &h.PlacedBy, &h.Note)
-	s.Holds = append(s.Holds, h)
-	return err
+func (s *shower) addHold(r *ledger.Row) {
+	s.Holds = append(s.Holds, ShownHold{r.Text(), r.Date(), r.Text(), r.Text()})
 }
 
-func (s *shower) addEvent(rows pgx.Rows) error {
-	var e Event
-	err := rows.Scan(&e.Entry, &e.Date, &e.EffectiveOn, &e.Code, &e.Cents, &e.doc, &e.Reverses)
-	s.Timeline = append(s.Timeline, e)
-	return err
+func (s *shower) addPlan(r *ledger.Row) {
+	s.Plans = append(s.Plans, ShownPlan{no: r.Int32(), Kind: Kind(r.Text()), Cents: ledger.Cents(r.Int64()), Installments: int(r.Int32()), Billed: int(r.Int32()), MadeOn: r.Date(), State: r.Text(), EndedOn: r.Date()})
+}
+
+func (s *shower) addStanding(r *ledger.Row) {
+	s.standings = append(s.standings, Standing{r.Int32(), r.Date(), r.Int32(), r.Text(), r.Int32(), ledger.Cents(r.Int64())})
+}
+
+func (s *shower) addAllocation(r *ledger.Row) {
+	s.allocations = append(s.allocations, Allocation{r.Int32(), r.Int32(), r.Int32(), ledger.Cents(r.Int64()), r.Date()})
+}
+
+func (s *shower) addEntry(r *ledger.Row) {
+	s.entries = append(s.entries, ledger.Entry{No: r.Int32(), PostedOn: r.Date(), EffectiveOn: r.Date(), What: r.Text(), Debit: r.Text(), Credit: r.Text(), Cents: ledger.Cents(r.Int64()), Doc: r.Int32(), Reverses: r.Int32()})
 }
 
 // fill turns what was read into figures and words.
@@ -235,22 +305,83 @@ func (s *shower) fill() {
 			s.Bills = append(s.Bills, b)
 		}
 	}
+	for n := range s.Plans {
+		pl := &s.Plans[n]
+		_, pl.Deferred = s.account.deferred(&Plan{No: pl.no})
+	}
 	f := s.account.Figures()
 	s.Ledger, s.Pending, s.Due, s.Unapplied, s.Guest = f.Ledger, f.Pending, f.Due, f.Unapplied, f.Guest
 	s.Unbilled, s.Disputed, s.Deferred = f.Unbilled, f.Disputed, f.Deferred
+	s.tell()
+}
+
+// tell makes the timeline of the journal entries. What stood before them is
+// what they leave to explain of the ledger.
+func (s *shower) tell() {
+	s.Before = s.Ledger
+	for _, e := range s.entries {
+		if cents := e.Member(); cents != 0 {
+			s.Before -= cents
+			s.Timeline = append(s.Timeline, Event{Date: e.PostedOn, EffectiveOn: e.EffectiveOn, Code: e.What, Cents: cents, Entry: e.No, Reverses: e.Reverses, doc: e.Doc})
+		}
+	}
+	s.trace()
 	balance := s.Before
 	for n := range s.Timeline {
 		e := &s.Timeline[n]
 		balance += e.Cents
 		e.Balance, e.What = balance, s.explain(e)
+		if i := s.item(e.doc); i != nil {
+			e.Statement = s.statement(i)
+		}
 	}
+}
+
+// trace tells each payment's event where its money went. What an event took
+// back with the payment itself stands there.
+func (s *shower) trace() {
+	posted, returned := map[int32]*Event{}, map[int32]*Event{}
+	for n := range s.Timeline {
+		e := &s.Timeline[n]
+		switch r := s.receipt(e.doc); {
+		case r == nil:
+		case e.Code == ledger.Return:
+			returned[r.No] = e
+		case e.Code != ledger.Refund && e.Code != ledger.Remittance:
+			posted[r.No] = e
+		}
+	}
+	for _, al := range s.allocations {
+		e, i := posted[al.Receipt], s.item(al.Item)
+		if back := returned[al.Receipt]; back != nil && back.Date == al.On && al.Cents < 0 {
+			e = back
+		}
+		if e == nil || i == nil {
+			continue
+		}
+		p := Paid{On: al.On, Statement: s.statement(i), Kind: i.Kind, Cents: al.Cents}
+		if last := len(e.Paid) - 1; last >= 0 && e.Paid[last].On == p.On && e.Paid[last].Statement == p.Statement && e.Paid[last].Kind == p.Kind && e.Paid[last].Cents < 0 == (p.Cents < 0) {
+			e.Paid[last].Cents += p.Cents
+		} else {
+			e.Paid = append(e.Paid, p)
+		}
+	}
+}
+
+// statement is the number of the one that first billed an item, "" for none
+// yet.
+func (s *shower) statement(i *shownItem) string {
+	if b := s.bill(i.Cycle); b != nil && i.State == Billed {
+		return b.Statement
+	}
+	return ""
 }
 
 func (s *shower) openItem(i *shownItem) ShownItem {
 	shown := ShownItem{Kind: i.Kind, Cents: i.Cents, Paid: i.Paid, Open: i.Open(), State: i.State, Origin: i.Origin, What: s.itemWords(i),
 		ChargeID: s.original(i).chargeID, ServiceDate: s.original(i).service, ArrivedOn: i.ArrivedOn, BilledOn: i.BilledOn}
 	if b := s.bill(i.Cycle); b != nil && !i.BilledOn.IsZero() {
-		shown.DueOn, shown.AgeDays = b.DueOn, max(0, int(s.asOf-i.BilledOn))
+		shown.DueOn, shown.AgeDays = b.DueOn, max(0, int(s.AsOf-i.BilledOn))
 	}
 	return shown
 }
@@ -282,88 +413,4 @@ func (s *shower) original(i *shownItem) *shownItem {
 		return from
 	}
 	return i
-}
-
-// explain says in words what an entry was about.
-func (s *shower) explain(e *Event) string {
-	switch e.Code {
-	case ledger.Payment, ledger.Opening, ledger.Return, ledger.Refund, ledger.Remittance:
-		r := s.receipt(e.doc)
-		if r == nil {
-			break
-		}
-		switch e.Code {
-		case ledger.Return:
-			return lower("Came back", r.words()) + because(r.EndCode)
-		case ledger.Refund:
-			return lower("Refund of credit from", r.words())
-		case ledger.Remittance:
-			return lower("Unclaimed credit sent to the state, from", r.words())
-		}
-		return r.words()
-	default:
-		i := s.item(e.doc)
-		if i == nil {
-			break
-		}
-		switch {
-		case e.Code == ledger.Adjustment && e.Cents < 0:
-			return lower("Adjustment of", s.itemWords(i))
-		case e.Code == ledger.FeeReversal:
-			return s.itemWords(i) + ": taken back, the payment had come in time"
-		case e.Code == ledger.Waiver:
-			return lower("Waived:", s.itemWords(i))
-		}
-		return s.itemWords(i)
-	}
-	return strings.ReplaceAll(e.Code, "_", " ")
-}
-
-// lower puts a text in the middle of a sentence.
-func lower(before, text string) string {
-	return before + " " + strings.ToLower(text[:1]) + text[1:]
-}
-
-func because(code string) string {
-	if code == "" {
-		return ""
-	}
-	return " (" + code + ")"
-}
-
-// itemWords says what an item is for.
-func (s *shower) itemWords(i *shownItem) string {
-	charge := s.original(i)
-	words := charge.description
-	if r := s.receipt(i.ForDoc); r != nil && i.Origin == FromReturnedFee {
-		words = lower("Returned payment fee for", r.words())
-	}
-	if i.Kind != Fee {
-		words = strings.ToUpper(string(i.Kind[:1])) + string(i.Kind[1:]) + ": " + cmp.Or(words, string(charge.Origin))
-	}
-	if charge.chargeID != "" {
-		words += " [" + charge.chargeID + "]"
-	}
-	if !charge.service.IsZero() {
-		words += ", service " + charge.service.Long()
-	}
-	return cmp.Or(words, strings.ReplaceAll(i.Origin, "_", " "))
-}
-
-// channels are the words for money by where it came from.
-var channels = map[string]string{
-	"lockbox": "Check", "ach": "Autopay debit", "card": "Card payment", "counter": "Payment at the counter", "online": "Online payment",
-	"phone": "Payment by phone", "check": "Check", "guest": "Guest payment", "opening": "Credit brought along",
-}
-
-// words says what a receipt was.
-func (r *Receipt) words() string {
-	words := cmp.Or(channels[r.Channel], r.Channel)
-	if r.Reference != "" {
-		words += " " + r.Reference
-	}
-	if r.Payer != "" {
-		words += " from " + r.Payer
-	}
-	return words + ", received " + r.ReceivedOn.Long()
 }

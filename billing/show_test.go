@@ -49,15 +49,16 @@ func told(t *testing.T) (context.Context, *pgxpool.Pool, string) {
 }
 
 // Wherever the window begins, what was before it and the timeline add up to
-// the ledger, though one entry bears an earlier date than the one before it.
+// the ledger, though one entry bears an earlier date than the one before it: it
+// counts on its own.
 func TestShowAddsUp(t *testing.T) {
 	ctx, db, mrn := told(t)
 	for _, c := range []struct {
 		since  string
 		before ledger.Cents
 		events int
-	}{{"2026-01-01", 0, 4}, {"2026-03-05", 12500, 3}, {"2026-03-06", 12500, 3}, {"2026-03-11", 5000, 1}, {"2026-03-13", 10000, 0}} {
-		s, err := Show(ctx, db, mrn, calendar.MustParse(c.since), calendar.MustParse("2026-03-31"))
+	}{{"2026-01-01", 0, 4}, {"2026-03-05", 12500, 3}, {"2026-03-06", 10000, 2}, {"2026-03-11", 5000, 1}, {"2026-03-13", 10000, 0}} {
+		s, err := Show(ctx, db, mrn, Window{From: calendar.MustParse(c.since), On: calendar.MustParse("2026-03-31")})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func TestShowAddsUp(t *testing.T) {
 
 func TestShowExplains(t *testing.T) {
 	ctx, db, mrn := told(t)
-	s, err := Show(ctx, db, mrn, calendar.MustParse("2026-01-01"), calendar.MustParse("2026-03-31"))
+	s, err := Show(ctx, db, mrn, Window{From: calendar.MustParse("2026-01-01"), On: calendar.MustParse("2026-03-31")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func TestShowExplains(t *testing.T) {
 	if billed.Open != 2500 || billed.AgeDays != 30 || billed.DueOn != calendar.MustParse("2026-03-25") {
 		t.Errorf("billed and open: %+v", billed)
 	}
-	if _, err := Show(ctx, db, string(NewMRN(7)), 1, 1); !errors.Is(err, ErrNoAccount) {
+	if _, err := Show(ctx, db, string(NewMRN(7)), Window{}); !errors.Is(err, ErrNoAccount) {
 		t.Errorf("an unknown MRN: %v", err)
 	}
 }

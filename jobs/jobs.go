@@ -39,6 +39,15 @@ type House struct {
 	Release string
 }
 
+// Newest returns the date that the books have come to: the newest business date
+// of a run, a feed or the last act of a person, or today if there is none yet.
+func (h House) Newest(ctx context.Context, today calendar.Date) (day calendar.Date, err error) {
+	if err = h.DB.QueryRow(ctx, `select greatest((select max(day) from run), (select max(taken_on) from feed_file), (select on_date from act order by id desc limit 1))`).Scan(&day); day.IsZero() {
+		day = today
+	}
+	return day, err
+}
+
 // Job is one of the jobs of a night.
 type Job struct {
 	Name     string

@@ -49,6 +49,9 @@ func (r Runner) run(ctx context.Context, jobs []Job, day calendar.Date) (reports
 		return nil, err
 	}
 	defer unlock()
+	if err := billing.OpenMonths(ctx, r.DB, day); err != nil {
+		return nil, err
+	}
 	for _, j := range jobs {
 		report, err := r.one(ctx, j, day)
 		reports = append(reports, report)

@@ -37,6 +37,8 @@ var breaks = map[string][]string{
 		`insert into journal select 99999999, no, posted_on, effective_on, what, debit, credit, cents, doc, reverses from journal where account_id = 3 and no = 1`,
 		`alter table journal disable trigger journal_append_only`,
 		`alter table allocation disable trigger allocation_append_only`,
+		`alter table standing disable trigger standing_append_only`,
+		`alter table member_was disable trigger member_was_append_only`,
 		`drop trigger journal_no_truncate on journal`,
 	},
 	"journal_reversals": {
@@ -68,6 +70,14 @@ var breaks = map[string][]string{
 	"account_counters": {
 		`update account set base = base + 1 where id = 3`,
 		`update account set pending = pending + 1 where id = 3`,
+	},
+	"journal_archives": {
+		`insert into journal_month (month, file, entries, cents, sha256, archived_on) values (24300, 'journal-2025-01.csv.gz', 1, 100, '\x00', '2026-01-01')`,
+	},
+	"standings_told": {
+		`update account set autopay = 'ended' where id = (select account_id from standing where item = 0 limit 1)`,
+		`delete from standing where item = 0`,
+		`update item set state = 'deferred' where (account_id, no) = (select account_id, no from item where state = 'unbilled' limit 1)`,
 	},
 	"items_agree_with_ledger": {
 		`update item set cents = cents + 1 where account_id = 3 and no = 1`,
@@ -317,7 +327,7 @@ func expectBroken(t *testing.T, h jobs.House, name string) {
 
 // undefended drops a database's checks and unique indexes.
 const undefended = `do $$ declare c record; begin
-	for c in select conrelid::regclass as t, conname from pg_constraint where contype = 'c' and conrelid <> 0 and connamespace = 'public'::regnamespace loop
+	for c in select conrelid::regclass as t, conname from pg_constraint where contype = 'c' and conrelid <> 0 and connamespace = 'public'::regnamespace and coninhcount = 0 loop
 		execute format('alter table %s drop constraint %I', c.t, c.conname);
 	end loop;
 	for c in select i.indexrelid::regclass as name from pg_index i join pg_class r on r.oid = i.indrelid where i.indisunique and r.relnamespace = 'public'::regnamespace

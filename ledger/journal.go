@@ -113,8 +113,7 @@ func (e Entry) Member() Cents {
 var Columns = []string{"account_id", "no", "posted_on", "effective_on", "what", "debit", "credit", "cents", "doc", "reverses"}
 
 // Append writes entries in one go, and their totals for the general ledger. The
-// caller has numbered them under the lock of their accounts; a number given
-// twice fails the transaction.
+// caller has numbered them under the lock of their accounts.
 func Append(ctx context.Context, tx pgx.Tx, entries []Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -147,10 +146,13 @@ var Invariants = []Invariant{
 		 or debit <> all (array['receivable','premiums','patient_share','fees','adjustments','cash','lockbox_pending','suspense','refunds_paid','unclaimed','opening_balance'])
 		 or credit <> all (array['receivable','premiums','patient_share','fees','adjustments','cash','lockbox_pending','suspense','refunds_paid','unclaimed','opening_balance'])`},
 	{"journal_append_only", "the journal's entries are numbered within each account without a gap, and the triggers that refuse changes stand",
-		`select a.id, a.entries from account a left join (select account_id, count(*) n, max(no) top from journal group by account_id) j on j.account_id = a.id
-		 where a.entries <> coalesce(j.n, 0) or a.entries <> coalesce(j.top, 0)
+		`select a.id, a.entries from account a left join (select account_id, count(*) n, count(distinct no) once, max(no) top from journal group by account_id) j on j.account_id = a.id
+		 where a.entries <> coalesce(j.n, 0) or a.entries <> coalesce(j.once, 0) or a.entries <> coalesce(j.top, 0)
 		 union all select j.account_id, j.no from journal j left join account a on a.id = j.account_id where a.id is null
-		 union all select 0, 0 where (select count(*) from pg_trigger where tgname in ('journal_append_only', 'journal_no_truncate', 'allocation_append_only') and tgenabled in ('O', 'A')) <> 3`},
+		 union all select 0, 0 from (select relid, 'journal_append_only' as name from pg_partition_tree('public.journal')
+		     union all select relid, 'journal_no_truncate' from pg_partition_tree('public.journal')
+		     union all select t::regclass, t || '_append_only' from unnest(array['allocation', 'standing', 'member_was']) t) must
+		   left join pg_trigger t on t.tgrelid = must.relid and t.tgname = must.name and t.tgenabled in ('O', 'A') where t.oid is null`},
 	{"journal_reversals", "a reversal undoes one earlier entry of its account, with the sides swapped and never more than the entry's amount",
 		`select r.account_id, r.no from journal r left join journal o on o.account_id = r.account_id and o.no = r.reverses
 		 where r.reverses is not null and (o.no is null or o.no >= r.no or o.debit <> r.credit or o.credit <> r.debit or r.cents > o.cents)

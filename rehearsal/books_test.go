@@ -50,6 +50,8 @@ var bookRows = map[string]string{
 	"member":       `select mrn, to_jsonb(m)::text from member m`,
 	"item":         `select account_id || '/' || no, to_jsonb(i)::text from item i`,
 	"receipt":      `select account_id || '/' || no, (to_jsonb(r) - 'check_file')::text from receipt r`,
+	"member_was":   `select mrn || '/' || until_on, to_jsonb(w)::text from member_was w`,
+	"standing":     `select account_id || '/' || no, to_jsonb(s)::text from standing s`,
 	"allocation":   `select account_id || '/' || no, to_jsonb(a)::text from allocation a`,
 	"bill":         `select account_id || '/' || cycle, to_jsonb(b)::text from bill b`,
 	"statement":    `select account_id || '/' || cycle, coalesce(encode(sha256, 'hex'), 'not drawn') || ' of ' || encode(sealed, 'hex') from statement s`,

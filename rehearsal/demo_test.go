@@ -206,7 +206,7 @@ func inDatabase(t *testing.T, h jobs.House, inClear func(where string, content [
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = conn.Conn().PgConn().CopyTo(ctx, &binary, `copy "`+table+`" to stdout with (format binary)`)
+		_, err = conn.Conn().PgConn().CopyTo(ctx, &binary, `copy (table "`+table+`") to stdout with (format binary)`)
 		conn.Release()
 		if err != nil {
 			t.Fatal(err)

@@ -135,7 +135,7 @@ func (s *sealing) readLines(ctx context.Context, tx pgx.Tx) error {
 			coalesce(i.kind, ''), coalesce(i.service_date, j.effective_on), coalesce(i.description, ''), coalesce(i.charge_id, ''), coalesce(i.gross_cents, 0), coalesce(i.insurer_cents, 0),
 			coalesce(m.first_name || ' ' || m.last_name, ''), coalesce(r.channel, ''), coalesce(r.reference, '')
 		from unnest($1::bigint[], $2::int[]) u(account_id, after)
-		join journal j on j.account_id = u.account_id and j.no > u.after and 'receivable' in (j.debit, j.credit)
+		join journal_at_hand j on j.account_id = u.account_id and j.no > u.after and 'receivable' in (j.debit, j.credit)
 		left join item i on i.account_id = j.account_id and i.no = j.doc
 		left join receipt r on r.account_id = j.account_id and r.no = j.doc
 		left join member m on m.mrn = i.mrn

@@ -55,7 +55,7 @@ func refuse(err error) error {
 }
 
 // refusals are the errors by which rooms refuse input whole.
-var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile, ach.ErrHold, billing.ErrOperator, ledger.ErrNoFile}
+var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile, ach.ErrHold, billing.ErrOperator, ledger.ErrNoFile, billing.ErrNoMonth}
 
 // exitOf sorts an error into an exit code, and says what to do about it.
 func (p *program) exitOf(ctx context.Context, err error) (code int, advice string) {
@@ -76,6 +76,8 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 		return exitConfig, "mend the configuration, then run it again"
 	case errors.Is(err, jobs.ErrBusy), errors.Is(err, delivery.ErrBusy):
 		return exitEnvironment, ""
+	case errors.Is(err, billing.ErrArchive):
+		return exitEnvironment, "billcycle journal months lists the files that must be there"
 	case postgres.IsUnavailable(err):
 		return exitEnvironment, "see that PostgreSQL can be reached, then run the same command again; nothing is half done"
 	case errors.As(err, &refused):

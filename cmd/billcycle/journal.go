@@ -15,8 +15,9 @@ import (
 // The files for the general ledger.
 
 func (p *program) journalCommand() *cobra.Command {
-	return group("journal", "List the files for the general ledger, and give one again",
-		"  billcycle journal files --date 2026-03-25", p.journalFilesCommand(), p.journalGetCommand())
+	return group("journal", "List the files for the general ledger, and give one again; archive months of the journal",
+		"  billcycle journal files --date 2026-03-25", p.journalFilesCommand(), p.journalGetCommand(),
+		p.journalMonthsCommand(), p.journalArchiveCommand(), p.journalRestoreCommand())
 }
 
 // journalLine is a file as the commands answer with it: of debits and credits

@@ -46,6 +46,17 @@ create table member (
 );
 create index member_account on member (account_id);
 
+-- What a member's row said before it changed: the names and the account that
+-- stood until a day. Append-only.
+create table member_was (
+    mrn        text   not null references member,
+    until_on   date   not null,                            -- the first day that it said something else
+    account_id bigint not null,
+    first_name text   not null,
+    last_name  text   not null,
+    primary key (mrn, until_on)
+);
+
 create table hold (
     account_id  bigint  not null references account,
     no          integer not null,
@@ -163,7 +174,26 @@ create table allocation (
     primary key (account_id, no)
 );
 
+-- How an item has stood since a day, where neither a bill nor the journal dates
+-- it: split off into a dispute or a plan, come out of one, or billed as an
+-- installment. Item 0 is the account's autopay. With it, every figure of an
+-- account can be told as of any day. Append-only.
+create table standing (
+    account_id bigint  not null,
+    no         integer not null,
+    on_date    date    not null,
+    item       integer not null,
+    state      text    not null,                           -- of the item, or of autopay
+    source     integer not null default 0,                 -- the item that it was split from by this
+    cents      bigint  not null default 0,                 -- what it took over from its source
+    primary key (account_id, no),
+    check ((source = 0) = (cents = 0))
+);
+
 -- The journal. One row is one transfer, debit to credit: balanced by construction.
+-- It lies in a partition for each month of its business dates, which the nights
+-- make ahead; journal_other takes what has none yet. Nothing refers to a number
+-- twice: the account's counter gives them, under its lock.
 create table journal (
     account_id   bigint  not null,
     no           integer not null,
@@ -175,9 +205,32 @@ create table journal (
     cents        bigint  not null check (cents > 0),
     doc          integer not null default 0,               -- the item or receipt it is about
     reverses     integer,                                  -- the entry that it undoes
-    primary key (account_id, no),
+    primary key (account_id, no, posted_on),
     check (debit <> credit)
+) partition by range (posted_on);
+create table journal_other partition of journal default;
+
+-- Months of the journal that lie in files (billing/archive.go), where in a file
+-- each account's entries begin, and entries of such months that a rule may
+-- still ask for: those that no bill has taken up, and what was taken off items.
+create table journal_month (
+    month       integer primary key,                       -- year*12+month-1
+    file        text    not null unique,
+    entries     bigint  not null,
+    cents       bigint  not null,
+    sha256      bytea   not null,
+    archived_on date    not null
 );
+create table journal_block (
+    month        integer not null references journal_month,
+    from_account bigint  not null,
+    at           bigint  not null,
+    bytes        bigint  not null,
+    sha256       bytea   not null,
+    primary key (month, from_account)
+);
+create table journal_kept (like journal, primary key (account_id, no));
+create view journal_at_hand as select * from journal union all select * from journal_kept;
 
 -- +goose StatementBegin
 create function refuse_change() returns trigger language plpgsql as $$
@@ -188,7 +241,10 @@ end $$;
 -- +goose StatementEnd
 create trigger journal_append_only before update or delete on journal for each row execute function refuse_change();
 create trigger journal_no_truncate before truncate on journal for each statement execute function refuse_change();
+create trigger journal_no_truncate before truncate on journal_other for each statement execute function refuse_change();
 create trigger allocation_append_only before update or delete on allocation for each row execute function refuse_change();
+create trigger standing_append_only before update or delete on standing for each row execute function refuse_change();
+create trigger member_was_append_only before update or delete on member_was for each row execute function refuse_change();
 
 -- What each transaction wrote into the journal, added up by what will be a line
 -- of a file for the general ledger.
