@@ -61,11 +61,10 @@ func (h House) Verify(ctx context.Context) (proofs []Proof, broken int, err erro
 	}
 	defer tx.Rollback(context.WithoutCancel(ctx)) // whatever it has put aside to look at
 	err = func() error {
-		p, err := h.bringBack(ctx, tx)
+		archives, err := h.bringBack(ctx, tx)
 		if err != nil {
 			return err
 		}
-		proofs = append(proofs, p)
 		for _, inv := range Invariants() {
 			p, err := prove(ctx, tx, inv)
 			if err != nil {
@@ -73,6 +72,7 @@ func (h House) Verify(ctx context.Context) (proofs []Proof, broken int, err erro
 			}
 			proofs = append(proofs, p)
 		}
+		proofs = append(proofs, archives)
 		for _, check := range []func(context.Context, pgx.Tx) (Proof, error){h.proveFiles, h.proveOutbox, h.proveStatements} {
 			p, err := check(ctx, tx)
 			if err != nil {
