@@ -8,11 +8,11 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
 )
 
@@ -22,7 +22,7 @@ import (
 // billing posts it on its effective date (WithdrawUnreleased has taken back
 // what nobody released), and Ingest undoes what the bank returns.
 type Office struct {
-	DB       *pgxpool.Pool
+	DB       postgres.DB
 	Policy   *billing.Policy
 	Keys     *secret.Keys
 	Day      calendar.Date // the business date of whatever is done

@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // Act is something that a person does to an account: who, when and why are
@@ -23,7 +23,7 @@ type Act struct {
 
 // Do carries out an act on the account of a member, in one transaction with
 // its record.
-func (act Act) Do(ctx context.Context, db *pgxpool.Pool, mrn string, do func(a *Account) error) error {
+func (act Act) Do(ctx context.Context, db postgres.DB, mrn string, do func(a *Account) error) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		b, a, err := LoadOne(ctx, tx, Whole, mrn)
 		if err != nil {

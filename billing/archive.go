@@ -17,10 +17,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // The journal lies in a partition for each month of its business dates. A month
@@ -64,7 +64,7 @@ func partition(m calendar.Cycle) string {
 // OpenMonths makes the partitions of a day's month and the next, unless they
 // are there. It does not wait long for others: an entry without a partition of
 // its month lies in journal_other until somebody makes it.
-func OpenMonths(ctx context.Context, db *pgxpool.Pool, day calendar.Date) error {
+func OpenMonths(ctx context.Context, db postgres.DB, day calendar.Date) error {
 	for m := calendar.CycleOf(day); m <= calendar.CycleOf(day)+1; m++ {
 		var there bool
 		if err := db.QueryRow(ctx, `select to_regclass($1) is not null`, "public."+partition(m)).Scan(&there); err != nil {
@@ -131,7 +131,7 @@ func ArchivedMonths(ctx context.Context, q Querier, since calendar.Cycle) ([]Arc
 // ArchiveMonth writes a month of the journal to a file in a folder, reads it
 // back, and takes the month out of the database when file and control totals
 // agree. Cut short at any moment, the month is still in the database.
-func ArchiveMonth(ctx context.Context, db *pgxpool.Pool, dir string, month calendar.Cycle, act Act) (m ArchivedMonth, err error) {
+func ArchiveMonth(ctx context.Context, db postgres.DB, dir string, month calendar.Cycle, act Act) (m ArchivedMonth, err error) {
 	m = ArchivedMonth{Month: month, Name: month.String(), File: "journal-" + month.String() + ".csv.gz", ArchivedOn: act.Day}
 	if month >= calendar.CycleOf(act.Day) {
 		return m, fmt.Errorf("%w: %s is not over", ErrNoMonth, month)
@@ -332,7 +332,7 @@ func (m *ArchivedMonth) leave(ctx context.Context, tx pgx.Tx, dir string, blocks
 }
 
 // RestoreMonth reads an archived month back into the database. The file stays.
-func RestoreMonth(ctx context.Context, db *pgxpool.Pool, dir string, month calendar.Cycle, act Act) (m ArchivedMonth, err error) {
+func RestoreMonth(ctx context.Context, db postgres.DB, dir string, month calendar.Cycle, act Act) (m ArchivedMonth, err error) {
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		months, err := ArchivedMonths(ctx, tx, month)
 		if err != nil {

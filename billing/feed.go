@@ -9,10 +9,10 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
 )
 
@@ -98,7 +98,7 @@ func (in *intake) list(problems ...Problem) {
 
 // take runs a file through a feed. Every bad row is named; if there were any,
 // what the good ones did is rolled back, unless the import is partial.
-func take[R any](ctx context.Context, db *pgxpool.Pool, im Import, f feed[R], from io.Reader) (Imported, error) {
+func take[R any](ctx context.Context, db postgres.DB, im Import, f feed[R], from io.Reader) (Imported, error) {
 	in := &intake{Import: im, Imported: Imported{Problems: []Problem{}}}
 	file, err := openCSV(from, f.layout)
 	if err != nil {

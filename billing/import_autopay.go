@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
 )
 
@@ -56,7 +56,7 @@ var autopayFeed = feed[enrolment]{
 // has come ends the enrolment that stands, unless that was authorized later,
 // and switches autopay off; it needn't repeat the numbers. Account numbers are sealed with
 // im.Keys before they are stored, and never repeated in a problem.
-func (im Import) Autopay(ctx context.Context, db *pgxpool.Pool, from io.Reader) (Imported, error) {
+func (im Import) Autopay(ctx context.Context, db postgres.DB, from io.Reader) (Imported, error) {
 	if im.Keys == nil {
 		return Imported{Problems: []Problem{}}, errors.New("importing autopay: no keys to seal account numbers with")
 	}
@@ -73,7 +73,7 @@ type EnrolledBy struct {
 
 // AutopayByHand takes in one enrolment, or the end of one, as Autopay would;
 // im.ByHand says whose it is, and who did it.
-func (im Import) AutopayByHand(ctx context.Context, db *pgxpool.Pool, e EnrolledBy) (Imported, error) {
+func (im Import) AutopayByHand(ctx context.Context, db postgres.DB, e EnrolledBy) (Imported, error) {
 	ended := ""
 	if !e.EndedOn.IsZero() {
 		ended = e.EndedOn.String()

@@ -8,10 +8,10 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // chargeRow is a line of charges.csv: a charge, or a correction of one.
@@ -45,7 +45,7 @@ var chargeFeed = feed[chargeRow]{
 // patient_cents or the charge that it adjusts, or both. Corrections are applied
 // in order after the charges of the file. Imported.Cents is the sum of
 // patient_cents, corrections included.
-func (im Import) Charges(ctx context.Context, db *pgxpool.Pool, from io.Reader) (Imported, error) {
+func (im Import) Charges(ctx context.Context, db postgres.DB, from io.Reader) (Imported, error) {
 	return take(ctx, db, im, chargeFeed, from)
 }
 

@@ -7,10 +7,10 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // coverageRow is a line of coverage.csv.
@@ -50,7 +50,7 @@ var coverageFeed = feed[coverageRow]{
 // unchanged, whatever has become of the period since; any other is carried out
 // as Account.Enrol says. Imported.Cents is what the rows have charged, less
 // what they have taken back.
-func (im Import) Coverage(ctx context.Context, db *pgxpool.Pool, from io.Reader) (Imported, error) {
+func (im Import) Coverage(ctx context.Context, db postgres.DB, from io.Reader) (Imported, error) {
 	return take(ctx, db, im, coverageFeed, from)
 }
 

@@ -5,9 +5,9 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // memberRow is a line of members.csv.
@@ -36,7 +36,7 @@ var memberFeed = feed[memberRow]{
 // what is known replaces it. With a new guarantor go the months of coverage that
 // are not charged yet. Accounts go on hold, or off, as the guarantor's
 // own row asks (POLICY section 9).
-func (im Import) Members(ctx context.Context, db *pgxpool.Pool, from io.Reader) (Imported, error) {
+func (im Import) Members(ctx context.Context, db postgres.DB, from io.Reader) (Imported, error) {
 	return take(ctx, db, im, memberFeed, from)
 }
 

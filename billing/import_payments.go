@@ -8,10 +8,10 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // paymentRow is a line of payments.csv: money taken elsewhere.
@@ -40,7 +40,7 @@ var paymentFeed = feed[paymentRow]{
 // that day. A payment_id that was seen before with the same content is
 // unchanged, with other content refused. Imported.Cents is the sum of the
 // amounts.
-func (im Import) Payments(ctx context.Context, db *pgxpool.Pool, from io.Reader) (Imported, error) {
+func (im Import) Payments(ctx context.Context, db postgres.DB, from io.Reader) (Imported, error) {
 	return take(ctx, db, im, paymentFeed, from)
 }
 

@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
 )
 
@@ -46,7 +46,7 @@ func KeyUses(ctx context.Context, q Querier, keys *secret.Keys) ([]KeyUse, error
 // Reseal seals every account number of autopay that an older key keeps with the
 // current one, some thousands in a transaction. Stopped, it goes on where it
 // was; run again, it finds nothing. It returns how many it sealed.
-func Reseal(ctx context.Context, db *pgxpool.Pool, keys *secret.Keys) (n int64, err error) {
+func Reseal(ctx context.Context, db postgres.DB, keys *secret.Keys) (n int64, err error) {
 	current := binary.BigEndian.AppendUint32(nil, keys.KeyIDs()[0])
 	for {
 		var some int64

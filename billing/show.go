@@ -8,10 +8,10 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // Window says as of which day an account is shown, and how much of its story.
@@ -154,7 +154,7 @@ type shownItem struct {
 // Show reads the account that a member's MRN is billed to, with its timeline
 // since a day: as it stands, or as it stood at the end of a day. It locks
 // nothing.
-func Show(ctx context.Context, db *pgxpool.Pool, mrn string, w Window) (Shown, error) {
+func Show(ctx context.Context, db postgres.DB, mrn string, w Window) (Shown, error) {
 	s := shower{window: w, Shown: Shown{AsOf: w.On, From: w.From, Holds: []ShownHold{}, Plans: []ShownPlan{}, Open: []ShownItem{}, Money: []ShownReceipt{}, Bills: []ShownBill{}, Timeline: []Event{}}}
 	// Everything is of one moment, so that the figures and the timeline agree.
 	err := pgx.BeginTxFunc(ctx, db, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {

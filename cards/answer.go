@@ -9,11 +9,11 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // ErrRefused says that a file of answers was refused whole and nothing changed.
@@ -87,7 +87,7 @@ func readAnswer(line []byte) (a Answer, field string, err error) {
 
 // Till takes the gateway's answers.
 type Till struct {
-	DB     *pgxpool.Pool
+	DB     postgres.DB
 	Policy *billing.Policy
 	Day    calendar.Date // the business date
 }

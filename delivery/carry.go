@@ -13,9 +13,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // How a parcel travels, and what may be done again:
@@ -33,7 +32,7 @@ import (
 
 // Carrier carries what waits.
 type Carrier struct {
-	DB     *pgxpool.Pool
+	DB     postgres.DB
 	Day    calendar.Date    // the business date
 	Outbox string           // folder of folders
 	Places map[string]Place // by name
@@ -83,20 +82,17 @@ const carrying = 0x6361727279 // the advisory lock of whoever carries
 // of the house (the database, the disk); what goes wrong with a place is the
 // outcome of its parcels.
 func (c Carrier) Carry(ctx context.Context) (all []Outcome, err error) {
-	conn, err := c.DB.Acquire(ctx)
-	if err != nil {
-		return nil, err
+	got, err := postgres.Alone(ctx, c.DB, carrying, false, func(conn postgres.DB) (err error) {
+		all, err = c.carry(ctx, conn)
+		return err
+	})
+	if err == nil && !got {
+		err = ErrBusy
 	}
-	defer conn.Release()
-	var got bool
-	if err := conn.QueryRow(ctx, `select pg_try_advisory_lock($1)`, int64(carrying)).Scan(&got); err != nil || !got {
-		return nil, cmp.Or(err, ErrBusy)
-	}
-	defer func() {
-		if _, err := conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, int64(carrying)); err != nil {
-			conn.Conn().Close(context.WithoutCancel(ctx)) // the lock goes with it
-		}
-	}()
+	return all, err
+}
+
+func (c Carrier) carry(ctx context.Context, conn postgres.DB) (all []Outcome, err error) {
 	parcels, err := Parcels(ctx, conn, Waiting, Sending, Naming, Unknown)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ProtonMail/gopenpgp/v3/crypto"
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/delivery/sftptest"
@@ -353,7 +354,7 @@ func TestCarrySet(t *testing.T) {
 
 func TestOneCarrierAtATime(t *testing.T) {
 	d := newDesk(t)
-	conn, err := d.DB.Acquire(t.Context())
+	conn, err := d.DB.(*pgxpool.Pool).Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

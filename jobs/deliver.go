@@ -63,6 +63,9 @@ func (r *Run) deliver(ctx context.Context) ([]delivery.Outcome, error) {
 			}
 			return ""
 		}}
+	if r.dry {
+		return nil, nil
+	}
 	outcomes, err := carrier.Carry(ctx)
 	if err != nil {
 		return outcomes, err

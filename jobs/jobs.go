@@ -12,18 +12,17 @@ import (
 	"context"
 	"io"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/lockbox"
+	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
 )
 
 // House is what every job works with.
 type House struct {
-	DB       *pgxpool.Pool
+	DB       postgres.DB
 	Policy   *billing.Policy
 	Keys     *secret.Keys
 	Layouts  []lockbox.Profile // of lockbox files, the biller's own first; nil for the built-in ones
@@ -37,6 +36,8 @@ type House struct {
 	// Release, if set, releases the ACH files that a run has built, in the same
 	// run, as this second person. Only the demo and the rehearsal set it.
 	Release string
+
+	dry bool // nothing may leave the house: see Runner.Dry
 }
 
 // Newest returns the date that the books have come to: the newest business date

@@ -37,7 +37,7 @@ func runReminders(ctx context.Context, r *Run) error {
 // askCards is the cards' part of the autopay job. Where the policy names a
 // gateway, it is asked directly; else what is asked leaves as a file.
 func (r *Run) askCards(ctx context.Context) error {
-	gateway, err := cards.OpenGateway(r.Policy.Card.Gateway)
+	gateway, err := r.gateway()
 	if err != nil {
 		return err
 	}
@@ -65,6 +65,14 @@ func (r *Run) askCards(ctx context.Context) error {
 		return err
 	}
 	return r.settleCards(ctx, gateway)
+}
+
+// gateway is the one that the policy names, nil for none.
+func (r *Run) gateway() (cards.Gateway, error) {
+	if r.dry {
+		return nil, nil
+	}
+	return cards.OpenGateway(r.Policy.Card.Gateway)
 }
 
 // settleCards carries charges through the gateway; the tally counted them when
@@ -102,7 +110,7 @@ func (h House) Till(day calendar.Date) cards.Till {
 // takeCardAnswers asks the gateway about charges without an answer, and takes
 // answers from the inbox.
 func (r *Run) takeCardAnswers(ctx context.Context) error {
-	gateway, err := cards.OpenGateway(r.Policy.Card.Gateway)
+	gateway, err := r.gateway()
 	if err != nil {
 		return err
 	}

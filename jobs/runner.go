@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
@@ -44,48 +43,26 @@ func (r Runner) Night(ctx context.Context, day calendar.Date) ([]Report, error) 
 }
 
 func (r Runner) run(ctx context.Context, jobs []Job, day calendar.Date) (reports []Report, err error) {
-	unlock, err := lockDay(ctx, r.DB, day)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	if err := billing.OpenMonths(ctx, r.DB, day); err != nil {
-		return nil, err
-	}
-	for _, j := range jobs {
-		report, err := r.one(ctx, j, day)
-		reports = append(reports, report)
-		if err != nil {
-			return reports, fmt.Errorf("%s of %s: %w", j.Name, day, err)
-		}
-	}
-	return reports, nil
-}
-
-// lockDay makes sure that one program at a time works on a business date. The
-// lock lives as long as its connection, so a killed program leaves none.
-func lockDay(ctx context.Context, db *pgxpool.Pool, day calendar.Date) (func(), error) {
-	conn, err := db.Acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
+	// One program at a time works on a business date.
 	h := fnv.New32a()
 	fmt.Fprintf(h, "billcycle business date %s", day)
-	key := int64(h.Sum32())
-	var got bool
-	if err := conn.QueryRow(ctx, `select pg_try_advisory_lock($1)`, key).Scan(&got); err != nil || !got {
-		conn.Release()
-		if err == nil {
-			err = ErrBusy
+	got, err := postgres.Alone(ctx, r.DB, int64(h.Sum32()), false, func(postgres.DB) error {
+		if err := billing.OpenMonths(ctx, r.DB, day); err != nil {
+			return err
 		}
-		return nil, err
+		for _, j := range jobs {
+			report, err := r.one(ctx, j, day)
+			reports = append(reports, report)
+			if err != nil {
+				return fmt.Errorf("%s of %s: %w", j.Name, day, err)
+			}
+		}
+		return nil
+	})
+	if err == nil && !got {
+		err = ErrBusy
 	}
-	return func() {
-		if _, err := conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, key); err != nil {
-			conn.Conn().Close(context.WithoutCancel(ctx)) // the lock goes with it
-		}
-		conn.Release()
-	}, nil
+	return reports, err
 }
 
 func (r Runner) one(ctx context.Context, j Job, day calendar.Date) (Report, error) {

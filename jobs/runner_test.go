@@ -20,6 +20,7 @@ import (
 	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/lockbox"
+	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/postgres/postgrestest"
 	"github.com/billcycle/billcycle/secret"
 )
@@ -241,9 +242,9 @@ func TestTwoProgramsOneDate(t *testing.T) {
 
 // tracedPool opens a second pool on a database, of which ask hears every
 // statement before it is sent.
-func tracedPool(t *testing.T, db *pgxpool.Pool, ask func(sql string)) *pgxpool.Pool {
+func tracedPool(t *testing.T, db postgres.DB, ask func(sql string)) *pgxpool.Pool {
 	t.Helper()
-	config := db.Config()
+	config := db.(*pgxpool.Pool).Config()
 	config.ConnConfig.Tracer = listener(ask)
 	pool, err := pgxpool.NewWithConfig(context.Background(), config)
 	if err != nil {

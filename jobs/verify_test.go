@@ -266,7 +266,7 @@ func TestVerifyNamesWhatIsBroken(t *testing.T) {
 			t.Fatalf("before anything is broken: %d broken, %v: %+v", broken, err, proofs)
 		}
 	}
-	h.DB.Close() // a database that is copied has no guests
+	h.DB.(*pgxpool.Pool).Close() // a database that is copied has no guests
 	var names []string
 	for _, p := range proofs {
 		names = append(names, p.Name)
@@ -278,7 +278,7 @@ func TestVerifyNamesWhatIsBroken(t *testing.T) {
 				t.Parallel()
 				h := h
 				h.DB = copyOf(t)
-				spoil(t, h.DB, sql)
+				spoil(t, h.DB.(*pgxpool.Pool), sql)
 				expectBroken(t, h, p.Name)
 			})
 		}
@@ -378,7 +378,7 @@ func lived(t *testing.T) (h jobs.House, copyOf func(t *testing.T) *pgxpool.Pool)
 	if _, err := demo.Live(context.Background(), h); err != nil {
 		t.Fatal(err)
 	}
-	config := h.DB.Config()
+	config := h.DB.(*pgxpool.Pool).Config()
 	administer := func(t *testing.T, sql string) {
 		t.Helper()
 		admin := config.ConnConfig.Copy()

@@ -10,10 +10,10 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // What becomes of a file: whether it was here before, must be refused, has to
@@ -23,25 +23,10 @@ import (
 // while a file is held against it and its checks are laid out.
 const ingestLock = 0x6c_6f_63_6b
 
-// alone does something on a connection that holds the lock of the lockbox. The
-// lock ends with the connection, so the dead hold none.
-func (d Desk) alone(ctx context.Context, do func(conn *pgxpool.Conn) error) error {
-	conn, err := d.DB.Acquire(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Release()
-	// A server at work on a long statement looks now and then whether anybody
-	// still waits for it.
-	if _, err := conn.Exec(ctx, `select set_config('client_connection_check_interval', '1s', false), pg_advisory_lock($1)`, ingestLock); err != nil {
-		return err
-	}
-	defer func() {
-		if _, err := conn.Exec(context.WithoutCancel(ctx), `select pg_advisory_unlock($1)`, ingestLock); err != nil {
-			conn.Conn().Close(context.WithoutCancel(ctx)) // and the lock with it
-		}
-	}()
-	return do(conn)
+// alone does something on a connection that holds the lock of the lockbox.
+func (d Desk) alone(ctx context.Context, do func(conn postgres.DB) error) error {
+	_, err := postgres.Alone(ctx, d.DB, ingestLock, true, do)
+	return err
 }
 
 // take stores an inspected file.
@@ -50,7 +35,7 @@ func (d Desk) take(ctx context.Context, f *arrival, content io.ReadSeeker) (Inge
 	if out.Problems == nil {
 		out.Problems = []Problem{}
 	}
-	err := d.alone(ctx, func(conn *pgxpool.Conn) error {
+	err := d.alone(ctx, func(conn postgres.DB) error {
 		in := &intake{Desk: d, arrival: f, conn: conn}
 		var done bool
 		err := pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) (err error) {

@@ -9,18 +9,17 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
 )
 
 // Desk is where lockbox files come in and where people see to the checks that
 // could not be given to anybody. It acts on one business date.
 type Desk struct {
-	DB       *pgxpool.Pool
+	DB       postgres.DB
 	Policy   *billing.Policy
 	Keys     *secret.Keys
 	Day      calendar.Date

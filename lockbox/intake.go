@@ -10,11 +10,11 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // usualChunkItems is how many checks are laid out at a time. A file of any size
@@ -29,7 +29,7 @@ const usualChunkItems = 10_000
 type intake struct {
 	Desk
 	*arrival
-	conn *pgxpool.Conn
+	conn postgres.DB
 	tx   pgx.Tx // of a file of one chunk: it all happens in this transaction
 	id   int64  // the file's
 	upTo int    // the last check that was laid out before

@@ -20,11 +20,11 @@ import (
 	"io"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // The channels.
@@ -82,7 +82,7 @@ func WriteFile(ctx context.Context, tx pgx.Tx, file int64, day calendar.Date, to
 // Optout notes that the account of a member wants no more messages on a
 // channel: STOP was sent, or Unsubscribe pressed. It holds from now on,
 // whatever its day. Once more changes nothing but the record.
-func Optout(ctx context.Context, db *pgxpool.Pool, act billing.Act, mrn, channel string) error {
+func Optout(ctx context.Context, db postgres.DB, act billing.Act, mrn, channel string) error {
 	return prefer(ctx, db, act, mrn, channel, func(tx pgx.Tx, account int64) error {
 		_, err := tx.Exec(ctx, `insert into preference (account_id, channel, opted_out_on) values ($1, $2, $3) on conflict do nothing`, account, channel, act.Day)
 		return err
@@ -90,7 +90,7 @@ func Optout(ctx context.Context, db *pgxpool.Pool, act billing.Act, mrn, channel
 }
 
 // Optin takes Optout back: START was sent.
-func Optin(ctx context.Context, db *pgxpool.Pool, act billing.Act, mrn, channel string) error {
+func Optin(ctx context.Context, db postgres.DB, act billing.Act, mrn, channel string) error {
 	return prefer(ctx, db, act, mrn, channel, func(tx pgx.Tx, account int64) error {
 		_, err := tx.Exec(ctx, `delete from preference where account_id = $1 and channel = $2`, account, channel)
 		return err
@@ -98,7 +98,7 @@ func Optin(ctx context.Context, db *pgxpool.Pool, act billing.Act, mrn, channel 
 }
 
 // prefer changes an account's preference and records the act.
-func prefer(ctx context.Context, db *pgxpool.Pool, act billing.Act, mrn, channel string, change func(tx pgx.Tx, account int64) error) error {
+func prefer(ctx context.Context, db postgres.DB, act billing.Act, mrn, channel string, change func(tx pgx.Tx, account int64) error) error {
 	if channel != Text && channel != Email {
 		return fmt.Errorf("%s: %.20q is no channel: say %s or %s", act.Verb, channel, Text, Email)
 	}

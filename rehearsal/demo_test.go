@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/billcycle/billcycle/ach"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/jobs"
@@ -202,7 +204,7 @@ func inDatabase(t *testing.T, h jobs.House, inClear func(where string, content [
 	}
 	for _, table := range tables {
 		var binary bytes.Buffer // COPY's binary form holds texts and bytea as they are
-		conn, err := h.DB.Acquire(ctx)
+		conn, err := h.DB.(*pgxpool.Pool).Acquire(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -178,7 +178,7 @@ func liveUnharmed(t *testing.T) unharmed {
 	demo.Night = func(ctx context.Context, h jobs.House, day calendar.Date) error {
 		w := &watcher{}
 		plain := h.DB
-		pool, err := traced(ctx, plain.Config().ConnString(), "billcycle watched", w)
+		pool, err := traced(ctx, plain.(*pgxpool.Pool).Config().ConnString(), "billcycle watched", w)
 		if err != nil {
 			return err
 		}
@@ -403,7 +403,7 @@ func runVictim(ctx context.Context, h jobs.House, day calendar.Date, at point) (
 	if err != nil {
 		return false, err
 	}
-	told, err := json.Marshal(victim{h.DB.Config().ConnString(), h.Dir, h.Release, *h.Policy, h.Workers, h.ChunkAccounts, day, at})
+	told, err := json.Marshal(victim{h.DB.(*pgxpool.Pool).Config().ConnString(), h.Dir, h.Release, *h.Policy, h.Workers, h.ChunkAccounts, day, at})
 	if err != nil {
 		return false, err
 	}

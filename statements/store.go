@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // Make draws the sealed statements of a key range that have no PDF yet, writes
@@ -97,7 +97,7 @@ type Stored struct {
 
 // Get gives back an account's statement of a cut day (0 = the newest), byte
 // for byte the one that was made.
-func Get(ctx context.Context, db *pgxpool.Pool, account int64, cutOn calendar.Date) (Stored, error) {
+func Get(ctx context.Context, db postgres.DB, account int64, cutOn calendar.Date) (Stored, error) {
 	var cycle calendar.Cycle
 	var sealed, head, recorded []byte
 	var version int

@@ -6,17 +6,17 @@ import (
 	"io"
 	"os"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/spf13/cobra"
 
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // feed is one kind of file that `import` takes.
 type feed struct {
 	name, short string
 	columns     string
-	take        func(billing.Import, context.Context, *pgxpool.Pool, io.Reader) (billing.Imported, error)
+	take        func(billing.Import, context.Context, postgres.DB, io.Reader) (billing.Imported, error)
 }
 
 var feeds = []feed{

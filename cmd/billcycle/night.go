@@ -24,7 +24,8 @@ func (p *program) nightCommands() []*cobra.Command {
 
 func (p *program) nightlyCommand() *cobra.Command {
 	var date dateFlag
-	return addDate(p.command(command{
+	var dry bool
+	c := addDate(p.command(command{
 		use:     "nightly",
 		short:   "Run all jobs of one business date in order",
 		example: "  billcycle nightly --date 2026-03-25",
@@ -40,27 +41,54 @@ done stays. It stops at the first job that fails, since later ones build on it.`
 			if err != nil {
 				return err
 			}
-			reports, failed := jobs.Runner{House: house}.Night(ctx, day)
+			var reports []jobs.Report
+			failed := runOrDry(ctx, jobs.Runner{House: house}, dry, func(r jobs.Runner) (err error) {
+				reports, err = r.Night(ctx, day)
+				return err
+			})
 			if len(reports) == 0 && failed != nil {
 				return failed
 			}
 			for _, r := range reports {
-				p.leaves(r.Parked > 0 || r.Waiting > 0)
+				p.leaves(!dry && (r.Parked > 0 || r.Waiting > 0))
 			}
 			err = p.answer(struct {
 				Date calendar.Date `json:"date"`
 				Runs []jobs.Report `json:"runs"`
 			}{day, notNull(reports)}, func(w *page) {
-				w.line("Night of %s", day)
+				w.line("Night of %s%s", day, dryWords(dry))
 				writeReports(w, reports)
 			})
 			return firstOf(failed, err)
 		},
 	}), &date)
+	return addDry(c, &dry)
+}
+
+// addDry adds --dry-run.
+func addDry(c *cobra.Command, dry *bool) *cobra.Command {
+	c.Flags().BoolVar(dry, "dry-run", false, "report the totals and change nothing; others who change accounts wait meanwhile")
+	return c
+}
+
+func dryWords(dry bool) string {
+	if dry {
+		return ", as it would be: nothing was changed"
+	}
+	return ""
+}
+
+// runOrDry lets a runner work, or only try.
+func runOrDry(ctx context.Context, r jobs.Runner, dry bool, do func(jobs.Runner) error) error {
+	if dry {
+		return r.Dry(ctx, do)
+	}
+	return do(r)
 }
 
 func (p *program) runCommand() *cobra.Command {
 	var date dateFlag
+	var dry bool
 	c := addDate(p.command(command{
 		use:     "run JOB",
 		short:   "Run one job for a business date",
@@ -78,17 +106,21 @@ func (p *program) runCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			report, failed := jobs.Runner{House: house}.Run(ctx, args[0], day)
+			var report jobs.Report
+			failed := runOrDry(ctx, jobs.Runner{House: house}, dry, func(r jobs.Runner) (err error) {
+				report, err = r.Run(ctx, args[0], day)
+				return err
+			})
 			if failed != nil && report.Skipped == nil {
 				return failed // it did not even begin
 			}
-			p.leaves(report.Parked > 0 || report.Waiting > 0)
+			p.leaves(!dry && (report.Parked > 0 || report.Waiting > 0))
 			err = p.answer(report, func(w *page) { writeReports(w, []jobs.Report{report}) })
 			return firstOf(failed, err)
 		},
 	}), &date)
 	c.ValidArgs = jobNames()
-	return c
+	return addDry(c, &dry)
 }
 
 func jobNames() (names []string) {

@@ -1,0 +1,55 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/billcycle/billcycle/postgres"
+)
+
+// Dry gives a runner that works like this one and leaves no trace: in one
+// transaction that is rolled back, on links to the inbox's files, in a folder
+// that goes away. Nothing is drawn, delivered or asked of a gateway. Others
+// who change accounts wait until it is over.
+func (r Runner) Dry(ctx context.Context, do func(Runner) error) error {
+	dir, err := os.MkdirTemp(r.Dir, ".dry-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := linkFolder(filepath.Join(r.Dir, "inbox"), filepath.Join(dir, "inbox")); err != nil {
+		return err
+	}
+	return postgres.Dry(ctx, r.DB.(*pgxpool.Pool), func(db postgres.DB) error {
+		dry := r
+		dry.DB, dry.Dir, dry.Workers, dry.dry = db, dir, 1, true
+		return do(dry)
+	})
+}
+
+// linkFolder makes a folder with links to the files of another and of those in
+// it. A file that has gone meanwhile is left out.
+func linkFolder(from, to string) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		within, _ := filepath.Rel(from, path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case e.IsDir():
+			return os.MkdirAll(filepath.Join(to, within), 0o700)
+		case !e.Type().IsRegular():
+			return nil
+		}
+		if err := os.Link(path, filepath.Join(to, within)); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	})
+}
