@@ -56,6 +56,9 @@ func savePlain(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Ran
 
 // plainDebits chooses the plain debits of a range, by account.
 func plainDebits(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) ([]plainDebit, error) {
+	if least, most := p.Widest(lead); least != most {
+		return nil, nil // the day on which a debit is built differs from bill to bill
+	}
 	reach, missed := window(p, day)
 	if _, err := tx.Exec(ctx, `set local enable_nestloop = off`); err != nil { // both sides of every join are read once, in order
 		return nil, err

@@ -236,7 +236,7 @@ func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day c
 			}
 			a.WithdrawDebit(d, day, billing.Exception{On: day, Job: "post", Code: billing.NotReleased, Subject: d.Cycle.String(),
 				Detail: fmt.Sprintf("the debit of %s effective %s was withdrawn: nobody released its file", d.Cents, d.EffectiveOn)})
-			t.Skip(billing.NotReleased, 1)
+			t.Pass(a.ID, billing.NotReleased, d.Cycle.String())
 		}
 	}
 	return t, b.Save(ctx)

@@ -145,12 +145,12 @@ func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		c := byID[a.ID]
 		built, reason := a.BuildDebits(p, day)
 		if len(built) == 0 {
-			t.Skip(reason, 1)
+			t.Pass(a.ID, reason, "")
 			kept = append(kept, a)
 			continue
 		}
 		if code, detail := c.obstacle(p, built); code != "" {
-			t.Skip(code, 1)
+			t.Pass(a.ID, code, built[0].Cycle.String())
 			if code != UnusableMethod { // which was reported when it was found
 				if err := raise(ctx, tx, a.ID, billing.Exception{On: day, Job: "autopay", Code: code, Subject: built[0].Cycle.String(), Detail: detail}); err != nil {
 					return nil, err
@@ -193,8 +193,11 @@ func (c *candidate) obstacle(p *billing.Policy, built []*billing.Debit) (code, d
 func window(p *billing.Policy, day calendar.Date) (reach, missed calendar.Date) {
 	// A debit is built the lead before its day; turned round, what has to be
 	// built on a day or earlier is all that takes effect up to the lead after it.
-	return calendar.AddBankingDays(day, p.ACH.LeadBankingDays), calendar.AddBankingDays(day-1, p.ACH.LeadBankingDays)
+	_, most := p.Widest(lead)
+	return calendar.AddBankingDays(day, most), calendar.AddBankingDays(day-1, most)
 }
+
+func lead(p *billing.Policy) int { return p.ACH.LeadBankingDays }
 
 // candidates returns which accounts of the locked range may have a debit to
 // build, and how each pays, by id.

@@ -165,6 +165,7 @@ type Bill struct {
 	PrevDeadline                                                 calendar.Date   // of the bill before
 	CardOn                                                       calendar.Date   // the day its card was first asked; a row of package cards
 	CardDeclined                                                 bool            // and that the answer was no
+	Subject                                                                      // what the account was at its cut, if any policy asks
 
 	fresh, dirty bool
 }
@@ -218,6 +219,8 @@ type Account struct {
 	Dormant     []*Dormant   // only if loaded whole
 	fed         []fedPremium // of members with coverage; of months not charged yet, or all if loaded whole
 
+	state   string         // the guarantor's; covered are the members' periods: loaded if a policy chooses by them
+	covered []*Coverage    // of whole accounts they are Coverages
 	whole   bool           // everything is here, not only what is open
 	counted bool           // recent is here
 	docs    int32          // the last document number given
@@ -316,6 +319,16 @@ func (a *Account) NewestBill() *Bill {
 		return nil
 	}
 	return a.Bills[len(a.Bills)-1]
+}
+
+// bill returns the bill of a cycle, nil if it is not loaded.
+func (a *Account) bill(c calendar.Cycle) *Bill {
+	for _, b := range a.Bills {
+		if b.Cycle == c {
+			return b
+		}
+	}
+	return nil
 }
 
 // Figures are an account's sums at this moment.

@@ -25,7 +25,7 @@ type Act struct {
 // its record.
 func (act Act) Do(ctx context.Context, db postgres.DB, mrn string, do func(a *Account) error) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
-		b, a, err := LoadOne(ctx, tx, Whole, mrn)
+		b, a, err := LoadOne(ctx, tx, Whole|bySubject, mrn)
 		if err != nil {
 			return err
 		}

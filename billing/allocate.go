@@ -30,8 +30,16 @@ func installmentLast(i *Item) int {
 	return 0
 }
 
+// allocation says who takes money first: as the newest bill's policy orders it.
+func (a *Account) allocation(p *Policy) AllocationPolicy {
+	if b := a.NewestBill(); b != nil {
+		return p.of(b).Allocation
+	}
+	return p.Allocation // nothing is billed
+}
+
 // takers returns the billed open items in the order in which they take money.
-func (a *Account) takers(p *Policy) []*Item {
+func (a *Account) takers(rules AllocationPolicy) []*Item {
 	var open []*Item
 	for _, i := range a.Items {
 		if i.State == Billed && i.Open() > 0 {
@@ -39,7 +47,7 @@ func (a *Account) takers(p *Policy) []*Item {
 		}
 	}
 	if len(open) > 1 {
-		slices.SortFunc(open, p.Allocation.before)
+		slices.SortFunc(open, rules.before)
 	}
 	return open
 }
@@ -66,8 +74,8 @@ func spread(money ledger.Cents, directed Kind, items []*Item, give func(*Item, l
 }
 
 // allocate gives a posted receipt's credit to the billed open items.
-func (a *Account) allocate(p *Policy, r *Receipt, directed Kind, day calendar.Date) {
-	r.Unapplied = spread(r.Unapplied, directed, a.takers(p), func(i *Item, cents ledger.Cents) {
+func (a *Account) allocate(rules AllocationPolicy, r *Receipt, directed Kind, day calendar.Date) {
+	r.Unapplied = spread(r.Unapplied, directed, a.takers(rules), func(i *Item, cents ledger.Cents) {
 		a.move(r, i, cents, day)
 	})
 	r.dirty = true
@@ -87,10 +95,12 @@ func (a *Account) move(r *Receipt, i *Item, cents ledger.Cents, day calendar.Dat
 
 // useCredit gives the members' own credit to billed open items, oldest credit
 // first. Guest money stays its payer's.
-func (a *Account) useCredit(p *Policy, day calendar.Date) {
+func (a *Account) useCredit(p *Policy, day calendar.Date) { a.giveCredit(a.allocation(p), day) }
+
+func (a *Account) giveCredit(rules AllocationPolicy, day calendar.Date) {
 	for _, r := range byArrival(a.Receipts) {
 		if r.State == Posted && r.Unapplied > 0 && !r.Guest {
-			a.allocate(p, r, "", day)
+			a.allocate(rules, r, "", day)
 		}
 	}
 }

@@ -30,7 +30,20 @@ const (
 	ToCut
 	// Whole is everything.
 	Whole
+
+	// bySubject is added to a need where a policy chooses by what an account
+	// is: its guarantor's state and its members' plans.
+	bySubject Need = 1 << 8
 )
+
+// Need returns how much must be loaded of accounts for which this policy is to
+// be followed.
+func (p *Policy) Need(n Need) Need {
+	if p.selects() {
+		n |= bySubject
+	}
+	return n
+}
 
 // Book is a number of accounts, locked in a transaction for rules to change.
 type Book struct {
@@ -74,7 +87,10 @@ func Load(ctx context.Context, tx pgx.Tx, need Need, ids ...int64) (*Book, error
 			return rows.Err()
 		})
 	}
-	b.ask(need, ask)
+	b.ask(need&^bySubject, ask)
+	if need&bySubject != 0 {
+		askSubject(need&^bySubject, ask)
+	}
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
 	}
@@ -183,24 +199,35 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *le
 	}
 }
 
+// askSubject asks for what a policy may choose accounts by.
+func askSubject(need Need, ask func(sql string, read func(a *Account, row *ledger.Row))) {
+	ask(`select a.id, m.state from account a join member m on m.mrn = a.mrn where a.id = any($1)`, func(a *Account, r *ledger.Row) { a.state = r.Text() })
+	if need != Whole {
+		ask(`select account_id, no, mrn, plan, start_on, end_on from coverage where account_id = any($1) order by account_id, no`, func(a *Account, r *ledger.Row) {
+			a.covered = append(a.covered, &Coverage{No: r.Int32(), MRN: r.Text(), Plan: r.Text(), StartOn: r.Date(), EndOn: r.Date()})
+		})
+	}
+}
+
 // askBills asks for all bills of whole accounts, else for the newest; to post,
 // its dates will do.
 func (b *Book) askBills(need Need, ask func(sql string, read func(a *Account, row *ledger.Row))) {
 	if need == ToPost {
-		ask(`select b.account_id, b.cycle, b.made_on, b.deadline_on, b.prev_deadline from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle where a.id = any($1)`,
+		ask(`select b.account_id, b.cycle, b.cut_on, b.made_on, b.deadline_on, b.prev_deadline, b.plan, b.state from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle where a.id = any($1)`,
 			func(a *Account, r *ledger.Row) {
-				a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), MadeOn: r.Date(), DeadlineOn: r.Date(), PrevDeadline: r.Date()})
+				a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), CutOn: r.Date(), MadeOn: r.Date(), DeadlineOn: r.Date(), PrevDeadline: r.Date(), Subject: Subject{r.Text(), r.Text()}})
 			})
 		return
 	}
 	cents := func(r *ledger.Row) ledger.Cents { return ledger.Cents(r.Int64()) }
 	ask(`select b.account_id, b.cycle, cut_on, made_on, due_on, deadline_on, previous, payments, adjustments, charges, fees, balance, amount_due, b.pending, disputed, deferred,
-		aging_current, aging_30, aging_60, aging_90, b.entries, debit_on, debit_moved, debit_missed, debit_none, fee_barred, prev_deadline
+		aging_current, aging_30, aging_60, aging_90, b.entries, debit_on, debit_moved, debit_missed, debit_none, fee_barred, prev_deadline, b.plan, b.state
 		from bill b`+where(need != Whole, " join account a on a.id = b.account_id and a.last_cycle = b.cycle")+` where b.account_id = any($1) order by b.account_id, b.cycle`,
 		func(a *Account, r *ledger.Row) {
 			a.Bills = append(a.Bills, &Bill{Cycle: calendar.Cycle(r.Int32()), CutOn: r.Date(), MadeOn: r.Date(), DueOn: r.Date(), DeadlineOn: r.Date(),
 				Previous: cents(r), Payments: cents(r), Adjustments: cents(r), Charges: cents(r), Fees: cents(r), Balance: cents(r), AmountDue: cents(r), PendingCents: cents(r), DisputedCents: cents(r), DeferredCts: cents(r),
-				Aging: [4]ledger.Cents{cents(r), cents(r), cents(r), cents(r)}, Entries: r.Int32(), DebitOn: r.Date(), DebitMoved: r.Bool(), DebitMissed: r.Bool(), DebitNone: r.Bool(), FeeBarred: r.Bool(), PrevDeadline: r.Date()})
+				Aging: [4]ledger.Cents{cents(r), cents(r), cents(r), cents(r)}, Entries: r.Int32(), DebitOn: r.Date(), DebitMoved: r.Bool(), DebitMissed: r.Bool(), DebitNone: r.Bool(), FeeBarred: r.Bool(), PrevDeadline: r.Date(),
+				Subject: Subject{r.Text(), r.Text()}})
 		})
 }
 

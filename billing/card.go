@@ -58,8 +58,8 @@ func (a *Account) CardApproved(p *Policy, day, received calendar.Date, cents led
 // fee for it.
 func (a *Account) CardDeclined(p *Policy, day calendar.Date, attempt int) (again calendar.Date) {
 	a.lookAgain() // a bill that we were late with may bear its late fee now
-	if attempt < p.Card.Retries {
-		return day + calendar.Date(p.Card.RetryAfterDays)
+	if rules := a.policy(p, day).Card; attempt < rules.Retries {
+		return day + calendar.Date(rules.RetryAfterDays)
 	}
 	a.stopAutopay(day, AutopaySuspended)
 	return 0
@@ -72,7 +72,7 @@ func (a *Account) CollectsOn(p *Policy) calendar.Date {
 	if b == nil || a.Autopay != AutopayOn || b.DebitNone || !b.CardOn.IsZero() || a.firstDebit(b.Cycle) != nil {
 		return 0
 	}
-	on, build := b.DebitOn, p.buildDay(b.DebitOn)
+	on, build := b.DebitOn, p.of(b).buildDay(b.DebitOn)
 	if a.ByCard {
 		on, build = b.DueOn, b.DueOn
 	}

@@ -40,7 +40,7 @@ func (a *Account) Charge(p *Policy, day calendar.Date, kind Kind, cents ledger.C
 // unless it is set to that or an earlier one.
 func (a *Account) startCycles(p *Policy, day calendar.Date) {
 	c := calendar.CycleOf(day)
-	if c.CutOn(p.Statement.CutDay) < day {
+	if a.cutOn(p, c) < day {
 		c++
 	}
 	if a.FirstCycle != 0 && (a.LastCycle != 0 || a.FirstCycle <= c) {

@@ -197,7 +197,7 @@ func (a *Account) amend(p *Policy, day calendar.Date, c *Coverage, t Terms) {
 // more.
 func (a *Account) chargePassed(p *Policy, day calendar.Date, c *Coverage) {
 	last := calendar.CycleOf(day)
-	if last.CutOn(p.Statement.CutDay) >= day {
+	if a.cutOn(p, last) >= day {
 		last--
 	}
 	a.chargeTo(p, c, max(last, a.LastCycle), day, day)

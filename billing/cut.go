@@ -24,12 +24,12 @@ func (a *Account) CyclesToCut(p *Policy, day calendar.Date) ([]calendar.Cycle, s
 		return nil, h.Reason
 	}
 	last := calendar.CycleOf(day)
-	if last.CutOn(p.Statement.CutDay) > day {
+	if a.cutOn(p, last) > day {
 		last--
 	}
 	var cycles []calendar.Cycle
 	for c := max(a.FirstCycle, a.LastCycle+1); c <= last; c++ {
-		if a.HeldOn(c.CutOn(p.Statement.CutDay)) == nil {
+		if a.HeldOn(a.cutOn(p, c)) == nil {
 			cycles = append(cycles, c)
 		}
 	}
@@ -51,8 +51,15 @@ func (a *Account) Cut(p *Policy, day calendar.Date) ([]*Bill, string) {
 }
 
 func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newest bool) *Bill {
-	b := &Bill{Cycle: c, CutOn: c.CutOn(p.Statement.CutDay), MadeOn: day, DueOn: c.DueOn(p.Statement.DueDay), fresh: true}
-	b.DeadlineOn = b.DueOn + calendar.Date(p.LateFee.GraceDays)
+	b := &Bill{Cycle: c, CutOn: a.cutOn(p, c), MadeOn: day, fresh: true}
+	if p.selects() {
+		b.Subject = a.subject(b.CutOn)
+	}
+	q := p.of(b)
+	if b.DueOn = c.DueOn(q.Statement.DueDay); b.DueOn <= b.CutOn { // a policy that moves both days begins between them
+		b.DueOn = (c + 1).DueOn(q.Statement.DueDay)
+	}
+	b.DeadlineOn = b.DueOn + calendar.Date(q.LateFee.GraceDays)
 	prev := a.NewestBill()
 	if prev != nil {
 		b.Previous, b.PrevDeadline = prev.Balance, prev.DeadlineOn
@@ -71,15 +78,15 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 		}
 	}
 	a.billInstallments(b, newest)
-	a.useCredit(p, day)
-	if prev != nil && prev.MadeOn == day && !a.ByCard && a.unasked(prev, p.buildDay(prev.DebitOn), day) && a.Due() > 0 {
+	a.giveCredit(q.Allocation, day)
+	if prev != nil && prev.MadeOn == day && !a.ByCard && a.unasked(prev, p.of(prev).buildDay(prev.DebitOn), day) && a.Due() > 0 {
 		prev.DebitMissed, prev.dirty = true, true // both are cut too late today: it could never be debited
 	}
-	a.sumUp(p, b)
+	a.sumUp(q, b)
 	if !newest {
 		b.asOfItsCut()
 	}
-	b.DebitOn, b.DebitMoved = a.debitDay(p, b, a.Due(), day)
+	b.DebitOn, b.DebitMoved = a.debitDay(q, b, a.Due(), day)
 	b.Entries = a.entries
 	a.Bills = append(a.Bills, b)
 	a.LastCycle, a.dirty = c, true

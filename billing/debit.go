@@ -84,7 +84,7 @@ func (a *Account) Noticed(p *Policy, day calendar.Date) (movedTo calendar.Date, 
 	case a.firstDebit(b.Cycle) != nil || !b.CardOn.IsZero() || b.DebitNone:
 		return 0, nil
 	}
-	on, moved := a.debitDay(p, b, a.Due(), day)
+	on, moved := a.debitDay(p.of(b), b, a.Due(), day)
 	if !moved || on <= b.DebitOn {
 		return 0, nil
 	}
@@ -134,7 +134,7 @@ func (a *Account) debitNow(p *Policy, b *Bill, day calendar.Date) (ledger.Cents,
 	if b == nil {
 		return 0, 0, NoBill
 	}
-	build := p.buildDay(b.DebitOn)
+	build := p.of(b).buildDay(b.DebitOn)
 	due, why := a.collect(b, day, build)
 	effective := b.DebitOn
 	if day > build {
@@ -183,7 +183,7 @@ func (b *Bill) asked(build calendar.Date) calendar.Date { return max(build, b.Ma
 
 // retry builds a returned debit's retry if its day has come, or drops it.
 func (a *Account) retry(p *Policy, d *Debit, day calendar.Date) (*Debit, string) {
-	build := p.buildDay(d.RetryOn)
+	build := a.policy(p, day).buildDay(d.RetryOn)
 	if day < build {
 		return nil, NotYet
 	}
@@ -302,19 +302,20 @@ func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code strin
 		b.DebitMissed, b.dirty = true, true
 	}
 	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, code, day, true
+	rules := p.of(a.bill(d.Cycle)).ACH
 	switch {
-	case slices.Contains(p.ACH.RetryCodes, code):
+	case slices.Contains(rules.RetryCodes, code):
 		first := d
 		if d.Attempt > 0 {
 			first = a.firstDebit(d.Cycle)
 		}
 		a.ReturnedFee(p, a.Receipt(first.Receipt), day)
-		if !a.scheduleRetry(p, d, first, day) {
+		if !d.scheduleRetry(rules, first, day) {
 			a.stopAutopay(day, AutopaySuspended)
 		}
-	case slices.Contains(p.ACH.OffCodes, code):
+	case slices.Contains(rules.OffCodes, code):
 		a.stopAutopay(day, AutopayOff)
-	case slices.Contains(p.ACH.EndedCodes, code):
+	case slices.Contains(rules.EndedCodes, code):
 		a.stopAutopay(day, AutopayEnded)
 		for _, b := range a.Bills {
 			if b.Cycle == d.Cycle || applied[b.Cycle] {
@@ -330,12 +331,12 @@ func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code strin
 }
 
 // scheduleRetry plans the next retry of a returned debit, if one is left.
-func (a *Account) scheduleRetry(p *Policy, d, first *Debit, day calendar.Date) bool {
-	if d.Attempt >= p.ACH.Retries {
+func (d *Debit) scheduleRetry(rules ACHPolicy, first *Debit, day calendar.Date) bool {
+	if d.Attempt >= rules.Retries {
 		return false
 	}
-	on := calendar.AddBankingDays(day, p.ACH.RetryAfterBankingDays[d.Attempt])
-	if int(on-first.EffectiveOn) > p.ACH.RetryWithinDays {
+	on := calendar.AddBankingDays(day, rules.RetryAfterBankingDays[d.Attempt])
+	if int(on-first.EffectiveOn) > rules.RetryWithinDays {
 		return false
 	}
 	d.RetryOn = on
@@ -411,7 +412,7 @@ func (a *Account) ourDelay(p *Policy, b *Bill, day calendar.Date) bool {
 // missedDebit says whether a bill should have a debit by a day, and has none,
 // though nothing but the biller stood in its way.
 func (a *Account) missedDebit(p *Policy, b *Bill, day calendar.Date) bool {
-	build := p.buildDay(b.DebitOn)
+	build := p.of(b).buildDay(b.DebitOn)
 	if a.ByCard {
 		build = b.DueOn
 	}

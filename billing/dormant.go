@@ -68,10 +68,11 @@ func after(day calendar.Date, years int) calendar.Date {
 // FlagDormant flags the credit that has become dormant and is not flagged yet
 // (POLICY section 9), and returns how much that is.
 func (a *Account) FlagDormant(p *Policy, day calendar.Date) (total ledger.Cents) {
+	years := a.policy(p, day).Dormancy.Years
 	for _, r := range a.Receipts {
 		fresh := map[calendar.Date]ledger.Cents{}
 		for _, l := range a.creditLots(r) {
-			if after(l.on, p.Dormancy.Years) <= day && !a.isFlagged(r, l.on) {
+			if after(l.on, years) <= day && !a.isFlagged(r, l.on) {
 				fresh[l.on] += l.cents
 			}
 		}
@@ -94,9 +95,10 @@ func (a *Account) isFlagged(r *Receipt, aroseOn calendar.Date) bool {
 // first, in the month that the policy reports in.
 func (a *Account) Remit(p *Policy, day calendar.Date, cents ledger.Cents) error {
 	a.mustBeWhole()
-	if m := calendar.CycleOf(day); int(m)%12+1 != p.Dormancy.ReportMonth {
+	rules := a.policy(p, day).Dormancy
+	if m := calendar.CycleOf(day); int(m)%12+1 != rules.ReportMonth {
 		_, month := m.Month()
-		return fmt.Errorf("dormant credit is remitted in month %d of the year (dormancy.report_month), not in %s", p.Dormancy.ReportMonth, month)
+		return fmt.Errorf("dormant credit is remitted in month %d of the year (dormancy.report_month), not in %s", rules.ReportMonth, month)
 	}
 	able := map[*Receipt]ledger.Cents{}
 	var total ledger.Cents
@@ -124,19 +126,23 @@ func (a *Account) Remit(p *Policy, day calendar.Date, cents ledger.Cents) error 
 	return nil
 }
 
+// CreditUsed is why credit that was old enough is not flagged.
+const CreditUsed = "used_since"
+
 // FlagDormants flags the dormant credit of the range and queues a letter to
 // each account that has some, if the policy wants one.
 func FlagDormants(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, error) {
 	var t Tally
+	least, _ := p.Widest(func(p *Policy) int { return p.Dormancy.Years })
 	ids, err := ids(ctx, tx, `select distinct r.account_id from receipt r
 			left join lateral (select max(arose_on) newest from dormant d where d.account_id = r.account_id and d.receipt = r.no) d on true
 		where r.account_id >= $1 and r.account_id < $2 and r.state = 'posted' and r.unapplied > 0 and r.posted_on <= $3
 			and (d.newest is null or exists (select from allocation al where al.account_id = r.account_id and al.receipt = r.no and al.cents < 0 and al.on_date > d.newest and al.on_date <= $3))
-		order by 1`, r.From, r.To, after(day, -p.Dormancy.Years))
+		order by 1`, r.From, r.To, after(day, -least))
 	if err != nil || len(ids) == 0 {
 		return t, err
 	}
-	book, err := Load(ctx, tx, Whole, ids...)
+	book, err := Load(ctx, tx, p.Need(Whole), ids...)
 	if err != nil {
 		return t, err
 	}
@@ -144,11 +150,11 @@ func FlagDormants(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, 
 	for _, a := range book.Accounts {
 		cents := a.FlagDormant(p, day)
 		if cents == 0 {
-			t.Skip("used_since", 1)
+			t.Skip(CreditUsed, 1)
 			continue
 		}
 		t.Did(1, cents)
-		if p.Dormancy.Letter {
+		if a.policy(p, day).Dormancy.Letter {
 			letters = append(letters, []any{a.ID, "dormant_credit", day, int64(cents)})
 		}
 	}

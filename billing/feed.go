@@ -270,7 +270,7 @@ func (in *intake) load(ctx context.Context, need Need, mrns []string) (*Book, ma
 		ids = append(ids, id)
 	}
 	slices.Sort(ids)
-	book, err := Load(ctx, in.tx, need, slices.Compact(ids)...)
+	book, err := Load(ctx, in.tx, in.Policy.Need(need), slices.Compact(ids)...)
 	return book, accounts, err
 }
 

@@ -40,19 +40,20 @@ func (a *Account) PremiumGrace(p *Policy, day calendar.Date) Grace {
 		if b.MadeOn <= lapsed || b.DueOn >= day {
 			continue
 		}
-		if from != 0 && !a.cured(p, lapsed, due, min(b.DueOn, p.Grace.lastDay(from))) {
+		if from != 0 && !a.cured(p, lapsed, due, min(b.DueOn, a.graceOf(p, from).lastDay(from))) {
 			continue
 		}
 		if from = 0; a.aptcUnpaid(p, b) {
 			from, due = b.Cycle, b.DueOn
 		}
 	}
-	if from == 0 || a.cured(p, lapsed, due, min(day, p.Grace.lastDay(from))) {
+	if from == 0 || a.cured(p, lapsed, due, min(day, a.graceOf(p, from).lastDay(from))) {
 		return Grace{}
 	}
-	g := Grace{From: from, Month: int(calendar.CycleOf(day)-from) + 1, Over: day > p.Grace.lastDay(from)}
+	rules := a.graceOf(p, from)
+	g := Grace{From: from, Month: int(calendar.CycleOf(day)-from) + 1, Over: day > rules.lastDay(from)}
 	if !slices.ContainsFunc(a.Coverages, func(c *Coverage) bool {
-		return c.APTCCents > 0 && (c.Covers(day) || g.Over && !c.void() && (c.EndOn.IsZero() || c.EndOn > p.Grace.coveredTo(from)))
+		return c.APTCCents > 0 && (c.Covers(day) || g.Over && !c.void() && (c.EndOn.IsZero() || c.EndOn > rules.coveredTo(from)))
 	}) {
 		return Grace{}
 	}
@@ -60,6 +61,15 @@ func (a *Account) PremiumGrace(p *Policy, day calendar.Date) Grace {
 		g.Month = 0
 	}
 	return g
+}
+
+// graceOf is how a grace runs that began with a month: as the policy says that
+// decides for that month's bill.
+func (a *Account) graceOf(p *Policy, from calendar.Cycle) GracePolicy {
+	if b := a.bill(from); b != nil {
+		return p.of(b).Grace
+	}
+	return p.Grace
 }
 
 // lastDay is the last day of a grace, coveredTo the last day covered if it
@@ -118,7 +128,7 @@ func (a *Account) EndGrace(p *Policy, day calendar.Date) (reversed ledger.Cents,
 	}
 	before := a.Figures().Ledger
 	for _, c := range a.Coverages {
-		if c.APTCCents > 0 && !c.void() && a.endPeriod(p, day, c, p.Grace.coveredTo(found.From)) {
+		if c.APTCCents > 0 && !c.void() && a.endPeriod(p, day, c, a.graceOf(p, found.From).coveredTo(found.From)) {
 			c.LapsedOn, c.dirty = day, true
 		}
 	}
@@ -209,7 +219,8 @@ func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r R
 	if err := reviveCoverage(ctx, tx, p, day, r, &t); err != nil {
 		return t, err
 	}
-	window := day - calendar.Date(31*(p.Grace.APTCMonths+2)) // no grace that is still to be ended began before
+	_, most := p.Widest(func(p *Policy) int { return p.Grace.APTCMonths })
+	window := day - calendar.Date(31*(most+2)) // no grace that is still to be ended began before
 	var covered int64
 	if err := tx.QueryRow(ctx, `select count(distinct account_id) from coverage where aptc_cents > 0 and lapsed_on is null and (end_on is null or end_on >= $1) and account_id >= $2 and account_id < $3`,
 		window, r.From, r.To).Scan(&covered); err != nil || covered == 0 {
@@ -223,7 +234,7 @@ func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r R
 	if len(ids) == 0 {
 		return t, nil
 	}
-	book, err := Load(ctx, tx, Whole, ids...)
+	book, err := Load(ctx, tx, p.Need(Whole), ids...)
 	if err != nil {
 		return t, err
 	}
@@ -233,10 +244,10 @@ func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r R
 			t.Did(1, reversed)
 		case g.Month == 0:
 			t.Skip(PremiumPaid, 1)
-		case g.Month <= p.Grace.ClaimsPaidMonths:
-			t.Skip(GraceClaimsPaid, 1)
+		case g.Month <= a.graceOf(p, g.From).ClaimsPaidMonths:
+			t.Pass(a.ID, GraceClaimsPaid, "")
 		default:
-			t.Skip(GraceClaimsPends, 1)
+			t.Pass(a.ID, GraceClaimsPends, "")
 		}
 	}
 	return t, book.Save(ctx)
@@ -263,7 +274,7 @@ func reviveCoverage(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	book, err := Load(ctx, tx, Whole, ids...)
+	book, err := Load(ctx, tx, p.Need(Whole), ids...)
 	if err != nil {
 		return err
 	}

@@ -170,10 +170,16 @@ func (in *intake) refuseLines(ctx context.Context, field, sql string) error {
 	return err
 }
 
+// Why an account is on hold by itself.
+const (
+	Deceased   = "deceased"
+	BadAddress = "bad_address"
+)
+
 // The holds that follow from a guarantor's own row, and when.
 var automaticHolds = []struct{ reason, when string }{
-	{"deceased", `m.deceased_on is not null`},
-	{"bad_address", `m.delivery = 'paper' and '' in (m.address1, m.city, m.zip)`},
+	{Deceased, `m.deceased_on is not null`},
+	{BadAddress, `m.delivery = 'paper' and '' in (m.address1, m.city, m.zip)`},
 }
 
 // automaticHolds places and releases the holds that follow from the rows of

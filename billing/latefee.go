@@ -45,9 +45,10 @@ func (a *Account) AssessLate(p *Policy, day calendar.Date) (out []Assessed, held
 
 func (a *Account) assess(p *Policy, b *Bill, day calendar.Date) Assessed {
 	done := Assessed{Cycle: b.Cycle}
+	rules := p.of(b).LateFee
 	if fee := a.lateFee(b.Cycle, ""); fee != nil {
 		done.Reason = FeeStands
-		if a.moneyInTime(b, fee) && !late(p, a.LateBase(p, b)) {
+		if a.moneyInTime(b, fee) && !rules.late(a.LateBase(p, b)) {
 			done.Cents, done.Reason = -fee.Cents, ""
 			a.lower(day, fee, fee.Cents, ledger.FeeReversal, ledger.Fees, fee.Entry)
 			fee.Ended = "reversed"
@@ -59,8 +60,8 @@ func (a *Account) assess(p *Policy, b *Bill, day calendar.Date) Assessed {
 		return done
 	}
 	base := a.LateBase(p, b)
-	cents := p.LateFee.Fee(base)
-	if !late(p, base) || cents == 0 {
+	cents := rules.Fee(base)
+	if !rules.late(base) || cents == 0 {
 		done.Reason = NotLate
 		return done
 	}
@@ -72,8 +73,8 @@ func (a *Account) assess(p *Policy, b *Bill, day calendar.Date) Assessed {
 func lateFeeWords(due calendar.Date) string { return "Late fee, bill due " + due.Long() }
 
 // late says whether a base bears a fee; a base of 0 never does.
-func late(p *Policy, base ledger.Cents) bool {
-	return base > 0 && base >= p.LateFee.MinimumBaseCents
+func (f LateFeePolicy) late(base ledger.Cents) bool {
+	return base > 0 && base >= f.MinimumBaseCents
 }
 
 // lateFee returns the bill's late fee that ended this way ("" = it stands).
@@ -122,7 +123,7 @@ func (a *Account) LateBase(p *Policy, b *Bill) ledger.Cents {
 	r.play()
 	var base ledger.Cents
 	for _, i := range r.items {
-		if i.Cycle == b.Cycle && i.inBase() && (p.Grace.LateFeeOnPremium || !a.aptcPremium(a.item(i.No))) {
+		if i.Cycle == b.Cycle && i.inBase() && (p.of(b).Grace.LateFeeOnPremium || !a.aptcPremium(a.item(i.No))) {
 			base += i.Open()
 		}
 	}
@@ -134,7 +135,8 @@ func (a *Account) LateBase(p *Policy, b *Bill) ledger.Cents {
 type replay struct {
 	p        *Policy
 	deadline calendar.Date
-	items    []*Item // billed by the deadline, in the order they take money; paid starts at 0
+	items    []*Item // billed by the deadline; paid starts at 0
+	bills    []*Bill // made by the deadline; the newest one's policy says who takes money first
 	receipts []*Receipt
 	billed   calendar.Cycle // the newest cycle cut so far
 	credit   map[*Receipt]ledger.Cents
@@ -148,7 +150,11 @@ func newReplay(a *Account, p *Policy, deadline calendar.Date) *replay {
 			r.items = append(r.items, &Item{No: i.No, Kind: i.Kind, Origin: i.Origin, Cents: i.Cents, Cycle: i.Cycle, MadeOn: i.MadeOn, ArrivedOn: i.ArrivedOn})
 		}
 	}
-	slices.SortFunc(r.items, p.Allocation.before)
+	for _, b := range a.Bills {
+		if b.MadeOn <= deadline {
+			r.bills = append(r.bills, b)
+		}
+	}
 	for _, m := range a.Receipts {
 		if m.ReceivedOn <= deadline && (m.State == Pending || m.State == Posted || m.State == Returned) {
 			r.receipts = append(r.receipts, m)
@@ -170,8 +176,8 @@ func (r *replay) play() {
 			days = append(days, m.EndedOn)
 		}
 	}
-	for _, i := range r.items {
-		days = append(days, i.MadeOn)
+	for _, b := range r.bills {
+		days = append(days, b.MadeOn)
 	}
 	slices.Sort(days)
 	for _, day := range slices.Compact(days) {
@@ -198,16 +204,12 @@ func (r *replay) play() {
 // cut bills the cycles made on a day, in order: missed ones are made on one
 // day, and each uses what credit the one before has left.
 func (r *replay) cut(day calendar.Date) {
-	var cycles []calendar.Cycle
-	for _, i := range r.items {
-		if i.MadeOn == day {
-			cycles = append(cycles, i.Cycle)
+	for _, b := range r.bills {
+		if b.MadeOn == day {
+			r.billed = b.Cycle
+			slices.SortFunc(r.items, r.p.of(b).Allocation.before)
+			r.useCredit()
 		}
-	}
-	slices.Sort(cycles)
-	for _, c := range slices.Compact(cycles) {
-		r.billed = c
-		r.useCredit()
 	}
 }
 

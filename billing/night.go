@@ -22,6 +22,14 @@ type Tally struct {
 	Skipped  map[string]int64 // by coded reason
 	Parked   int64
 	Cents    ledger.Cents
+	Passed   []Passed // whom it was skipped for, where that is known; Add leaves it out
+}
+
+// Passed is something not done for an account.
+type Passed struct {
+	Account int64
+	Reason  string
+	Subject string // what it is about: a cycle, a channel, "" for the account
 }
 
 // Skip counts work not done, with its reason.
@@ -34,6 +42,12 @@ func (t *Tally) Skip(reason string, n int64) {
 	}
 	t.Skipped[reason] += n
 	t.Selected += n
+}
+
+// Pass counts something not done for an account, with its reason.
+func (t *Tally) Pass(account int64, reason, subject string) {
+	t.Skip(reason, 1)
+	t.Passed = append(t.Passed, Passed{account, reason, subject})
 }
 
 // Did counts work done.
@@ -94,7 +108,7 @@ type BillRef struct {
 func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, []BillRef, error) {
 	var t Tally
 	last := calendar.CycleOf(day)
-	if last.CutOn(p.Statement.CutDay) > day {
+	if first, _ := p.Widest(func(p *Policy) int { return p.Statement.CutDay }); last.CutOn(first) > day {
 		last--
 	}
 	var charged, none int64
@@ -115,7 +129,7 @@ func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 	if err != nil {
 		return t, nil, err
 	}
-	b, err := load(ctx, tx, ToCut, missed, open)
+	b, err := load(ctx, tx, p, missed, open)
 	if err != nil {
 		return t, nil, err
 	}
@@ -123,7 +137,7 @@ func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 	for _, a := range b.Accounts {
 		bills, reason := a.Cut(p, day)
 		if reason != "" {
-			t.Skip(reason, 1)
+			t.Pass(a.ID, reason, "")
 			continue
 		}
 		t.Did(1, bills[len(bills)-1].AmountDue)
@@ -134,14 +148,14 @@ func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 	return t, made, b.Save(ctx)
 }
 
-// load loads accounts, some of them whole. It locks all of them first, in the
+// load loads accounts to cut, some of them whole. It locks all of them first, in the
 // order of their ids, so that no two transactions wait for each other.
-func load(ctx context.Context, tx pgx.Tx, need Need, whole, all []int64) (*Book, error) {
-	b, err := Load(ctx, tx, need, all...)
+func load(ctx context.Context, tx pgx.Tx, p *Policy, whole, all []int64) (*Book, error) {
+	b, err := Load(ctx, tx, p.Need(ToCut), all...)
 	if err != nil || len(whole) == 0 {
 		return b, err
 	}
-	w, err := Load(ctx, tx, Whole, whole...)
+	w, err := Load(ctx, tx, p.Need(Whole), whole...)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +184,7 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 		if err != nil {
 			return t, err
 		}
-		plain = slices.DeleteFunc(plain, func(x plainBill) bool { return !late(p, x.base) || p.LateFee.Fee(x.base) == 0 })
+		plain = slices.DeleteFunc(plain, func(x plainBill) bool { return x.fee(p) == 0 })
 		cents, err := assessPlain(ctx, tx, p, day, r, plain)
 		if err != nil {
 			return t, err
@@ -182,7 +196,7 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 		look = slices.Compact(look)
 	}
 	if len(look) > 0 {
-		b, err := Load(ctx, tx, Whole, look...)
+		b, err := Load(ctx, tx, p.Need(Whole), look...)
 		if err != nil {
 			return t, err
 		}
@@ -203,17 +217,27 @@ func floor(d calendar.Date) calendar.Date { return max(d, 1) }
 
 func (a *Account) countFresh(since, day calendar.Date) (n int64) {
 	for _, b := range a.Bills {
-		if b.DeadlineOn >= since && b.DeadlineOn < day {
+		if b.freshFor(since, day) {
 			n++
 		}
 	}
 	return n
 }
 
+// freshFor says whether a bill's deadline has passed since the last finished
+// run.
+func (b *Bill) freshFor(since, day calendar.Date) bool {
+	return b.DeadlineOn >= since && b.DeadlineOn < day
+}
+
 func (t *Tally) assess(a *Account, p *Policy, day, since calendar.Date) {
 	assessed, held := a.AssessLate(p, day)
 	if held != "" {
-		t.Skip(held, a.countFresh(since, day))
+		for _, b := range a.Bills {
+			if b.freshFor(since, day) {
+				t.Pass(a.ID, held, b.Cycle.String())
+			}
+		}
 		a.lookAgain() // when the hold is over
 		return
 	}
@@ -222,7 +246,7 @@ func (t *Tally) assess(a *Account, p *Policy, day, since calendar.Date) {
 		case x.Reason == "":
 			t.Did(1, x.Cents)
 		case a.Bills[n].DeadlineOn >= since: // older ones were counted by an earlier run
-			t.Skip(x.Reason, 1)
+			t.Pass(a.ID, x.Reason, x.Cycle.String())
 		}
 	}
 }

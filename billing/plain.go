@@ -19,10 +19,33 @@ import (
 // has no more than one due, undirected and the member's own, and that can't
 // touch a late fee.
 func postPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in Range) (n int64, cents ledger.Cents, err error) {
+	order, since, ok := p.order(day)
+	if !ok {
+		return 0, 0, nil
+	}
 	err = byRange(ctx, tx, func() error {
-		return tx.QueryRow(ctx, postPlainSQL, day, in.From, in.To, p.Allocation.Order).Scan(&n, &cents)
+		return tx.QueryRow(ctx, postPlainSQL, day, in.From, in.To, order, since).Scan(&n, &cents)
 	})
 	return n, cents, err
+}
+
+// order returns the order in which items take money on bills cut since a day, if
+// it is one for everybody: what is billed otherwise is for the rules.
+func (p *Policy) order(day calendar.Date) (order []Kind, since calendar.Date, one bool) {
+	order = p.For(day, Subject{}).Allocation.Order
+	if p.dated == nil {
+		return order, 1, true
+	}
+	since = 1
+	for _, a := range p.dated.list {
+		if _, given := a.keys["allocation"]; given && a.from <= day {
+			if a.rank() > 0 {
+				return nil, 0, false
+			}
+			since = max(since, a.from)
+		}
+	}
+	return order, since, true
 }
 
 // Money runs through a window in the order of POLICY section 5. Its sums are
@@ -40,7 +63,7 @@ const postPlainSQL = `
 			left join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.account_id >= $2 and b.account_id < $3
 			where r.n = 1 and a.id >= $2 and a.id < $3
 			and r.directed = '' and not r.guest and r.channel <> 'opening' and r.cents < 2147483647
-			and (b.cycle is null or r.received_on > b.made_on and r.received_on > coalesce(b.prev_deadline, b.made_on) and r.received_on <= b.deadline_on and b.deadline_on >= $1)
+			and (b.cycle is null or b.cut_on >= $5 and r.received_on > b.made_on and r.received_on > coalesce(b.prev_deadline, b.made_on) and r.received_on <= b.deadline_on and b.deadline_on >= $1)
 		), open as (
 			select p.*, i.no as item, i.open, i.in_base, row_number() over inorder as nth, lead(1) over inorder is null as last,
 				coalesce(sum(i.open) over inorder, 0) as upto, coalesce(sum(i.open) filter (where i.in_base) over inorder, 0) as base_upto
@@ -97,8 +120,10 @@ func plainBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 		defer rows.Close()
 		for rows.Next() {
 			r := ledger.ReadRow(rows)
-			x := plainBill{r.Int64(), calendar.Cycle(r.Int32()), r.Date(), ledger.Cents(r.Int64())}
-			if r.Bool() {
+			x := plainBill{account: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), base: ledger.Cents(r.Int64())}
+			plainly := r.Bool()
+			x.cutOn, x.subject = r.Date(), Subject{r.Text(), r.Text()}
+			if plainly {
 				plain = append(plain, x)
 			} else {
 				rest = append(rest, x.account)
@@ -110,7 +135,7 @@ func plainBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 }
 
 const plainBillsSQL = `
-		select b.account_id, b.cycle, b.due_on, a.base, p.plain and h.account_id is null and d.account_id is null and c.account_id is null and v.account_id is null and f.account_id is null
+		select b.account_id, b.cycle, b.due_on, a.base, p.plain and h.account_id is null and d.account_id is null and c.account_id is null and v.account_id is null and f.account_id is null, b.cut_on, b.plan, b.state
 		from bill b
 		join account a on a.id = b.account_id and a.id >= $3 and a.id < $4
 		cross join lateral (select not a.relook and not a.replay and a.pending = 0 as calm) s
@@ -134,6 +159,17 @@ type plainBill struct {
 	cycle   calendar.Cycle
 	dueOn   calendar.Date
 	base    ledger.Cents
+	cutOn   calendar.Date
+	subject Subject
+}
+
+// fee is the late fee on a plain bill, 0 for none.
+func (x plainBill) fee(p *Policy) ledger.Cents {
+	rules := p.For(x.cutOn, x.subject).LateFee
+	if !rules.late(x.base) {
+		return 0
+	}
+	return rules.Fee(x.base)
 }
 
 // assessPlain assesses the fees of plain bills, as Account.fee does.
@@ -142,7 +178,7 @@ func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, i
 	var cycles []int32
 	var words []string
 	for _, x := range late {
-		fee := p.LateFee.Fee(x.base)
+		fee := x.fee(p)
 		ids, cents, cycles, words = append(ids, x.account), append(cents, int64(fee)), append(cycles, int32(x.cycle)), append(words, lateFeeWords(x.dueOn))
 		total += fee
 	}

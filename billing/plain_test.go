@@ -20,10 +20,18 @@ import (
 // whatever life the accounts have led before.
 func TestPlainWorkIsWhatTheRulesDo(t *testing.T) {
 	const accounts, months = 40, 4
-	for _, seed := range []uint64{1, 2} {
-		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			l := &lives{t: t, db: postgrestest.New(t), dice: rand.New(rand.NewPCG(seed, 9)), policy: DefaultPolicy()}
-			l.policy.LateFee.MinimumBaseCents = 1000
+	for seed, policies := range []string{`[]`, `[]`,
+		`[{"from": "2026-02-10", "late_fee": {"kind": "percent", "percent": "2", "min_cents": 300}, "allocation": {"order": ["fee", "medical", "premium"]}},
+		  {"from": "2026-03-15", "statement": {"cut_day": 5, "due_day": 20}, "late_fee": {"grace_days": 2}}]`,
+		`[{"for": {"states": ["NV"]}, "late_fee": {"cents": 700, "grace_days": 9}, "statement": {"cut_day": 3}},
+		  {"from": "2026-03-01", "for": {"plans": ["GOLD"]}, "late_fee": {"cents": 0}}]`,
+	} {
+		t.Run(fmt.Sprint("seed ", seed+1), func(t *testing.T) {
+			policy, err := ParsePolicy([]byte(`{"late_fee": {"minimum_base_cents": 1000}, "policies": ` + policies + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := &lives{t: t, db: postgrestest.New(t), dice: rand.New(rand.NewPCG(uint64(seed+1), 9)), policy: policy}
 			l.open(accounts)
 			day := calendar.MustParse("2026-01-01")
 			assessed := calendar.Date(0)
@@ -83,6 +91,14 @@ func (l *lives) open(n int) {
 		if err := l.db.QueryRow(l.t.Context(), `insert into account (mrn, opened_on) values ($1, '2026-01-01') returning id`, mrn).Scan(&id); err != nil {
 			l.t.Fatal(err)
 		}
+		if _, err := l.db.Exec(l.t.Context(), `insert into member values ($1, $2, 'Ann', 'Member', null, '', '', '', $3, '', '', '', '', 'paper', null)`, mrn, id, []string{"CA", "NV"}[i%2]); err != nil {
+			l.t.Fatal(err)
+		}
+		if i%3 == 0 {
+			if _, err := l.db.Exec(l.t.Context(), `insert into coverage values ($1, 0, $2, 'GOLD', '2026-01-01', null, null, 0, 0, null, 0, null, false)`, id, mrn); err != nil {
+				l.t.Fatal(err)
+			}
+		}
 		l.ids = append(l.ids, id)
 	}
 }
@@ -90,7 +106,7 @@ func (l *lives) open(n int) {
 // each changes the accounts that the dice choose, one in so many.
 func (l *lives) each(one int, f func(a *Account)) {
 	l.do(func(ctx context.Context, tx pgx.Tx) error {
-		b, err := Load(ctx, tx, Whole, l.ids...)
+		b, err := Load(ctx, tx, l.policy.Need(Whole), l.ids...)
 		if err != nil {
 			return err
 		}

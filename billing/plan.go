@@ -132,7 +132,7 @@ func (a *Account) LookAtPlans(p *Policy, day calendar.Date) (broken, kept int, r
 		}
 		_, left := a.deferred(pl)
 		switch missed, open := a.missed(p, pl, day); {
-		case missed >= p.Plan.BrokenAfterMissed:
+		case missed >= a.policy(p, day).Plan.BrokenAfterMissed:
 			rest += a.endPlan(pl, PlanBroken, day)
 			broken++
 		case left == 0 && open == 0:
@@ -215,7 +215,7 @@ func LookAtPlans(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r
 		return t, err
 	}
 	if len(ids) > 0 {
-		book, err := Load(ctx, tx, Whole, ids...)
+		book, err := Load(ctx, tx, p.Need(Whole), ids...)
 		if err != nil {
 			return t, err
 		}
@@ -223,7 +223,11 @@ func LookAtPlans(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r
 			broken, kept, rest, held := a.LookAtPlans(p, day)
 			t.Did(int64(broken+kept), rest)
 			if held != "" {
-				t.Skip(held, a.runningPlans())
+				for _, pl := range a.Plans {
+					if pl.State == PlanRunning {
+						t.Pass(a.ID, held, fmt.Sprintf("plan %d", pl.No))
+					}
+				}
 				running -= a.runningPlans()
 			}
 		}

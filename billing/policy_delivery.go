@@ -72,35 +72,34 @@ func (d DeliveryPolicy) PlaceOf(folder string) string {
 	return ""
 }
 
-func (d DeliveryPolicy) check(bad func(string, string, ...any) error) error {
+func (d DeliveryPolicy) check(r *refuser) {
 	for _, name := range slices.Sorted(maps.Keys(d.Places)) {
-		p, at := d.Places[name], "delivery.places."+name
+		p, at := d.Places[name], "places."+name
 		host, port, err := net.SplitHostPort(p.SFTP)
 		if n, _ := strconv.Atoi(port); err != nil || host == "" || n < 1 || n > 65535 {
-			return bad(at+".sftp", "%q is not host:port", p.SFTP)
+			r.refuse(at+".sftp", "%q is not host:port", p.SFTP)
 		}
 		switch {
 		case p.User == "":
-			return bad(at+".user", "it is needed")
+			r.refuse(at+".user", "it is needed")
 		case (p.KeyFile == "") == (p.PasswordFile == ""):
-			return bad(at+".key_file", "want either a key_file or a password_file")
+			r.refuse(at+".key_file", "want either a key_file or a password_file")
 		case len(p.HostKeys) == 0:
-			return bad(at+".host_keys", "want the server's key (ssh-keyscan shows it, its owner confirms it): nothing is sent to a server that can't prove itself")
+			r.refuse(at+".host_keys", "want the server's key (ssh-keyscan shows it, its owner confirms it): nothing is sent to a server that can't prove itself")
 		case strings.ContainsAny(p.Suffix, "/\\ ") || p.Tries < 0 || p.Tries > 20:
-			return bad(at, "temporary_suffix %q and tries %d can't be used", p.Suffix, p.Tries)
+			r.refuse(at, "temporary_suffix %q and tries %d can't be used", p.Suffix, p.Tries)
 		case p.WaitSeconds < 0 || p.IdleSeconds < 0:
-			return bad(at, "wait_seconds and idle_seconds can't be below 0")
+			r.refuse(at, "wait_seconds and idle_seconds can't be below 0")
 		case p.OpenPGP.RecipientFile == "" && p.OpenPGP.SignerFile != "":
-			return bad(at+".openpgp.recipient_file", "a file is signed only when it is encrypted too")
+			r.refuse(at+".openpgp.recipient_file", "a file is signed only when it is encrypted too")
 		}
 	}
 	for key, place := range map[string]string{"ach": d.ACH, "card": d.Card, "notices": d.Notices, "journal": d.Journal} {
 		if _, known := d.Places[place]; place != "" && !known {
-			return bad("delivery."+key, "there is no place %q in delivery.places", place)
+			r.refuse(key, "there is no place %q in delivery.places", place)
 		}
 	}
 	if s := d.Store; s.Endpoint != "" && (s.Bucket == "" || s.AccessFile == "" || s.SecretFile == "") {
-		return bad("delivery.store", "a bucket, an access_key_file and a secret_key_file are needed with s3_endpoint")
+		r.refuse("store", "a bucket, an access_key_file and a secret_key_file are needed with s3_endpoint")
 	}
-	return nil
 }

@@ -42,7 +42,7 @@ func (a *Account) Post(p *Policy, r *Receipt, day calendar.Date) {
 	r.State, r.PostedOn, r.dirty = Posted, day, true
 	a.pending--
 	r.PostedEntry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: r.ReceivedOn, What: what, Debit: r.from(), Credit: ledger.Receivable, Cents: r.Cents, Doc: r.No})
-	a.allocate(p, r, r.Directed, day)
+	a.allocate(a.allocation(p), r, r.Directed, day)
 	b := a.NewestBill()
 	if b != nil && (r.ReceivedOn <= b.DeadlineOn && b.DeadlineOn < day || r.ReceivedOn <= max(b.MadeOn, b.PrevDeadline)) {
 		a.lookAgain() // it may undo a late fee
@@ -135,7 +135,8 @@ func (a *Account) takeOffBooks(r *Receipt, day calendar.Date) {
 // any kind falls on an account on hold.
 func (a *Account) ReturnedFee(p *Policy, first *Receipt, day calendar.Date) ledger.Cents {
 	a.mustBeWhole()
-	if p.ReturnedPaymentFeeCents == 0 || a.HeldOn(day) != nil {
+	cents := a.policy(p, day).ReturnedPaymentFeeCents
+	if cents == 0 || a.HeldOn(day) != nil {
 		return 0
 	}
 	for _, i := range a.Items {
@@ -143,7 +144,7 @@ func (a *Account) ReturnedFee(p *Policy, first *Receipt, day calendar.Date) ledg
 			return 0
 		}
 	}
-	return a.fee(day, FromReturnedFee, ledger.ReturnedFee, p.ReturnedPaymentFeeCents, 0, first.No, "Returned payment fee").Cents
+	return a.fee(day, FromReturnedFee, ledger.ReturnedFee, cents, 0, first.No, "Returned payment fee").Cents
 }
 
 // fee adds an unbilled fee: in the ledger now, due when a statement bills it.

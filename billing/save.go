@@ -40,7 +40,7 @@ var inserts = [tables]struct {
 		"charge_id", "mrn", "service_date", "description", "gross_cents", "insurer_cents"}},
 	receiptTable: {"receipt", []string{"account_id", "no", "channel", "state", "cents", "unapplied", "refunded", "received_on", "arrived_on", "posts_on", "posted_on", "in_entry", "posted_entry", "ended_on", "end_code", "guest", "payer", "directed", "reference", "check_file", "check_item", "check_coupon"}},
 	billTable: {"bill", []string{"account_id", "cycle", "cut_on", "made_on", "due_on", "deadline_on", "previous", "payments", "adjustments", "charges", "fees", "balance", "amount_due", "pending", "disputed", "deferred",
-		"aging_current", "aging_30", "aging_60", "aging_90", "entries", "debit_on", "debit_moved", "debit_missed", "debit_none", "fee_barred", "prev_deadline"}},
+		"aging_current", "aging_30", "aging_60", "aging_90", "entries", "debit_on", "debit_moved", "debit_missed", "debit_none", "fee_barred", "prev_deadline", "plan", "state"}},
 	holdTable:       {"hold", []string{"account_id", "no", "reason", "placed_on", "released_on", "automatic", "placed_by", "released_by", "note"}},
 	debitTable:      {"debit", []string{"account_id", "cycle", "attempt", "receipt", "cents", "built_on", "effective_on", "due_then", "last_before", "trace", "sec", "method_id", "file_id", "state", "missed", "code", "returned_on", "retry_on"}},
 	allocationTable: {"allocation", []string{"account_id", "no", "receipt", "item", "cents", "on_date"}},
@@ -230,7 +230,7 @@ func (s *saver) bill(account int64, b *Bill) {
 		for _, cents := range [...]ledger.Cents{b.Previous, b.Payments, b.Adjustments, b.Charges, b.Fees, b.Balance, b.AmountDue, b.PendingCents, b.DisputedCents, b.DeferredCts, b.Aging[0], b.Aging[1], b.Aging[2], b.Aging[3]} {
 			row.Int64(int64(cents))
 		}
-		row.Int32(b.Entries).Date(b.DebitOn).Bool(b.DebitMoved).Bool(b.DebitMissed).Bool(b.DebitNone).Bool(b.FeeBarred).Date(b.PrevDeadline)
+		row.Int32(b.Entries).Date(b.DebitOn).Bool(b.DebitMoved).Bool(b.DebitMissed).Bool(b.DebitNone).Bool(b.FeeBarred).Date(b.PrevDeadline).Text(b.Plan).Text(b.State)
 	case b.dirty:
 		c := s.update(marked, account, int32(b.Cycle))
 		c.days[0] = append(c.days[0], b.DebitOn)
@@ -283,14 +283,6 @@ func (s *saver) write(ctx context.Context) error {
 		return nil
 	}
 	return s.tx.SendBatch(ctx, batch).Close()
-}
-
-// Park writes that an account could not be worked on, for people and for the
-// next run.
-func Park(ctx context.Context, tx pgx.Tx, account int64, job string, day calendar.Date, why error) error {
-	_, err := tx.Exec(ctx, `insert into parked (account_id, job, day, error) values ($1, $2, $3, $4)
-		on conflict (account_id, job, day) do update set error = excluded.error`, account, job, day, why.Error())
-	return err
 }
 
 func (c *Check) file() *int64 {

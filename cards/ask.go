@@ -70,14 +70,14 @@ func Ask(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, f
 		a := accounts[c.id]
 		if c.waiting {
 			// What was asked may still be approved: asking once more could take it twice.
-			t.Skip(Unanswered, 1)
+			t.Pass(c.id, Unanswered, "")
 			unanswered = append(unanswered, c.id)
 			continue
 		}
 		charge, ended, reason := decide(a, c, plans[c.id], day)
 		over = append(over, ended...)
 		if charge.cents == 0 {
-			t.Skip(reason, 1)
+			t.Pass(c.id, reason, "")
 			continue
 		}
 		charges = append(charges, charge)

@@ -167,8 +167,8 @@ func runFeeds(ctx context.Context, r *Run) error {
 				v.refused, err = problems(err, got.Problems), nil
 			}
 			v.tally.Did(int64(got.Accepted), got.Cents)
-			v.tally.Skip("unchanged", int64(got.Unchanged))
-			v.tally.Skip("refused", int64(got.Rows-got.Accepted-got.Unchanged))
+			v.tally.Skip(unchanged, int64(got.Unchanged))
+			v.tally.Skip(refused, int64(got.Rows-got.Accepted-got.Unchanged))
 			return v, err
 		})
 		if err != nil {
@@ -207,14 +207,14 @@ func runLockbox(ctx context.Context, r *Run) error {
 			v.refused, err = problems(err, got.Problems), nil
 		}
 		if got.Duplicate {
-			v.tally.Skip("duplicate", int64(got.Items))
+			v.tally.Skip(duplicate, int64(got.Items))
 			v.note = fmt.Sprintf("%s was here before", a.name)
 			return v, err
 		}
 		v.tally.Did(int64(got.Posted+got.Pending), got.Cents)
-		v.tally.Skip("suspense", int64(got.Suspense))
-		v.tally.Skip("held", int64(got.Held))
-		v.tally.Skip("refused", int64(got.Refused))
+		v.tally.Skip(suspense, int64(got.Suspense))
+		v.tally.Skip(held, int64(got.Held))
+		v.tally.Skip(refused, int64(got.Refused))
 		v.waits = int64(got.Waiting())
 		return v, err
 	})
@@ -227,7 +227,7 @@ func runReturns(ctx context.Context, r *Run) error {
 			v.refused, err = problems(err, got.Problems), nil
 		}
 		v.tally.Did(int64(got.Returns+got.Corrections+got.Words), 0)
-		v.tally.Skip("unmatched", int64(got.Unmatched))
+		v.tally.Skip(unmatched, int64(got.Unmatched))
 		v.waits = int64(got.Unmatched + got.Review)
 		return v, err
 	})

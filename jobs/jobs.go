@@ -100,4 +100,5 @@ type Run struct {
 	again bool
 	notes []string
 	waits int64
+	only  []billing.Range // the accounts to work on, nil for all
 }

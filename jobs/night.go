@@ -20,7 +20,7 @@ func runPost(ctx context.Context, r *Run) error {
 	if err != nil {
 		return err
 	}
-	r.waits += r.tally.Skipped["not_released"]
+	r.waits += r.tally.Skipped[billing.NotReleased]
 	return r.ranges(ctx, "post", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
 		return billing.PostDue(ctx, tx, r.Policy, r.Day, in)
 	})

@@ -123,11 +123,11 @@ func (r *Run) takeCardAnswers(ctx context.Context) error {
 		got, err := r.Till(r.Day).Ingest(ctx, a.name, a.file)
 		if errors.Is(err, cards.ErrRefused) {
 			v.refused, err = problems(err, got.Problems), nil
-			v.tally.Skip("refused", int64(got.Answers))
+			v.tally.Skip(refused, int64(got.Answers))
 			return v, err
 		}
 		v.tally.Did(int64(got.Approved+got.Declined), got.Cents)
-		v.tally.Skip("unchanged", int64(got.Known))
+		v.tally.Skip(unchanged, int64(got.Known))
 		r.noteSuspended(a.name, got.Suspended)
 		return v, err
 	})

@@ -43,6 +43,10 @@ func (r Runner) Night(ctx context.Context, day calendar.Date) ([]Report, error) 
 }
 
 func (r Runner) run(ctx context.Context, jobs []Job, day calendar.Date) (reports []Report, err error) {
+	return r.runOn(ctx, jobs, day, nil)
+}
+
+func (r Runner) runOn(ctx context.Context, jobs []Job, day calendar.Date, only []billing.Range) (reports []Report, err error) {
 	// One program at a time works on a business date.
 	h := fnv.New32a()
 	fmt.Fprintf(h, "billcycle business date %s", day)
@@ -51,7 +55,7 @@ func (r Runner) run(ctx context.Context, jobs []Job, day calendar.Date) (reports
 			return err
 		}
 		for _, j := range jobs {
-			report, err := r.one(ctx, j, day)
+			report, err := r.one(ctx, j, day, only)
 			reports = append(reports, report)
 			if err != nil {
 				return fmt.Errorf("%s of %s: %w", j.Name, day, err)
@@ -65,8 +69,40 @@ func (r Runner) run(ctx context.Context, jobs []Job, day calendar.Date) (reports
 	return reports, err
 }
 
-func (r Runner) one(ctx context.Context, j Job, day calendar.Date) (Report, error) {
-	run := &Run{House: r.House, Job: j.Name, Day: day}
+// Retry tries parked accounts again: those given, or all that wait. Each job
+// that has parked any is run once more for the newest business date that it was
+// run for, on these accounts only.
+func (r Runner) Retry(ctx context.Context, accounts ...int64) (reports []Report, err error) {
+	for _, j := range Jobs() {
+		rows, err := r.DB.Query(ctx, `select distinct account_id from parked where job = $1 and cleared_on is null and (cardinality($2::bigint[]) = 0 or account_id = any($2)) order by 1`, j.Name, append([]int64{}, accounts...))
+		if err != nil {
+			return reports, err
+		}
+		ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if err != nil {
+			return reports, err
+		}
+		if len(ids) == 0 {
+			continue
+		}
+		var day calendar.Date
+		if err := r.DB.QueryRow(ctx, `select max(day) from run where job = $1`, j.Name).Scan(&day); err != nil {
+			return reports, err
+		}
+		var only []billing.Range
+		for _, id := range ids {
+			only = append(only, billing.Range{From: id, To: id + 1})
+		}
+		again, err := r.runOn(ctx, []Job{j}, day, only)
+		if reports = append(reports, again...); err != nil {
+			return reports, err
+		}
+	}
+	return reports, nil
+}
+
+func (r Runner) one(ctx context.Context, j Job, day calendar.Date, only []billing.Range) (Report, error) {
+	run := &Run{House: r.House, Job: j.Name, Day: day, only: only}
 	if run.Workers == 0 {
 		run.Workers = 2
 	}
@@ -122,6 +158,11 @@ func (r *Run) end(ctx context.Context, failed error) (Report, error) {
 	skipped, err := json.Marshal(report.Skipped)
 	if err != nil {
 		return report, err
+	}
+	if r.only != nil { // what was found of all the others still stands
+		_, err = r.DB.Exec(ctx, `update run set state = $3, done = done + $4, parked = greatest(parked - $5, 0) + $6, cents = cents + $7, error = $8 where job = $1 and day = $2`,
+			r.Job, r.Day, report.State, report.Done, len(r.only), report.Parked, int64(report.Cents), words)
+		return report, errors.Join(failed, err)
 	}
 	_, err = r.DB.Exec(ctx, `update run set state = $3, selected = $4, done = done + $5, skipped = $6, parked = $7, cents = cents + $8, error = $9 where job = $1 and day = $2`,
 		r.Job, r.Day, report.State, report.Selected, report.Done, skipped, report.Parked, int64(report.Cents), words)
@@ -207,7 +248,22 @@ func (r *Run) plan(ctx context.Context, step string) ([]billing.Range, error) {
 		at = max(at, in.To)
 		r.tally.Add(t)
 	}
-	return append(todo, r.cut(at, top+1)...), rows.Err()
+	if todo = append(todo, r.cut(at, top+1)...); r.only != nil {
+		todo = within(todo, r.only)
+	}
+	return todo, rows.Err()
+}
+
+// within returns the parts of ranges that are among those asked for.
+func within(ranges, only []billing.Range) (out []billing.Range) {
+	for _, in := range ranges {
+		for _, one := range only {
+			if in.From <= one.From && one.To <= in.To {
+				out = append(out, one)
+			}
+		}
+	}
+	return out
 }
 
 // cut cuts a gap into ranges that begin at multiples of the range's size, so
@@ -225,7 +281,16 @@ func (r *Run) cut(from, to int64) (out []billing.Range) {
 // account that can't be worked on. That one is parked with its error, and the
 // run goes on.
 func (r *Run) rangeOrHalves(ctx context.Context, step string, in billing.Range, do work) (billing.Tally, error) {
-	t, err := r.inTx(ctx, step, in, do)
+	t, err := r.inTx(ctx, step, in, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
+		t, err := do(ctx, tx, in)
+		if err != nil {
+			return t, err
+		}
+		if err := r.unpark(ctx, tx, step, in); err != nil {
+			return t, err
+		}
+		return t, r.keepReasons(ctx, tx, t.Passed)
+	})
 	switch {
 	case err == nil:
 		return t, nil
@@ -234,7 +299,7 @@ func (r *Run) rangeOrHalves(ctx context.Context, step string, in billing.Range, 
 	case in.To-in.From == 1:
 		return r.inTx(ctx, step, in, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
 			r.say("account %d is parked: %v", in.From, err)
-			return billing.Tally{Selected: 1, Parked: 1}, billing.Park(ctx, tx, in.From, r.Job, r.Day, err)
+			return billing.Tally{Selected: 1, Parked: 1}, r.park(ctx, tx, step, in.From, err)
 		})
 	}
 	middle := in.From + (in.To-in.From)/2

@@ -45,10 +45,19 @@ func (p *Proof) broken(format string, args ...any) {
 // Invariants lists what Verify proves in the database, room by room.
 func Invariants() []ledger.Invariant {
 	var all []ledger.Invariant
-	for _, room := range [][]ledger.Invariant{ledger.Invariants, billing.Invariants, lockbox.Invariants, ach.Invariants, cards.Invariants, notices.Invariants} {
+	for _, room := range [][]ledger.Invariant{ledger.Invariants, billing.Invariants, invariants, lockbox.Invariants, ach.Invariants, cards.Invariants, notices.Invariants} {
 		all = append(all, room...)
 	}
 	return all
+}
+
+// invariants of the runs.
+var invariants = []ledger.Invariant{
+	{Name: "runs_add_up", Says: "of what a job has selected, each is done, skipped for a reason, or parked",
+		SQL: `select job, day, pass, step, from_id, selected from run_chunk c
+			where selected <> done + parked + (select coalesce(sum(value::bigint), 0) from jsonb_each_text(c.skipped))`},
+	{Name: "parked_is_of_a_run", Says: "an account is parked by a run that there was",
+		SQL: `select account_id, job, day from parked p where not exists (select from run where run.job = p.job and run.day = p.last_day)`},
 }
 
 // Verify proves the invariants over the whole database as it stands at one

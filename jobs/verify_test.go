@@ -67,6 +67,14 @@ var breaks = map[string][]string{
 		`update journal_line set cents = cents + 1 where file = (select min(file) from journal_line)`,
 		`update journal_line set ledger_account = 'suspense' where (file, no) = (select file, no from journal_line order by 1, 2 limit 1)`,
 	},
+	"runs_add_up": {
+		`update run_chunk set done = done + 1 where (job, day, pass, step, from_id) = (select job, day, pass, step, from_id from run_chunk where selected > 0 limit 1)`,
+		`update run_chunk set skipped = '{"nothing_due": 1}' where (job, day, pass, step, from_id) = (select job, day, pass, step, from_id from run_chunk where skipped = '{}' limit 1)`,
+		`update run_chunk set parked = parked + 1 where (job, day, pass, step, from_id) = (select job, day, pass, step, from_id from run_chunk limit 1)`,
+	},
+	"parked_is_of_a_run": {
+		`insert into parked (account_id, job, step, day, last_day, error) values (3, 'statements', 'cut', '2020-01-01', '2020-01-01', 'no reason')`,
+	},
 	"account_counters": {
 		`update account set base = base + 1 where id = 3`,
 		`update account set pending = pending + 1 where id = 3`,

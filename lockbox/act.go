@@ -182,7 +182,7 @@ func (d Desk) give(ctx context.Context, tx pgx.Tx, h *onHand, received calendar.
 	for n, s := range shares {
 		a := book.Account(s.account)
 		r := a.Receive(d.Day, billing.Receipt{Channel: "lockbox", Cents: s.cents, Directed: s.kind, Reference: h.check, ReceivedOn: received, ArrivedOn: h.arrived,
-			PostsOn: d.Policy.Lockbox.PostsOn(received), Check: billing.Check{File: h.file, Item: int32(h.ordinal), Coupon: int32(n + 1)}})
+			PostsOn: d.Policy.PostsOn(received), Check: billing.Check{File: h.file, Item: int32(h.ordinal), Coupon: int32(n + 1)}})
 		if r.PostsOn <= d.Day {
 			a.Post(d.Policy, r, d.Day)
 		}
@@ -281,7 +281,7 @@ func (d Desk) returnIn(ctx context.Context, tx pgx.Tx, fileID int64, item int, c
 
 // pieces loads the accounts that have a taken check, and the receipts that it
 // is now; those taken back from earlier ones don't count.
-func pieces(ctx context.Context, tx pgx.Tx, h *onHand) (*billing.Book, []piece, error) {
+func (d Desk) pieces(ctx context.Context, tx pgx.Tx, h *onHand) (*billing.Book, []piece, error) {
 	rows, err := tx.Query(ctx, `select r.account_id, r.no from (select distinct account_id from lockbox_part where file_id = $1 and ordinal = $2) p
 		join receipt r on r.account_id = p.account_id and r.check_file = $1 and r.check_item = $2 and r.state <> 'withdrawn' order by r.check_coupon`, h.file, h.ordinal)
 	if err != nil {
@@ -302,7 +302,7 @@ func pieces(ctx context.Context, tx pgx.Tx, h *onHand) (*billing.Book, []piece, 
 	for _, f := range found {
 		accounts = append(accounts, f.Account)
 	}
-	book, err := billing.Load(ctx, tx, billing.Whole, accounts...)
+	book, err := billing.Load(ctx, tx, d.Policy.Need(billing.Whole), accounts...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -322,7 +322,7 @@ type piece struct {
 
 // takeBack returns the receipts of a taken check.
 func (d Desk) takeBack(ctx context.Context, tx pgx.Tx, h *onHand, code string) (first int64, err error) {
-	book, list, err := pieces(ctx, tx, h)
+	book, list, err := d.pieces(ctx, tx, h)
 	if err != nil {
 		return 0, err
 	}
@@ -389,7 +389,7 @@ func lastAct(ctx context.Context, tx pgx.Tx, h *onHand) (id int64, verb string, 
 
 // unpost takes a check from the accounts that have it, before any of it posts.
 func (d Desk) unpost(ctx context.Context, tx pgx.Tx, h *onHand, to standing) (first int64, err error) {
-	book, list, err := pieces(ctx, tx, h)
+	book, list, err := d.pieces(ctx, tx, h)
 	if err != nil {
 		return 0, err
 	}

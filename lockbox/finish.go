@@ -126,7 +126,7 @@ func (in *intake) receive(ctx context.Context, tx pgx.Tx, out *Ingested) error {
 	var received calendar.Date
 	var n int
 	if _, err := pgx.ForEachRow(rows, []any{&received, &n}, func() error {
-		posts[received] = in.Policy.Lockbox.PostsOn(received)
+		posts[received] = in.Policy.PostsOn(received)
 		if posts[received] <= in.Day {
 			late = append(late, received)
 			out.Posted += n

@@ -27,6 +27,8 @@ type candidate struct {
 	id                     int64
 	cycle                  calendar.Cycle
 	dueOn                  calendar.Date
+	madeOn                 calendar.Date
+	rules                  billing.ReminderPolicy // of its bill
 	last4                  string
 	phone, email, language string
 	done, out              string       // channels that have the reminder, or were opted out of, each followed by a blank
@@ -55,11 +57,11 @@ func Remind(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calend
 	var missed []*candidate
 	for n := range found {
 		c := &found[n]
-		late := c.dueOn < day+calendar.Date(p.Reminder.LastDaysBefore)
-		channels := c.channels(p, late, &t)
+		late := c.dueOn < day+calendar.Date(c.rules.LastDaysBefore)
+		channels := c.channels(late, &t)
 		if len(channels) > 0 && late {
 			missed = append(missed, c)
-			t.Skip(Missed, 1)
+			t.Pass(c.id, Missed, c.cycle.String())
 			continue
 		}
 		language := languageOf(c.language)
@@ -80,8 +82,8 @@ var columns = []string{"account_id", "cycle", "kind", "channel", "queued_on", "f
 
 // channels returns the channels on which an account gets its reminder, or
 // should have got it if it is late. It counts those that get none.
-func (c *candidate) channels(p *billing.Policy, late bool, t *billing.Tally) (on []string) {
-	for _, channel := range p.Reminder.Channels {
+func (c *candidate) channels(late bool, t *billing.Tally) (on []string) {
+	for _, channel := range c.rules.Channels {
 		reason := ""
 		switch {
 		case strings.Contains(c.done, channel+" "):
@@ -99,7 +101,7 @@ func (c *candidate) channels(p *billing.Policy, late bool, t *billing.Tally) (on
 			continue
 		}
 		if !late { // a bill that is past its window is no longer selected for it
-			t.Skip(reason, 1)
+			t.Pass(c.id, reason, c.cycle.String()+" "+channel)
 		}
 	}
 	return on
@@ -148,12 +150,15 @@ func lookCloser(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.
 // What is due is added up as billing.Account.Due does, over the whole range at
 // once; a test holds the two together.
 func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calendar.Date, in billing.Range) (found []candidate, err error) {
+	// The window is the widest of all policies; each bill's own decides.
+	latest, earliest := p.Widest(func(p *billing.Policy) int { return p.Reminder.FirstDaysBefore })
+	last, _ := p.Widest(func(p *billing.Policy) int { return p.Reminder.LastDaysBefore })
 	rows, err := tx.Query(ctx, `with near as materialized (
-			select a.id, a.mrn, b.cycle, b.due_on, a.autopay <> 'on' as plain
+			select a.id, a.mrn, b.cycle, b.due_on, b.made_on, b.cut_on, b.plan, b.state, a.autopay <> 'on' as plain
 			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			where a.id >= $1 and a.id < $2 and b.account_id >= $1 and b.account_id < $2
 			and b.due_on <= $3::date + $5::int and (b.due_on >= $3::date + $6::int
-				or $4::date < greatest(b.due_on - $5::int, b.made_on)
+				or $4::date < greatest(b.due_on - $7::int, b.made_on)
 				and not exists (select from message m where m.account_id = a.id and m.cycle = b.cycle and m.kind = 'reminder')
 				and not exists (select from exception x where x.account_id = a.id and x.job = 'reminders' and x.code = 'reminder_missed'
 					and x.subject = to_char(make_date(b.cycle / 12, b.cycle % 12 + 1, 1), 'YYYY-MM')))
@@ -170,21 +175,32 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since ca
 		)
 		select n.id, n.cycle, n.due_on, right(n.mrn, 4), g.phone, g.email, g.language,
 			(select string_agg(channel, ' ') || ' ' from message m where m.account_id = n.id and m.cycle = n.cycle and m.kind = 'reminder'),
-			r.channels, greatest(coalesce(o.cents, 0) - coalesce(m.cents, 0), 0)::bigint, n.plain and h.account_id is null
+			r.channels, greatest(coalesce(o.cents, 0) - coalesce(m.cents, 0), 0)::bigint, n.plain and h.account_id is null, n.made_on, n.cut_on, n.plan, n.state
 		from near n left join lateral (select phone, email, language from member where mrn = n.mrn limit 1) g on true
 		left join owed o on o.account_id = n.id left join money m on m.account_id = n.id
 		left join refused r on r.account_id = n.id left join held h on h.account_id = n.id
-		order by n.id`, in.From, in.To, day, max(since, 1), p.Reminder.FirstDaysBefore, p.Reminder.LastDaysBefore)
+		order by n.id`, in.From, in.To, day, max(since, 1), earliest, last, latest)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	for rows.Next() {
 		r := ledger.ReadRow(rows)
-		found = append(found, candidate{id: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), last4: r.Text(), phone: r.Text(), email: r.Text(), language: r.Text(),
-			done: r.Text(), out: r.Text(), due: ledger.Cents(r.Int64()), plain: r.Bool()})
+		c := candidate{id: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), last4: r.Text(), phone: r.Text(), email: r.Text(), language: r.Text(),
+			done: r.Text(), out: r.Text(), due: ledger.Cents(r.Int64()), plain: r.Bool(), madeOn: r.Date()}
+		c.rules = p.For(r.Date(), billing.Subject{Plan: r.Text(), State: r.Text()}).Reminder
+		if c.selected(day, since) {
+			found = append(found, c)
+		}
 	}
 	return found, rows.Err()
+}
+
+// selected says whether its own policy's window is open, or went by without a
+// run.
+func (c *candidate) selected(day, since calendar.Date) bool {
+	first, last := calendar.Date(c.rules.FirstDaysBefore), calendar.Date(c.rules.LastDaysBefore)
+	return c.dueOn <= day+first && (c.dueOn >= day+last || since < max(c.dueOn-first, c.madeOn))
 }
 
 // except puts bills that were not reminded of before a person.

@@ -64,7 +64,8 @@ var bookRows = map[string]string{
 	"ach_answer":   `select encode(sha256, 'hex') || '/' || ordinal, to_jsonb(a)::text from ach_answer a`,
 	"lockbox_item": `select encode(f.sha256, 'hex') || '/' || ordinal, jsonb_build_array(i.cents, received_on, check_no, i.state, reason, entry, account_id)::text from lockbox_item i join lockbox_file f on f.id = i.file_id`,
 	"exception":    `select concat_ws('/', account_id, job, code, on_date, count(*)), '' from exception group by account_id, job, code, on_date`,
-	"parked":       `select concat_ws('/', account_id, job, day), error from parked`,
+	"parked":       `select concat_ws('/', account_id, job, step, day), to_jsonb(p)::text from parked p`,
+	"skipped":      `select concat_ws('/', account_id, job, code, subject, first_on), last_on::text from skipped`,
 	"run":          `select job || ' ' || day, state from run`,
 }
 

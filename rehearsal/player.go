@@ -138,7 +138,7 @@ func (p *player) setUp(ctx context.Context, day calendar.Date) error {
 	for n, name := range names {
 		mrn := string(billing.NewMRN(int64(100000001 + n)))
 		p.mrns[name] = mrn
-		members = append(members, []string{mrn, mrn, "Account", name, "1 Main Street", "Oakland", "CA", "94601", "paper", strings.ToLower(name) + "@example.com", fmt.Sprintf("510-555-01%02d", n%100)})
+		members = append(members, []string{mrn, mrn, "Account", name, "1 Main Street", "Oakland", cmp.Or(p.story.Accounts[name].State, "CA"), "94601", "paper", strings.ToLower(name) + "@example.com", fmt.Sprintf("510-555-01%02d", n%100)})
 		if a := p.story.Accounts[name].Autopay; a != nil {
 			enrolments = append(enrolments, enrolment(mrn, a.Method, n, day))
 		}
@@ -160,7 +160,10 @@ func (p *player) setUp(ctx context.Context, day calendar.Date) error {
 		}
 		err = p.act(day, "open").Do(ctx, p.house.DB, p.mrns[name], func(a *billing.Account) error {
 			a.Open(&p.story.policy, day, open.OpeningCredit, open.LastDebit, next)
-			return nil
+			if open.Plan == "" {
+				return nil
+			}
+			return a.Enrol(&p.story.policy, day, p.mrns[name], open.Plan, billing.Terms{StartOn: calendar.CycleOf(day).First()})
 		})
 		if err != nil {
 			return err

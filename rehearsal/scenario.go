@@ -41,6 +41,8 @@ type ScenarioAccount struct {
 	Autopay *struct {
 		Method string `json:"method"`
 	} `json:"autopay"`
+	State         string        `json:"state"` // of the member's address, CA if not given
+	Plan          string        `json:"plan"`  // that covers the member from the month of the first step on, if one is named
 	OpeningCredit ledger.Cents  `json:"opening_credit"`
 	LastDebit     *ledger.Cents `json:"last_debit"`
 }

@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -29,8 +30,8 @@ func (p *player) plan(ctx context.Context, s Step) error {
 	})
 }
 
-// storyPlan is the plan that a story's members are covered by.
-const storyPlan = "plan"
+// planOf is the plan that covers the member of a step.
+func (p *player) planOf(s Step) string { return cmp.Or(p.story.Accounts[s.Account].Plan, "plan") }
 
 func (p *player) coverage(ctx context.Context, s Step) error {
 	f, err := fields[struct {
@@ -51,7 +52,7 @@ func (p *player) coverage(ctx context.Context, s Step) error {
 	}
 	return p.do(ctx, s, func(a *billing.Account) error {
 		if f.Start.IsZero() && f.Monthly == nil && f.APTC == nil && !f.End.IsZero() {
-			return a.EndCoverage(&p.story.policy, s.Date, mrn, storyPlan, f.End)
+			return a.EndCoverage(&p.story.policy, s.Date, mrn, p.planOf(s), f.End)
 		}
 		t := billing.Terms{StartOn: f.Start, EndOn: f.End, PaidThrough: f.PaidThrough}
 		if last := newest(a.Coverages); last != nil { // what is not said stays
@@ -68,7 +69,7 @@ func (p *player) coverage(ctx context.Context, s Step) error {
 		if f.APTC != nil {
 			t.APTCCents = *f.APTC
 		}
-		return a.Enrol(&p.story.policy, s.Date, mrn, storyPlan, t)
+		return a.Enrol(&p.story.policy, s.Date, mrn, p.planOf(s), t)
 	})
 }
 
@@ -85,7 +86,7 @@ func (p *player) coverFed(ctx context.Context, s Step) error {
 		if first == 0 || len(a.Coverages) > 0 {
 			return nil
 		}
-		return a.Enrol(&p.story.policy, s.Date, p.mrns[s.Account], storyPlan, billing.Terms{StartOn: first.First()})
+		return a.Enrol(&p.story.policy, s.Date, p.mrns[s.Account], p.planOf(s), billing.Terms{StartOn: first.First()})
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 // Stories of every rule and of rules that meet come out as told, and leave books
 // of which every invariant holds.
 func TestRuleStories(t *testing.T) {
-	for folder, least := range map[string]int{"testdata/rules": 100, "testdata/own": 35, "testdata/agreements": 7} {
+	for folder, least := range map[string]int{"testdata/rules": 100, "testdata/own": 35, "testdata/agreements": 7, "testdata/policies": 5} {
 		stories, err := rehearsal.Open(folder)
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -27,8 +28,17 @@ type letterhead struct {
 // sealLetterheads sees to it that the policy's letterheads are in the database,
 // always in the same order, so that two ranges never wait for each other.
 func (s *sealing) sealLetterheads(ctx context.Context, tx pgx.Tx) error {
+	var all []*Biller
 	for _, language := range s.policy.Biller.Languages {
-		h, err := newLetterhead(billerOf(s.policy, language))
+		for _, rules := range s.policy.All() {
+			b := billerOf(s.policy, rules, language)
+			if !slices.ContainsFunc(all, func(x *Biller) bool { return x.Language == language && x.LateFee == b.LateFee }) {
+				all = append(all, b)
+			}
+		}
+	}
+	for _, b := range all {
+		h, err := newLetterhead(b)
 		if err != nil {
 			return err
 		}
@@ -50,14 +60,19 @@ func newLetterhead(b *Biller) (letterhead, error) {
 	return letterhead{hash[:], sealed, b}, err
 }
 
-// letterhead returns the one for a member's language.
-func (s *sealing) letterhead(language string) letterhead {
-	for _, h := range s.heads {
-		if h.biller.Language == language {
-			return h
-		}
+// letterhead returns the one for a member's language, or the first, with the
+// late fee of the policy that decides for the bill.
+func (s *sealing) letterhead(language string, rules *billing.Policy) letterhead {
+	if !slices.ContainsFunc(s.heads, func(h letterhead) bool { return h.biller.Language == language }) {
+		language = s.heads[0].biller.Language
 	}
-	return s.heads[0]
+	fee := lateFeeWords(rules, language)
+	return s.heads[slices.IndexFunc(s.heads, func(h letterhead) bool { return h.biller.Language == language && h.biller.LateFee == fee })]
+}
+
+// headOf returns a page's letterhead.
+func (s *sealing) headOf(page *Statement) letterhead {
+	return s.heads[slices.IndexFunc(s.heads, func(h letterhead) bool { return h.biller == page.Biller })]
 }
 
 // readLetterheads returns all letterheads by their hash: there are as many as
@@ -85,11 +100,12 @@ func readLetterheads(ctx context.Context, tx interface {
 	return all, rows.Err()
 }
 
-// billerOf is the biller of a policy, in one of its languages.
-func billerOf(p *billing.Policy, language string) *Biller {
+// billerOf is the biller of a policy, in one of its languages, with the late fee
+// of the rules in force.
+func billerOf(p, rules *billing.Policy, language string) *Biller {
 	b := p.Biller
 	out := &Biller{Language: language, Name: b.Name, Sender: trimName(b.Name, b.Sender), RemitTo: trimName(b.Name, b.RemitTo), Phones: []Phone{{Number: b.Phone}},
-		Hours: b.Hours, Web: b.Web, Assistance: b.Assistance, Color: b.BrandColor, Logo: b.LogoImage, LateFee: lateFeeWords(p, language)}
+		Hours: b.Hours, Web: b.Web, Assistance: b.Assistance, Color: b.BrandColor, Logo: b.LogoImage, LateFee: lateFeeWords(rules, language)}
 	if out.Assistance == "" && b.Web != "" {
 		out.Assistance = b.Web + "/financial-assistance"
 	}

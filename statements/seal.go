@@ -49,7 +49,7 @@ func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.Bill
 			return nil, err
 		}
 		sealed, err := pack(page)
-		return []any{refs[i].AccountID, int32(refs[i].Cycle), RendererVersion, sealed, page.Delivery, s.letterhead(page.Language).hash}, err
+		return []any{refs[i].AccountID, int32(refs[i].Cycle), RendererVersion, sealed, page.Delivery, s.headOf(page).hash}, err
 	}))
 	return err
 }
@@ -70,12 +70,13 @@ type sealing struct {
 type cut struct {
 	ref   billing.BillRef
 	cutOn calendar.Date
+	what  billing.Subject
 	after int32 // the last entry of the bill before
 }
 
 func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `select b.account_id, b.cycle, b.cut_on, b.due_on, b.previous, b.payments, b.adjustments, b.charges, b.fees, b.balance, b.amount_due, b.pending, b.disputed, b.deferred,
-			b.aging_current, b.aging_30, b.aging_60, b.aging_90, b.debit_on, a.autopay = 'on', a.mrn, coalesce(prev.entries, 0),
+			b.aging_current, b.aging_30, b.aging_60, b.aging_90, b.debit_on, a.autopay = 'on', a.mrn, b.plan, b.state, coalesce(prev.entries, 0),
 			coalesce((select sum(i.cents - i.paid) from item i where i.account_id = b.account_id and i.state = 'billed' and i.cycle < b.cycle), 0),
 			m.first_name, m.last_name, m.address1, m.address2, m.city, m.state, m.zip, m.language, m.delivery, coalesce(am.method, ''), coalesce(am.number_last4, ''), coalesce(pl.billed, 0), coalesce(pl.installments, 0)
 		from unnest($1::bigint[], $2::int[]) u(account_id, cycle)
@@ -98,16 +99,17 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 		aging := [4]ledger.Cents{}
 		f := &page.Figures
 		if err := rows.Scan(&c.ref.AccountID, &c.ref.Cycle, &c.cutOn, &page.Due, &f.Previous, &f.Payments, &f.Adjustments, &f.Charges, &f.Fees, &f.Balance, &f.AmountDue, &f.Pending, &f.Disputed, &f.Deferred,
-			&aging[0], &aging[1], &aging[2], &aging[3], &debitOn, &autopay, &page.MRN, &c.after, &f.PastDue,
+			&aging[0], &aging[1], &aging[2], &aging[3], &debitOn, &autopay, &page.MRN, &c.what.Plan, &c.what.State, &c.after, &f.PastDue,
 			&first, &last, &street, &second, &city, &state, &zip, &page.Language, &page.Delivery, &method, &last4, &page.Plan.Installment, &page.Plan.Installments); err != nil {
 			return err
 		}
+		rules := s.policy.For(c.cutOn, c.what)
 		page.Number, page.Date, page.Cycle = billing.StatementNumber(c.ref.AccountID, c.ref.Cycle), c.cutOn, c.ref.Cycle
 		page.To = Recipient{Name: strings.TrimSpace(first + " " + last), Lines: nonEmpty(street, second, strings.TrimSpace(city+" "+state+" "+zip))}
-		page.Biller = s.letterhead(page.Language).biller
+		page.Biller = s.letterhead(page.Language, rules).biller
 		f.Credit = f.AmountDue + f.Disputed + f.Deferred - f.Balance
 		f.PastDue = min(f.PastDue, f.AmountDue)
-		for n, from := range append([]int{0}, s.policy.Statement.AgingDays[:]...) {
+		for n, from := range append([]int{0}, rules.Statement.AgingDays[:]...) {
 			page.Aging = append(page.Aging, Bucket{from, aging[n]})
 		}
 		if autopay && method != "" && last4 != "" {

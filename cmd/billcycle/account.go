@@ -59,7 +59,17 @@ of a run, a feed or an act.`,
 			if err != nil {
 				return err
 			}
-			return p.answer(shown, func(w *page) { writeAccount(w, shown) })
+			undone, err := leftUndone(ctx, house, args[0], today)
+			if err != nil {
+				return err
+			}
+			return p.answer(struct {
+				billing.Shown
+				undoneAnswer
+			}{shown, undone}, func(w *page) {
+				writeAccount(w, shown)
+				undone.write(w)
+			})
 		},
 	})
 	c.Flags().IntVar(&months, "history", months, "`months` of the timeline")

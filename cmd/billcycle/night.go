@@ -151,7 +151,7 @@ func writeReports(w *page, reports []jobs.Report) {
 	}
 	for _, r := range reports {
 		for _, reason := range slices.Sorted(maps.Keys(r.Skipped)) {
-			w.line("%s skipped %d: %s", r.Job, r.Skipped[reason], reason)
+			w.line("%s skipped %d: %s: %s", r.Job, r.Skipped[reason], reason, jobs.ReasonOf(reason).Says)
 		}
 		for _, note := range r.Notes {
 			w.line("%s: %s", r.Job, note)

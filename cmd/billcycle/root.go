@@ -84,6 +84,7 @@ environment is out of order, run it again as it is; 78 bad configuration.`
 	flags.BoolVar(&p.json, "json", false, "answer with one JSON document on stdout")
 	flags.BoolVar(&p.quiet, "quiet", false, "tell no story on stderr, only errors")
 	root.AddCommand(p.nightCommands()...)
+	root.AddCommand(p.notDoneCommands()...)
 	root.AddCommand(p.importCommand(), p.lockboxCommand(), p.achCommand(), p.operatorsCommand(), p.keysCommand(), p.deliverCommand(), p.accountCommand(), p.journalCommand())
 	root.AddCommand(p.actCommands()...)
 	root.AddCommand(p.proofCommands()...)

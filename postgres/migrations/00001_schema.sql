@@ -128,6 +128,8 @@ create table bill (
     debit_none        boolean not null default false,      -- nothing was due on its build day
     prev_deadline     date,                                -- of the bill before: money received by then may concern it
     fee_barred        boolean not null default false,      -- its debit came back as unauthorized
+    plan              text    not null default '',         -- its account's plan and state at its cut, if
+    state             text    not null default '',         -- a policy chooses by them
     primary key (account_id, cycle),
     check (previous + payments + adjustments + charges + fees = balance),
     check (made_on >= cut_on)
@@ -657,12 +659,31 @@ create table run_chunk (
     cents     bigint  not null,
     primary key (job, day, pass, step, from_id)
 );
+-- Accounts that a job could not work on: one row from the first day of it to
+-- the day on which the same step has worked on the account.
 create table parked (
-    account_id bigint not null,
-    job        text   not null,
-    day        date   not null,
-    error      text   not null,
-    primary key (account_id, job, day)
+    account_id bigint  not null,
+    job        text    not null,
+    step       text    not null,
+    day        date    not null,                           -- the first
+    last_day   date    not null,
+    error      text    not null,                           -- of the last
+    cleared_on date,
+    primary key (account_id, job, step, day)
+);
+create unique index parked_waiting on parked (job, step, account_id) where cleared_on is null;
+
+-- What a job did not do for an account, and why: a row for each spell of days on
+-- which it found the same. Reasons that say nothing is wrong (nothing due,
+-- already cut) are counted in the run only.
+create table skipped (
+    account_id bigint  not null,
+    job        text    not null,
+    code       text    not null,
+    subject    text    not null,                           -- what it is about: a cycle, a channel
+    first_on   date    not null,
+    last_on    date    not null,
+    primary key (account_id, job, code, subject, first_on)
 );
 
 -- A file that a room puts into the outbox. Its content follows from the rows
