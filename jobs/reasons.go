@@ -99,6 +99,7 @@ var reasons = []Reason{
 	{lockbox.BatchDiffers, true, "A batch that was taken before came with other checks: take or refuse the file."},
 
 	// Answers of the bank that a person must see.
+	{"return_unmatched", true, "A check came back that is none of ours, or may be one of several."},
 	{"unmatched_return", true, "A return came for a debit that is none of ours."},
 	{"unmatched_correction", true, "A correction came for a debit that is none of ours."},
 	{"return_unreleased", true, "A return came for a debit whose file nobody has released."},
