@@ -31,7 +31,7 @@ demo: build ## a synthetic biller lived through night by night, into demo-out/
 	rm -rf demo-out
 	bin/billcycle demo --out demo-out
 	@echo
-	@echo "  demo-out/statements/    the members' statements, as PDF"
+	@echo "  demo-out/outbox/print/  the members' statements, bundled for a print vendor; demo-out/statements/ the paperless ones"
 	@echo "  demo-out/outbox/ach/    the debits, as Nacha files"
 	@echo "  demo-out/outbox/journal/  what the general ledger is to know, as CSV"
 	@echo "  demo-out/archive/       what came in and was taken; what holds account numbers is encrypted"

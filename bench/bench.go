@@ -83,7 +83,7 @@ func Run(ctx context.Context, server *postgres.Server, n int, now func() time.Ti
 		}
 	}
 	report := Report{Accounts: n, Stages: []Stage{}}
-	for _, name := range []string{"charges-import", "statement-cut", "late-fees", "post", "lockbox-inspect", "lockbox-ingest", "statement-render", "statement-bundle", "statement-bundle-names"} {
+	for _, name := range []string{"charges-import", "statement-cut", "late-fees", "post", "lockbox-inspect", "lockbox-ingest", "statement-run", "statement-render", "statement-bundle", "statement-bundle-names"} {
 		all := b.pairs[name]
 		slices.SortFunc(all, func(x, y Stage) int { return cmp.Compare(x.Ratio, y.Ratio) })
 		report.Stages = append(report.Stages, all[len(all)/2])
@@ -115,7 +115,10 @@ func (b *bench) pair(ctx context.Context, server *postgres.Server) error {
 	if err := b.month(ctx, c); err != nil {
 		return err
 	}
-	return b.lockboxIngest(ctx, c)
+	if err := b.lockboxIngest(ctx, c); err != nil {
+		return err
+	}
+	return b.statementRun(ctx, c+1)
 }
 
 const floorTable = `create table floor (like journal); alter table floor add primary key (account_id, no); create index on floor (posted_on, account_id)`
@@ -225,6 +228,12 @@ func (b *bench) lateFees(ctx context.Context, since, deadline calendar.Date, wan
 }
 
 func (b *bench) charges(ctx context.Context, c calendar.Cycle, day calendar.Date) error {
+	feed := b.chargeFeed(c, day)
+	return b.stage(ctx, "charges-import", 3*b.n, 2, 1, func(ctx context.Context) error { return b.importCharges(ctx, feed, day) })
+}
+
+// chargeFeed is a month's charges, three for each account.
+func (b *bench) chargeFeed(c calendar.Cycle, day calendar.Date) string {
 	var feed strings.Builder
 	feed.WriteString("charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\n")
 	for i := range b.n {
@@ -233,13 +242,15 @@ func (b *bench) charges(ctx context.Context, c calendar.Cycle, day calendar.Date
 		fmt.Fprintf(&feed, "M%s%07d,%s,medical,%s,Office visit,32500,25000,7500\n", c, i, mrn, day)
 		fmt.Fprintf(&feed, "L%s%07d,%s,medical,%s,Laboratory,14200,10482,3718\n", c, i, mrn, day)
 	}
-	return b.stage(ctx, "charges-import", 3*b.n, 2, 1, func(ctx context.Context) error {
-		got, err := b.importing(day.String()).Charges(ctx, b.db, strings.NewReader(feed.String()))
-		if err == nil && got.Accepted != int(3*b.n) {
-			err = fmt.Errorf("%d of %d charges accepted", got.Accepted, 3*b.n)
-		}
-		return err
-	})
+	return feed.String()
+}
+
+func (b *bench) importCharges(ctx context.Context, feed string, day calendar.Date) error {
+	got, err := b.importing(day.String()).Charges(ctx, b.db, strings.NewReader(feed))
+	if err == nil && got.Accepted != int(3*b.n) {
+		err = fmt.Errorf("%d of %d charges accepted", got.Accepted, 3*b.n)
+	}
+	return err
 }
 
 // receive makes pending checks of the amounts that the function names.

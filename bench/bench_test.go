@@ -28,7 +28,7 @@ func TestRunMeasuresEveryStage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	units := map[string]int64{"charges-import": 600, "statement-cut": 200, "late-fees": 60, "post": 200, "lockbox-inspect": (3 + 2*200 + 1 + 2) * 105, "lockbox-ingest": 200, "statement-render": 200, "statement-bundle": 200, "statement-bundle-names": 200, "autopay-select": 200, "autopay-file": 200}
+	units := map[string]int64{"charges-import": 600, "statement-cut": 200, "late-fees": 60, "post": 200, "lockbox-inspect": (3 + 2*200 + 1 + 2) * 105, "lockbox-ingest": 200, "statement-run": 200, "statement-render": 200, "statement-bundle": 200, "statement-bundle-names": 200, "autopay-select": 200, "autopay-file": 200}
 	units["account-history"] = 200
 	for _, s := range report.Stages {
 		drawn := s.BytesPerUnit > 0 // by the processor's clock, not by ours

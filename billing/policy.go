@@ -29,6 +29,7 @@ type Policy struct {
 	Company                 Company          `json:"company"`
 	Lockboxes               []LockboxAccount `json:"lockboxes"`
 	Delivery                DeliveryPolicy   `json:"delivery"`
+	Print                   PrintPolicy      `json:"print"`
 
 	dated *dated // the file's policies that hold from a day or for some accounts; nil for none
 }
@@ -192,6 +193,7 @@ func DefaultPolicy() Policy {
 		Company:   Company{Name: "MEMBER HEALTH", ID: "1941234567", EntryDescription: "PREMIUM", ODFI: "121000358", ODFIName: "FIRST EXAMPLE BANK", Origin: "1941234567"},
 		Lockboxes: []LockboxAccount{},
 		Delivery:  DeliveryPolicy{Places: map[string]PlacePolicy{}},
+		Print:     DefaultPrint(),
 	}
 }
 

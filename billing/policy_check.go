@@ -62,6 +62,8 @@ func (p *Policy) check() error {
 			section.check(r)
 		}
 	}
+	r.section = "print"
+	p.Print.places(p.Delivery, r)
 	return r.err
 }
 

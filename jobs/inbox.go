@@ -239,7 +239,10 @@ func runReturns(ctx context.Context, r *Run) error {
 			return err
 		}
 	}
-	return r.takeCardAnswers(ctx)
+	if err := r.takeCardAnswers(ctx); err != nil {
+		return err
+	}
+	return r.takeMailAnswers(ctx)
 }
 
 // watchRates notes the return rates that come near their limits.

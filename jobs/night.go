@@ -50,10 +50,17 @@ func runStatements(ctx context.Context, r *Run) error {
 	if r.dry {
 		return nil // the figures are there, and the pages would go with them
 	}
-	return r.ranges(ctx, "draw", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		_, err := statements.Make(ctx, tx, filepath.Join(r.Dir, "statements"), in)
+	keep, err := r.Store()
+	if err != nil {
+		return err
+	}
+	if err := r.ranges(ctx, "draw", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
+		_, err := statements.MakePaperless(ctx, tx, keep, in)
 		return billing.Tally{}, err // counted when they were cut
-	})
+	}); err != nil {
+		return err
+	}
+	return r.printStatements(ctx)
 }
 
 func runAutopay(ctx context.Context, r *Run) error {

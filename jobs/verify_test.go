@@ -110,6 +110,33 @@ var breaks = map[string][]string{
 	"statement_balance": {
 		`update bill set charges = charges + 1, balance = balance + 1 where account_id = 3 and cycle = (select max(cycle) from bill)`,
 	},
+	"statements_mailed_once": {
+		`delete from print_piece where id = (select min(id) from print_piece)`,
+		`update statement set delivery = 'paperless' where (account_id, cycle) = (select account_id, cycle from print_piece limit 1)`,
+		`update statement set delivery = 'paper' where (account_id, cycle) = (select account_id, cycle from statement where delivery = 'paperless' limit 1)`,
+		`insert into print_suppressed select account_id, cycle, 'cannot_be_drawn', made_on, '' from print_piece join print_bundle b on b.id = bundle_id limit 1`,
+		`insert into print_queue (vendor, inserts, sheets, zip, account_id, cycle) select 'printer', '', 1, zip, account_id, cycle from print_piece limit 1`,
+	},
+	"bundles_add_up": {
+		`update print_bundle set pieces = pieces + 1 where id = 1`,
+		`update print_bundle set pages = pages + 2 where id = 1`,
+		`update print_bundle set first_piece = first_piece + 1 where id = 1`,
+		`update print_piece set place = place + 1 where id = (select max(id) from print_piece)`,
+		`update print_piece set first_page = first_page + 2 where id = (select max(id) from print_piece)`,
+		`update print_piece set pages = pages + 2 where id = (select max(id) from print_piece)`,
+	},
+	"pieces_of_statements": {
+		`update print_piece set sha256 = '\x00' where id = 1`,
+		`update print_piece set of_piece = 2 where id = 1`,
+		`delete from statement where (account_id, cycle) = (select account_id, cycle from print_piece limit 1)`,
+	},
+	"bundles_as_sealed": {
+		`update print_bundle set pdf_sha256 = '\x00' where id = 1`,
+		`update print_bundle set csv_sha256 = '\x00' where id = 1`,
+	},
+	"piece_numbers_unique": {
+		`update print_bundle set first_piece = 1 where id = 2`,
+	},
 	"statement_sealed": {
 		`delete from statement where account_id = 3 and cycle = (select max(cycle) from bill)`,
 	},
@@ -365,7 +392,7 @@ func spoil(t *testing.T, db *pgxpool.Pool, sql string) {
 
 func firstStatement(t *testing.T, h jobs.House) string {
 	t.Helper()
-	paths, err := filepath.Glob(filepath.Join(h.Dir, "statements", "*", "*", "*.pdf"))
+	paths, err := filepath.Glob(filepath.Join(h.Dir, "statements", "*", "*.pdf"))
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no statements: %v", err)
 	}

@@ -24,7 +24,12 @@ import (
 func TestDemoStatementsReadBack(t *testing.T) {
 	h := newHouse(t)
 	live(t, rehearsal.Demo{Members: 30, Months: 2, Seed: 5}, h)
-	rows, err := h.DB.Query(t.Context(), `select b.account_id, b.cycle, a.mrn, b.amount_due from bill b join account a on a.id = b.account_id order by 1, 2`)
+	rows, err := h.DB.Query(t.Context(), `select b.account_id, b.cycle, b.cut_on, a.mrn, b.amount_due from bill b join account a on a.id = b.account_id order by 1, 2`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	keep, err := h.Store()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,12 +37,20 @@ func TestDemoStatementsReadBack(t *testing.T) {
 	for rows.Next() {
 		var id int64
 		var cycle calendar.Cycle
+		var cutOn calendar.Date
 		var want billing.Scanline
-		if err := rows.Scan(&id, &cycle, &want.MRN, &want.Due); err != nil {
+		if err := rows.Scan(&id, &cycle, &cutOn, &want.MRN, &want.Due); err != nil {
 			t.Fatal(err)
 		}
 		want.Statement = billing.StatementNumber(id, cycle)
-		path := filepath.Join(h.Dir, "statements", statements.Path(id, cycle))
+		stored, err := statements.Get(t.Context(), h.DB, keep, id, cutOn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "statement.pdf")
+		if err := os.WriteFile(path, stored.PDF, 0o600); err != nil {
+			t.Fatal(err)
+		}
 		p := readPaper(t, path)
 		if p.due != want.Due {
 			t.Errorf("statement %d asks for %s, the books for %s", want.Statement, p.due, want.Due)

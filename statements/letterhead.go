@@ -106,6 +106,9 @@ func billerOf(p, rules *billing.Policy, language string) *Biller {
 	b := p.Biller
 	out := &Biller{Language: language, Name: b.Name, Sender: trimName(b.Name, b.Sender), RemitTo: trimName(b.Name, b.RemitTo), Phones: []Phone{{Number: b.Phone}},
 		Hours: b.Hours, Web: b.Web, Assistance: b.Assistance, Color: b.BrandColor, Logo: b.LogoImage, LateFee: lateFeeWords(rules, language)}
+	if w, err := windowOf(p.Print.Of(p.Print.Vendor)); err == nil { // else Seal refuses it
+		out.Window = w
+	}
 	if out.Assistance == "" && b.Web != "" {
 		out.Assistance = b.Web + "/financial-assistance"
 	}

@@ -116,7 +116,8 @@ func (r *Renderer) NewBundle(w io.Writer, name string, date calendar.Date) *Bund
 
 // Add draws a statement for a sheet's both sides: it begins on a front, a blank
 // back follows where its pages are odd in number. An address that does not fit
-// into the envelope's window is an [*AddressError], and nothing was added.
+// into the envelope's window is an [*AddressError], marks for more or fewer
+// sheets than it has a [*SheetsError]; nothing was added then.
 func (b *Bundle) Add(s *Statement, m Marks) (Placed, error) {
 	if b.r.err != nil {
 		return Placed{}, b.r.err
@@ -131,9 +132,22 @@ func (b *Bundle) Add(s *Statement, m Marks) (Placed, error) {
 	if len(d.pages)%2 == 1 {
 		d.addPage()
 	}
+	if marked, sheets := len(m.Sheets), len(d.pages)/2; marked > 0 && marked != sheets {
+		return Placed{}, &SheetsError{s.Number, marked, sheets}
+	}
 	at := Placed{FirstPage: len(b.file.kids) + 1, Pages: len(d.pages), Sheets: len(d.pages) / 2}
 	b.file.addPages(d)
 	return at, b.file.flush()
+}
+
+// SheetsError is a statement that has not as many sheets as there are marks.
+type SheetsError struct {
+	Number        int64 // the statement's
+	Marks, Sheets int
+}
+
+func (e *SheetsError) Error() string {
+	return fmt.Sprintf("statement %010d has %d sheets, and marks for %d", e.Number, e.Sheets, e.Marks)
 }
 
 // Pages returns how many pages the bundle has so far.

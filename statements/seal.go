@@ -24,6 +24,9 @@ func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.Bill
 	if len(refs) == 0 {
 		return nil
 	}
+	if _, err := windowOf(p.Print.Of(p.Print.Vendor)); err != nil {
+		return &billing.PolicyError{Path: "print.vendors." + p.Print.Vendor + ".envelope", Says: err.Error()}
+	}
 	s := &sealing{policy: p, pages: map[billing.BillRef]*Statement{}, bills: map[int64][]*cut{}}
 	if err := s.sealLetterheads(ctx, tx); err != nil {
 		return err
@@ -51,6 +54,21 @@ func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.Bill
 		sealed, err := pack(page)
 		return []any{refs[i].AccountID, int32(refs[i].Cycle), RendererVersion, sealed, page.Delivery, s.headOf(page).hash}, err
 	}))
+	if err != nil {
+		return err
+	}
+	return s.queue(ctx, tx, refs)
+}
+
+// queue enters the statements that go by mail into the queue for printing.
+func (s *sealing) queue(ctx context.Context, tx pgx.Tx, refs []billing.BillRef) error {
+	var rows [][]any
+	for _, ref := range refs {
+		if page := s.pages[ref]; page.Delivery != Paperless {
+			rows = append(rows, []any{s.policy.Print.Vendor, insertsOf(s.policy.Print, page), 1, page.To.ZIP, ref.AccountID, int32(ref.Cycle), int64(0)})
+		}
+	}
+	_, err := tx.CopyFrom(ctx, pgx.Identifier{"print_queue"}, queueColumns, pgx.CopyFromRows(rows))
 	return err
 }
 
@@ -105,7 +123,7 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 		}
 		rules := s.policy.For(c.cutOn, c.what)
 		page.Number, page.Date, page.Cycle = billing.StatementNumber(c.ref.AccountID, c.ref.Cycle), c.cutOn, c.ref.Cycle
-		page.To = Recipient{Name: strings.TrimSpace(first + " " + last), Lines: nonEmpty(street, second, strings.TrimSpace(city+" "+state+" "+zip))}
+		page.To = Recipient{Name: strings.TrimSpace(first + " " + last), Lines: nonEmpty(street, second, strings.TrimSpace(city+" "+state+" "+zip)), ZIP: zipDigits(zip)}
 		page.Biller = s.letterhead(page.Language, rules).biller
 		f.Credit = f.AmountDue + f.Disputed + f.Deferred - f.Balance
 		f.PastDue = min(f.PastDue, f.AmountDue)

@@ -41,10 +41,14 @@ type Statement struct {
 	Plan     Plan      `json:"plan"`
 }
 
+// Paperless is how a statement is delivered that is not printed.
+const Paperless = "paperless"
+
 // Recipient is the guarantor, as the envelope's window shows it.
 type Recipient struct {
 	Name  string   `json:"name"`
 	Lines []string `json:"lines"` // street, second line, city state ZIP; none empty
+	ZIP   string   `json:"zip"`   // its digits: none, 5, 9 or 11; the barcode's
 }
 
 // Biller is the health plan as its members meet it: all that is the same on

@@ -5,26 +5,25 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/postgres"
 )
 
-// Make draws the sealed statements of a key range that have no PDF yet, writes
-// them below dir and records their hashes. The files can always be made again
-// from the sealed data, so they are not synced one by one.
-func Make(ctx context.Context, tx pgx.Tx, dir string, in billing.Range) (billing.Tally, error) {
+// MakePaperless draws the statements of a key range that are not printed and
+// have no PDF yet, keeps them and records their hashes. A printed member's PDF
+// is drawn when it is first asked for.
+func MakePaperless(ctx context.Context, tx pgx.Tx, keep delivery.Store, in billing.Range) (billing.Tally, error) {
 	var t billing.Tally
 	heads, err := readLetterheads(ctx, tx)
 	if err != nil {
 		return t, err
 	}
-	rows, err := tx.Query(ctx, `select account_id, cycle, sealed, letterhead from statement where sha256 is null and account_id >= $1 and account_id < $2 order by account_id, cycle`, in.From, in.To)
+	rows, err := tx.Query(ctx, `select account_id, cycle, sealed, letterhead from statement where sha256 is null and delivery = 'paperless' and account_id >= $1 and account_id < $2 order by account_id, cycle`, in.From, in.To)
 	if err != nil {
 		return t, err
 	}
@@ -44,10 +43,10 @@ func Make(ctx context.Context, tx pgx.Tx, dir string, in billing.Range) (billing
 		if err != nil {
 			return t, fmt.Errorf("account %d, cycle %s: %w", id, cycle, err)
 		}
-		if err := write(filepath.Join(dir, Path(id, cycle)), pdf); err != nil {
+		sum, err := keep.Put(ctx, pdf)
+		if err != nil {
 			return t, err
 		}
-		sum := sha256.Sum256(pdf)
 		accounts, cycles, hashes = append(accounts, id), append(cycles, int32(cycle)), append(hashes, sum[:])
 		t.Did(1, 0)
 	}
@@ -69,22 +68,6 @@ func draw(r *Renderer, sealed []byte, head *Biller) ([]byte, error) {
 	return r.Render(s)
 }
 
-// Path is where a statement's PDF lies below the biller's statements folder:
-// by month, a thousand accounts to a folder.
-func Path(account int64, cycle calendar.Cycle) string {
-	return filepath.Join(cycle.String(), fmt.Sprintf("%05d", account/1000), fmt.Sprintf("%010d.pdf", billing.StatementNumber(account, cycle)))
-}
-
-func write(path string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	if err := os.WriteFile(path+".part", b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(path+".part", path)
-}
-
 // ErrNone says that there is no such statement.
 var ErrNone = errors.New("no such statement")
 
@@ -95,31 +78,46 @@ type Stored struct {
 	SHA256 [32]byte
 }
 
-// Get gives back an account's statement of a cut day (0 = the newest), byte
-// for byte the one that was made.
-func Get(ctx context.Context, db postgres.DB, account int64, cutOn calendar.Date) (Stored, error) {
+// Get gives back an account's statement of a cut day (0 = the newest): the PDF
+// that is kept, byte for byte. Where none was made yet, or what is kept was
+// lost, it is drawn from what was sealed and kept from then on; drawn again it
+// must have the hash that was recorded.
+func Get(ctx context.Context, db postgres.DB, keep delivery.Store, account int64, cutOn calendar.Date) (out Stored, err error) {
 	var cycle calendar.Cycle
 	var sealed, head, recorded []byte
 	var version int
-	err := db.QueryRow(ctx, `select s.cycle, s.renderer, s.sealed, s.letterhead, s.sha256 from statement s join bill b on b.account_id = s.account_id and b.cycle = s.cycle
+	err = db.QueryRow(ctx, `select s.cycle, s.renderer, s.sealed, s.letterhead, s.sha256 from statement s join bill b on b.account_id = s.account_id and b.cycle = s.cycle
 		where s.account_id = $1 and ($2::date is null or b.cut_on = $2) order by s.cycle desc limit 1`, account, cutOn).Scan(&cycle, &version, &sealed, &head, &recorded)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Stored{}, ErrNone
+		return out, ErrNone
 	}
 	if err != nil {
-		return Stored{}, err
+		return out, err
+	}
+	out.Number = billing.StatementNumber(account, cycle)
+	if recorded != nil {
+		out.SHA256 = [sha256.Size]byte(recorded)
+		if out.PDF, err = keep.Get(ctx, out.SHA256); !errors.Is(err, delivery.ErrNotKept) {
+			return out, err
+		}
+	}
+	if version != RendererVersion {
+		return out, fmt.Errorf("statement %010d was sealed for renderer %d, and its PDF is not kept; this program has renderer %d: draw it with the program of then", out.Number, version, RendererVersion)
 	}
 	heads, err := readLetterheads(ctx, db)
 	if err != nil {
-		return Stored{}, err
+		return out, err
 	}
-	pdf, err := draw(NewRenderer(), sealed, heads[string(head)])
-	if err != nil {
-		return Stored{}, err
+	if out.PDF, err = draw(NewRenderer(), sealed, heads[string(head)]); err != nil {
+		return out, err
 	}
-	out := Stored{billing.StatementNumber(account, cycle), pdf, sha256.Sum256(pdf)}
+	out.SHA256 = sha256.Sum256(out.PDF)
 	if recorded != nil && string(recorded) != string(out.SHA256[:]) {
 		return out, fmt.Errorf("statement %010d was made by renderer %d with hash %x; drawn again it has %x", out.Number, version, recorded, out.SHA256)
 	}
-	return out, nil
+	if _, err := keep.Put(ctx, out.PDF); err != nil {
+		return out, err
+	}
+	_, err = db.Exec(ctx, `update statement set sha256 = $3 where account_id = $1 and cycle = $2 and sha256 is null`, account, int32(cycle), out.SHA256[:])
+	return out, err
 }

@@ -34,7 +34,7 @@ func kept(t *testing.T, name string, pdf []byte) string {
 }
 
 // bundle puts statements into one, each with marks of its own.
-func bundle(t *testing.T, all ...Statement) ([]byte, []Placed) {
+func bundled(t *testing.T, all ...Statement) ([]byte, []Placed) {
 	t.Helper()
 	var out bytes.Buffer
 	var placed []Placed
@@ -76,7 +76,7 @@ func TestQpdfAcceptsEveryFile(t *testing.T) {
 			mailed = append(mailed, s)
 		}
 	}
-	b, placed := bundle(t, mailed...)
+	b, placed := bundled(t, mailed...)
 	path := kept(t, "bundle", b)
 	tool(t, "qpdf", "--check", path)
 	last := placed[len(placed)-1]
@@ -104,7 +104,7 @@ func TestAddressLiesInTheWindow(t *testing.T) {
 	four := sample()
 	four.To.Lines = []string{"c/o Alta Vista Residences", "1420 Juniper Street Apt 5", "Sacramento CA 95814-2207"}
 	for _, s := range []Statement{sample(), four, variants()["past-due"], variants()["spanish"]} {
-		b, _ := bundle(t, s)
+		b, _ := bundled(t, s)
 		path := kept(t, "piece", b)
 		window, shown := defaultWindows.To, ""
 		for _, m := range wordBox.FindAllStringSubmatch(tool(t, "pdftotext", "-bbox", "-f", "1", "-l", "1", path, "-"), -1) {
@@ -131,7 +131,7 @@ func TestAddressLiesInTheWindow(t *testing.T) {
 // bars, in the widths, heights and the pitch of USPS-B-3200.
 func TestIMbIsMeasuredOnThePaper(t *testing.T) {
 	const dpi = 600
-	b, _ := bundle(t, sample())
+	b, _ := bundled(t, sample())
 	base := filepath.Join(t.TempDir(), "imb")
 	w := defaultWindows.To
 	at := func(points float64) string { return strconv.Itoa(int(math.Round(points * dpi / 72))) }
@@ -261,7 +261,7 @@ func TestNamesAreShownAsTheyAreWritten(t *testing.T) {
 	s.To.Name = "Nguyễn Thị Đào"
 	s.To.Lines = []string{"Łódzka Ğüneş 12, Dvořák Ņ", "Sacramento CA 95814-2207"}
 	s.Groups[0].Lines[0].Member = "Ștefan Ȟérnández"
-	b, _ := bundle(t, s)
+	b, _ := bundled(t, s)
 	for _, pdf := range [][]byte{render(t, s), b} {
 		text := tool(t, "pdftotext", kept(t, "names", pdf), "-")
 		for _, want := range []string{"NGUYỄN THỊ ĐÀO", "ŁÓDZKA ĞÜNEŞ 12, DVOŘÁK Ņ", "Ștefan Ȟérnández"} {
@@ -293,7 +293,7 @@ func TestNothingOfOneMemberReachesAnother(t *testing.T) {
 			t.Fatalf("another statement's bytes after a member's: %v", err)
 		}
 	}
-	b, placed := bundle(t, secret, other, secret)
+	b, placed := bundled(t, secret, other, secret)
 	path := kept(t, "bundle", b)
 	text := tool(t, "pdftotext", "-f", strconv.Itoa(placed[1].FirstPage), "-l", strconv.Itoa(placed[1].FirstPage+placed[1].Pages-1), path, "-")
 	for _, word := range []string{"ZEBULON", "Zebulon", "XYLOPHONE", "Unmistakable", "Whispered"} {
@@ -315,8 +315,8 @@ func testLogo(t *testing.T) []byte {
 // A bundle's bytes follow from its pieces alone.
 func TestBundleIsDeterministic(t *testing.T) {
 	all := []Statement{sample(), variants()["spanish"], variants()["past-due"]}
-	first, _ := bundle(t, all...)
-	again, _ := bundle(t, all...)
+	first, _ := bundled(t, all...)
+	again, _ := bundled(t, all...)
 	if !bytes.Equal(first, again) {
 		t.Error("other bytes the next time")
 	}

@@ -62,6 +62,7 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 	var usage *usageError
 	var policy *billing.PolicyError
 	var config *configError
+	var place *delivery.ConfigError
 	var refused *refusal
 	switch {
 	case !p.began, errors.As(err, &usage), errors.Is(err, syscall.EISDIR): // a folder in place of a file
@@ -72,7 +73,7 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 		return exitEnvironment, "make room on the disk, then run the same command again"
 	case errors.As(err, &policy):
 		return exitConfig, "mend that key of the policy file, then run it again"
-	case errors.As(err, &config):
+	case errors.As(err, &config), errors.As(err, &place):
 		return exitConfig, "mend the configuration, then run it again"
 	case errors.Is(err, jobs.ErrBusy), errors.Is(err, delivery.ErrBusy):
 		return exitEnvironment, ""

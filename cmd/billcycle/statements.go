@@ -18,7 +18,7 @@ import (
 func (p *program) statementsCommand() *cobra.Command {
 	return group("statements", "Give back statements as they were made, and make the mail's barcodes",
 		"  billcycle statements get 1000000016 --out statement.pdf",
-		p.statementsGetCommand(), p.statementsIMbCommand())
+		p.statementsGetCommand(), p.statementsBundlesCommand(), p.statementsPiecesCommand(), p.statementsReprintCommand(), p.statementsToPaperCommand(), p.statementsAnswersCommand(), p.statementsIMbCommand())
 }
 
 func (p *program) statementsGetCommand() *cobra.Command {
@@ -40,7 +40,11 @@ func (p *program) statementsGetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			got, err := statements.Get(ctx, house.DB, account, cut.Date)
+			keep, err := house.Store()
+			if err != nil {
+				return err
+			}
+			got, err := statements.Get(ctx, house.DB, keep, account, cut.Date)
 			if errors.Is(err, statements.ErrNone) {
 				return refuse(fmt.Errorf("MRN %s: %w (its statements are listed by billcycle account %s)", args[0], err, args[0]))
 			}

@@ -612,7 +612,84 @@ create table statement (
     sha256     bytea,                                      -- of the PDF, once it was made
     primary key (account_id, cycle)
 );
-create index statement_unmade on statement (account_id, cycle) where sha256 is null;
+create index statement_unmade on statement (account_id, cycle) where sha256 is null and delivery = 'paperless';
+
+-- Statements that wait for printing, in the order in which they are bundled.
+create table print_queue (
+    vendor     text    not null,
+    inserts    text    not null,                           -- codes joined by +
+    sheets     integer not null,                           -- 1 until it has been drawn and has more
+    zip        text    not null,
+    account_id bigint  not null,
+    cycle      integer not null,
+    of_piece   bigint  not null default 0,                 -- the piece it is printed in place of, 0 for the first
+    primary key (vendor, inserts, sheets, zip, account_id, cycle, of_piece)
+);
+
+-- A bundle of pieces for a vendor: a range of the queue, then a PDF with its
+-- manifests. The files follow from the rows; their hashes are taken before they
+-- appear.
+create table print_bundle (
+    id           bigint  primary key,
+    name         text    not null unique,
+    made_on      date    not null,
+    vendor       text    not null,
+    inserts      text    not null,
+    sheets       integer not null,                         -- in each envelope
+    first_piece  bigint  not null,                         -- the numbers of its pieces begin here
+    room         integer not null,                         -- for so many
+    from_key     text[]  not null,                         -- zip, account, cycle and piece where its range of the queue begins
+    state        text    not null default 'planned' check (state in ('planned', 'sealed', 'written', 'accepted', 'rejected')),
+    renderer     integer not null default 0,
+    pieces       integer not null default 0,
+    pages        integer not null default 0,
+    pdf_sha256   bytea,
+    csv_sha256   bytea,
+    json_sha256  bytea,
+    written_on   date,
+    totals       text    not null default '',              -- the file of control totals that counts it
+    answered_on  date,                                     -- the vendor's receipt
+    problem      text    not null default '',              -- of the vendor's
+    check ((state = 'planned') = (pdf_sha256 is null))
+);
+create index print_bundle_open on print_bundle (id) where state in ('planned', 'sealed');
+
+-- A statement in an envelope.
+create table print_piece (
+    id         bigint  primary key,
+    bundle_id  bigint  not null references print_bundle,
+    place      integer not null,                           -- in its bundle, from 1
+    account_id bigint  not null,
+    cycle      integer not null,
+    first_page integer not null,
+    pages      integer not null,                           -- blank backs included
+    zip        text    not null,
+    tracking   text    not null,                           -- the barcode's 20 digits; '' for none
+    sha256     bytea   not null,                           -- of the statement as it was sealed
+    of_piece   bigint  not null default 0,
+    state      text    not null default 'made' check (state in ('made', 'mailed', 'spoiled', 'returned')), -- as the vendor says
+    state_on   date
+);
+create unique index print_piece_statement on print_piece (account_id, cycle, of_piece);
+create unique index print_piece_place on print_piece (bundle_id, place);
+
+-- Statements that are not printed although they are not paperless, and why.
+create table print_suppressed (
+    account_id bigint  not null,
+    cycle      integer not null,
+    reason     text    not null,                           -- address_does_not_fit, too_many_sheets, cannot_be_drawn
+    on_date    date    not null,
+    detail     text    not null,
+    primary key (account_id, cycle)
+);
+
+-- The vendor's answers, by content.
+create table print_answer (
+    sha256   bytea   primary key,
+    name     text    not null,
+    taken_on date    not null,
+    rows     integer not null
+);
 
 create table policy_seen (
     sha256  bytea primary key,

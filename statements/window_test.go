@@ -1,0 +1,38 @@
+package statements
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/billcycle/billcycle/billing"
+)
+
+// A #10 double-window envelope with three folds.
+func TestSafeWindow(t *testing.T) {
+	for _, c := range []struct {
+		panel, height int
+		want          Rect
+	}{
+		{3667, 1000, Rect{54, 162, 198, 21}},
+		{3875, 1000, Rect{54, 162, 198, 36}},
+		{4000, 1000, Rect{54, 162, 198, 45}},
+		{4000, 1250, Rect{54, 144, 198, 63}},
+	} {
+		e := billing.EnvelopePolicy{Width: 9500, Height: 4125, Panel: c.panel, WindowLeft: 625, WindowBottom: 1000, WindowWidth: 4000, WindowHeight: c.height}
+		got := safeWindow(e)
+		if math.Abs(got.X-c.want.X)+math.Abs(got.Y-c.want.Y)+math.Abs(got.W-c.want.W)+math.Abs(got.H-c.want.H) > 0.2 {
+			t.Errorf("panel %d, window %d high: %+v, want %+v", c.panel, c.height, got, c.want)
+		}
+		_, err := windowOf(billing.VendorPolicy{Envelope: e})
+		if fits := c.want.H >= 44; fits != (err == nil) {
+			t.Errorf("panel %d, window %d high: %v", c.panel, c.height, err)
+		}
+	}
+	if d := defaultWindows.To; d.X < 54 || d.X+d.W > 252 || d.Y < 144-0.1 || d.Y+d.H > 207+0.1 {
+		t.Errorf("the default window %+v is not safe", d)
+	}
+	if _, err := windowOf(billing.VendorPolicy{Envelope: billing.EnvelopePolicy{Width: 9500, Height: 4125, Panel: 4000, WindowLeft: 625, WindowBottom: 1000, WindowWidth: 3000, WindowHeight: 1250}}); err == nil || !strings.Contains(err.Error(), "194") {
+		t.Errorf("a narrow window: %v", err)
+	}
+}
