@@ -2,6 +2,7 @@ package statements
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -33,14 +34,22 @@ func kept(t *testing.T, name string, pdf []byte) string {
 	return path
 }
 
-// bundle puts statements into one, each with marks of its own.
+// bundled puts statements into a bundle, each with marks of its own, as many as
+// it has sheets.
 func bundled(t *testing.T, all ...Statement) ([]byte, []Placed) {
 	t.Helper()
 	var out bytes.Buffer
 	var placed []Placed
 	b := NewRenderer().NewBundle(&out, "Bundle 1", sample().Date)
 	for i := range all {
-		at, err := b.Add(&all[i], Marks{IMb: testIMb, Sheets: []Matrix{testMatrix(i)}})
+		marks := Marks{IMb: testIMb, Sheets: []Matrix{testMatrix(i)}}
+		at, err := b.Add(&all[i], marks)
+		if more := (*SheetsError)(nil); errors.As(err, &more) {
+			for n := 1; n < more.Sheets; n++ {
+				marks.Sheets = append(marks.Sheets, testMatrix(i+n))
+			}
+			at, err = b.Add(&all[i], marks)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
