@@ -33,7 +33,7 @@ func (m *model) lateFees(day calendar.Date) {
 			}
 		}
 		base := m.base(n)
-		late := base > 0 && base >= m.p.LateFee.MinimumBaseCents
+		late := base > 0 && base >= m.of(n).LateFee.MinimumBaseCents
 		switch {
 		case waived:
 		case fee != nil && !late && m.postedInTimeSince(m.looked, b.deadline):
@@ -41,7 +41,7 @@ func (m *model) lateFees(day calendar.Date) {
 			m.lower(fee, fee.cents, "fees", day)
 			m.useCredit()
 		case fee == nil && late && !never:
-			if c := m.fee(base); c > 0 {
+			if c := lateFee(m.of(n).LateFee, base); c > 0 {
 				m.add(&owed{kind: billing.Fee, cents: c, arrived: day, origin: billing.FromLateFee, lateOf: n}, "fees", day)
 			}
 		}
@@ -56,8 +56,7 @@ func (m *model) postedInTimeSince(clock int, deadline calendar.Date) bool {
 	})
 }
 
-func (m *model) fee(base ledger.Cents) ledger.Cents {
-	f := m.p.LateFee
+func lateFee(f billing.LateFeePolicy, base ledger.Cents) ledger.Cents {
 	if f.Kind == "flat" {
 		return f.Cents
 	}
@@ -87,7 +86,7 @@ func (m *model) base(bill int) (base ledger.Cents) {
 // byReceivedDate is the account as it would have been at the end of a day, had
 // every payment posted on the day it was received.
 func (m *model) byReceivedDate(deadline calendar.Date) *model {
-	then := &model{p: m.p}
+	then := &model{p: m.p, order: m.p.Allocation.Order}
 	for _, o := range m.owed {
 		if o.state == billing.Billed {
 			c := *o
@@ -131,6 +130,7 @@ func (m *model) byReceivedDate(deadline calendar.Date) *model {
 		}
 		for n, b := range m.bills {
 			if b.madeOn == day {
+				then.order = m.of(n).Allocation.Order
 				for _, o := range then.owed {
 					if o.bill == n {
 						o.state = billing.Billed

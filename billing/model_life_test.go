@@ -135,7 +135,63 @@ func newLife(t *rapid.T) *life {
 	l := &life{T: t, p: somePolicy(t)}
 	l.day = calendar.MustParse("2026-01-01") + calendar.Date(rapid.IntRange(0, 364).Draw(t, "first day"))
 	l.m = &model{p: &l.p}
+	if base, changes := l.p, someChanges(t, l.p.Statement.CutDay); rapid.Bool().Draw(t, "the policy changes") {
+		l.m.p, l.m.from = &base, l.day+calendar.Date(rapid.IntRange(10, 180).Draw(t, "from day"))
+		overrides := overridesOf(t, base)
+		changed := parsePolicy(t, merged(overrides, changes))
+		l.m.later = &changed
+		changes["from"] = l.m.from.String()
+		overrides["policies"] = []any{changes}
+		l.p = parsePolicy(t, overrides)
+	}
 	return l
+}
+
+// someChanges are what a policy may change with a day.
+func someChanges(t *rapid.T, cut int) map[string]any {
+	all := map[string]any{
+		"statement":                  map[string]any{"due_day": rapid.SampledFrom([]int{25, 31, 29}).Filter(func(d int) bool { return d > cut }).Draw(t, "due day then")},
+		"late_fee":                   map[string]any{"kind": "flat", "cents": rapid.SampledFrom([]int{1500, 0}).Draw(t, "fee then"), "grace_days": rapid.SampledFrom([]int{0, 5, 20}).Draw(t, "grace then"), "minimum_base_cents": rapid.SampledFrom([]int{0, 2500, 50000}).Draw(t, "minimum then")},
+		"allocation":                 map[string]any{"order": rapid.SampledFrom([][]string{{"medical", "premium", "fee"}, {"premium", "medical", "fee"}, {"fee", "premium", "medical"}}).Draw(t, "order then")},
+		"plan":                       map[string]any{"broken_after_missed": rapid.IntRange(1, 3).Draw(t, "missed then")},
+		"returned_payment_fee_cents": rapid.SampledFrom([]int{0, 3000}).Draw(t, "returned fee then"),
+	}
+	some := map[string]any{}
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		if rapid.Bool().Draw(t, key+" changes") {
+			some[key] = all[key]
+		}
+	}
+	if len(some) == 0 {
+		some["plan"] = all["plan"]
+	}
+	return some
+}
+
+// overridesOf gives back a policy's sections that lives are drawn with.
+func overridesOf(t *rapid.T, p billing.Policy) (out map[string]any) {
+	b, err := json.Marshal(map[string]any{"statement": p.Statement, "late_fee": p.LateFee, "allocation": p.Allocation, "plan": p.Plan, "grace": p.Grace})
+	if err == nil {
+		err = json.Unmarshal(b, &out)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// merged lays changes over overrides, key by key.
+func merged(overrides, changes map[string]any) map[string]any {
+	out := maps.Clone(overrides)
+	for key, change := range changes {
+		under, section := out[key].(map[string]any)
+		over, also := change.(map[string]any)
+		if section && also {
+			change = merged(under, over)
+		}
+		out[key] = change
+	}
+	return out
 }
 
 func somePolicy(t *rapid.T) billing.Policy {
@@ -150,6 +206,10 @@ func somePolicy(t *rapid.T) billing.Policy {
 	overrides["grace"] = map[string]any{"aptc_months": rapid.SampledFrom([]int{3, 3, 2, 1}).Draw(t, "grace months"), "late_fee_on_premium": rapid.IntRange(0, 4).Draw(t, "fee on premium") == 4}
 	overrides["plan"] = map[string]any{"broken_after_missed": rapid.SampledFrom([]int{2, 2, 1, 3}).Draw(t, "missed")}
 	overrides["allocation"] = map[string]any{"order": rapid.SampledFrom([][]string{{"premium", "medical", "fee"}, {"premium", "medical", "fee"}, {"medical", "premium", "fee"}, {"fee", "medical", "premium"}}).Draw(t, "order")}
+	return parsePolicy(t, overrides)
+}
+
+func parsePolicy(t *rapid.T, overrides map[string]any) billing.Policy {
 	b, err := json.Marshal(overrides)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +227,7 @@ func (l *life) tell(format string, args ...any) {
 
 func (l *life) disagree(what string, want, got any) {
 	l.Helper()
-	b, _ := json.Marshal(map[string]any{"statement": l.p.Statement, "late_fee": l.p.LateFee, "order": l.p.Allocation.Order})
+	b, _ := json.Marshal(map[string]any{"statement": l.p.Statement, "late_fee": l.p.LateFee, "order": l.p.Allocation.Order, "from": l.m.from, "then": l.m.later})
 	l.Fatalf("%s: the model says %v, the product %v\npolicy %s\n%s\n%s", what, want, got, b, strings.Join(l.told, "\n"), l.m)
 }
 

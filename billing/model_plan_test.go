@@ -96,7 +96,7 @@ func (m *model) lookAtPlans(day calendar.Date) {
 			}
 		}
 		switch _, left := m.left(pl); {
-		case len(missed) >= m.p.Plan.BrokenAfterMissed:
+		case len(missed) >= m.now(day).Plan.BrokenAfterMissed:
 			m.endPlan(pl, billing.PlanBroken)
 		case left == 0 && !open:
 			m.endPlan(pl, billing.PlanKept)

@@ -17,7 +17,10 @@ import (
 // are things owed, money paid, and who gave how much to what; every figure is
 // added up afresh whenever somebody asks.
 type model struct {
-	p        *billing.Policy
+	p        *billing.Policy // what holds first
+	later    *billing.Policy // and from a day on, if anything changes
+	from     calendar.Date
+	order    []billing.Kind // who takes money first, in a replay
 	owed     []*owed
 	paid     []*paid
 	gifts    []*gift
@@ -170,7 +173,30 @@ func (m *model) heldOn(day calendar.Date) bool {
 
 // Who takes money first (section 5).
 
-func (m *model) rank(k billing.Kind) int { return slices.Index(m.p.Allocation.Order, k) }
+func (m *model) rank(k billing.Kind) int {
+	if m.order != nil {
+		return slices.Index(m.order, k)
+	}
+	return slices.Index(m.now(m.from-1).Allocation.Order, k)
+}
+
+// on is the policy in force on a day; of is that of a bill, by its cut day.
+func (m *model) on(day calendar.Date) *billing.Policy {
+	if m.later != nil && m.from <= day {
+		return m.later
+	}
+	return m.p
+}
+
+func (m *model) of(bill int) *billing.Policy { return m.on(m.bills[bill].cutOn) }
+
+// now is the policy that decides where no bill is meant: the newest bill's.
+func (m *model) now(day calendar.Date) *billing.Policy {
+	if n := len(m.bills); n > 0 {
+		return m.of(n - 1)
+	}
+	return m.on(day)
+}
 
 func (m *model) older(a, b *owed) int {
 	return cmp.Or(a.bill-b.bill, a.last()-b.last(), int(a.arrived-b.arrived), a.seq-b.seq)
@@ -312,8 +338,8 @@ func (m *model) returnPayment(p *paid, day calendar.Date, nsf bool) {
 	p.returned = day
 	m.tick()
 	m.useCredit()
-	if nsf && !m.heldOn(day) && m.p.ReturnedPaymentFeeCents > 0 {
-		m.add(&owed{kind: billing.Fee, cents: m.p.ReturnedPaymentFeeCents, arrived: day, origin: billing.FromReturnedFee}, "fees", day)
+	if fee := m.now(day).ReturnedPaymentFeeCents; nsf && !m.heldOn(day) && fee > 0 {
+		m.add(&owed{kind: billing.Fee, cents: fee, arrived: day, origin: billing.FromReturnedFee}, "fees", day)
 	}
 }
 
@@ -508,8 +534,10 @@ func (m *model) cut(day calendar.Date) (cut int) {
 }
 
 func (m *model) close(c calendar.Cycle, day calendar.Date, newest bool) {
-	b := &modelBill{cycle: c, cutOn: c.CutOn(m.p.Statement.CutDay), madeOn: day, dueOn: c.DueOn(m.p.Statement.DueDay), previous: m.previous}
-	b.deadline = b.dueOn + calendar.Date(m.p.LateFee.GraceDays)
+	b := &modelBill{cycle: c, cutOn: c.CutOn(m.p.Statement.CutDay), madeOn: day, previous: m.previous}
+	rules := m.on(b.cutOn)
+	b.dueOn = c.DueOn(rules.Statement.DueDay)
+	b.deadline = b.dueOn + calendar.Date(rules.LateFee.GraceDays)
 	until := b.cutOn
 	if newest {
 		until = day
@@ -550,7 +578,7 @@ func (m *model) close(c calendar.Cycle, day calendar.Date, newest bool) {
 	for _, o := range m.billed() {
 		age := int(b.cutOn - m.bills[o.bill].cutOn)
 		bucket := 0
-		for n, d := range m.p.Statement.AgingDays {
+		for n, d := range rules.Statement.AgingDays {
 			if age >= d {
 				bucket = n + 1
 			}
