@@ -231,6 +231,7 @@ type Account struct {
 	stood   []Standing     // changed since it was loaded
 	pending int32          // receipts that have not posted
 	base    ledger.Cents   // what is open of the newest bill's own principal, as it was loaded
+	guests  bool           // has had money from guests; known where Replay is set
 	opened  bool           // open items are here
 	issues  []Exception    // for people, since it was loaded
 	counts  bool           // only docs and entries have changed

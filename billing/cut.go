@@ -160,15 +160,19 @@ func (b *Bill) asOfItsCut() {
 }
 
 // clean says whether nothing is open, in credit, under way or set aside: from
-// here on, what went before can't change what a later payment goes to.
+// here on, what went before can't change what a later payment goes to. With a
+// guest's money it can: what a replay finds in excess of that is never used.
 func (a *Account) clean() bool {
+	if a.guests {
+		return false
+	}
 	for _, i := range a.Items {
 		if i.State != Unbilled && i.Open() > 0 {
 			return false
 		}
 	}
 	for _, r := range a.Receipts {
-		if r.State == Pending || r.State == Posted && r.Unapplied > 0 {
+		if r.Guest || r.State == Pending || r.State == Posted && r.Unapplied > 0 {
 			return false
 		}
 	}

@@ -153,6 +153,9 @@ func (a *Account) ReviveCoverage(p *Policy, day calendar.Date) (charged ledger.C
 				t.EndOn = next.StartOn - 1
 			}
 		}
+		if !t.EndOn.IsZero() && t.EndOn <= c.EndOn {
+			continue // another has taken its place
+		}
 		a.settleFed(day, c.MRN, func() {
 			a.amend(p, day, c, t)
 			a.chargePassed(p, day, c)
