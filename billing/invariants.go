@@ -76,12 +76,11 @@ var Invariants = []ledger.Invariant{
 	{Name: "no_debit_posted_unreleased", Says: "no debit posted whose file was not released before its effective date",
 		SQL: `select d.account_id, d.receipt from debit d join receipt r on r.account_id = d.account_id and r.no = d.receipt left join ach_file f on f.id = d.file_id
 			where r.posted_entry <> 0 and (f.id is null or f.released_on is null or f.released_on >= d.effective_on)`},
-	{Name: "plans_add_up", Says: "a payment plan bills no more than its amount in no more installments than agreed, and defers something only while it runs",
+	{Name: "plans_add_up", Says: "a payment plan bills no more than its amount, and defers something only while it has installments to bill",
 		SQL: `select p.account_id, p.no from plan p left join lateral (
-				select coalesce(sum(i.cents) filter (where i.origin = 'installment' or i.state = 'deferred'), 0) cents, count(*) filter (where i.state = 'deferred') deferred,
-					count(distinct i.cycle) filter (where i.origin = 'installment' and i.state = 'billed' and i.for_doc = p.no) billed
+				select coalesce(sum(i.cents) filter (where i.origin = 'installment' or i.state = 'deferred'), 0) cents, count(*) filter (where i.state = 'deferred') deferred
 				from item i where i.account_id = p.account_id and i.for_doc = p.no) i on true
-			where i.cents > p.cents or i.billed > p.installments or i.deferred > 0 and (p.state <> 'running' or p.billed = p.installments)
+			where i.cents > p.cents or i.deferred > 0 and (p.state <> 'running' or p.billed = p.installments)
 			union all select i.account_id, i.no from item i left join plan p on p.account_id = i.account_id and p.no = i.for_doc where i.state = 'deferred' and p.no is null`},
 	{Name: "one_premium_per_month", Says: "a month's premium is charged once for each coverage, never more than its terms and nothing for a month after its end",
 		SQL: `select c.account_id, c.no, i.for_cycle, sum(i.cents) from coverage c join item i on i.account_id = c.account_id and i.for_doc = c.no and i.origin = 'coverage'
