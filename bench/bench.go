@@ -38,7 +38,7 @@ type Stage struct {
 	Floor          string  `json:"floor"`
 	FloorPerSecond float64 `json:"floor_per_second"` // in units of the stage
 	Ratio          float64 `json:"ratio"`
-	PeakRSSMB      int64   `json:"peak_rss_mb"`              // of this program so far
+	PeakRSSMB      int64   `json:"peak_rss_mb"`              // of this program so far, of the stage alone for statement-run
 	BytesPerUnit   int64   `json:"bytes_per_unit,omitempty"` // of a drawn statement
 	SlowestMS      float64 `json:"slowest_ms,omitempty"`     // the unit that took longest, where units are timed one by one
 }

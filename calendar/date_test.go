@@ -178,7 +178,13 @@ func TestJSON(t *testing.T) {
 			t.Errorf("%s: %s (%v), want %s", in, p.A, err, want)
 		}
 	}
-	for _, in := range []string{`{"A":"2026-02-30"}`, `{"A":20260325}`, `{"A":"2026-03-25T00:00:00Z"}`, `{"A":{}}`, `{"A":true}`} {
+	for day := MustParse("2023-12-31"); day < MustParse("2029-01-01"); day++ {
+		var got Date
+		if err := json.Unmarshal([]byte(`"`+day.String()+`"`), &got); err != nil || got != day {
+			t.Fatalf("%s was read as %s, %v", day, got, err)
+		}
+	}
+	for _, in := range []string{`{"A":"2026-02-30"}`, `{"A":"2026-00-10"}`, `{"A":"2026-13-10"}`, `{"A":"2026-03-00"}`, `{"A":"2026/03/10"}`, `{"A":"2026-03-1x"}`, `{"A":"2026-03-029"}`, `{"A":20260325}`, `{"A":"2026-03-25T00:00:00Z"}`, `{"A":{}}`, `{"A":true}`} {
 		var p pair
 		if err := json.Unmarshal([]byte(in), &p); err == nil || p.A != 0 {
 			t.Errorf("%s was read as %s, want an error", in, p.A)

@@ -2,7 +2,6 @@ package statements
 
 import (
 	"bytes"
-	"compress/zlib"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -10,8 +9,10 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/klauspost/compress/zlib"
 
 	"github.com/billcycle/billcycle/billing"
 )
@@ -155,23 +156,45 @@ func lateFeeWords(p *billing.Policy, language string) string {
 
 // pack is a value as compressed JSON, unpack reads it back.
 func pack(v any) ([]byte, error) {
-	var b bytes.Buffer
-	z := zlib.NewWriter(&b)
+	var out bytes.Buffer
+	z := packers.Get().(*zlib.Writer)
+	defer packers.Put(z)
+	z.Reset(&out)
 	if err := json.NewEncoder(z).Encode(v); err != nil {
 		return nil, err
 	}
 	err := z.Close()
-	return b.Bytes(), err
+	return out.Bytes(), err
 }
 
 func unpack(sealed []byte, v any) error {
-	z, err := zlib.NewReader(bytes.NewReader(sealed))
-	if err != nil {
+	u := unpackers.Get().(*unpacker)
+	defer unpackers.Put(u)
+	u.from.Reset(sealed)
+	u.plain.Reset()
+	if u.zip == nil {
+		var err error
+		if u.zip, err = zlib.NewReader(&u.from); err != nil {
+			return err
+		}
+	} else if err := u.zip.(zlib.Resetter).Reset(&u.from, nil); err != nil {
 		return err
 	}
-	b, err := io.ReadAll(z)
-	if err != nil {
+	if _, err := u.plain.ReadFrom(u.zip); err != nil {
 		return err
 	}
-	return json.Unmarshal(b, v)
+	return json.Unmarshal(u.plain.Bytes(), v)
+}
+
+// A compressor is most of a megabyte and a decompressor forty thousand bytes:
+// made anew for every statement they would be half of the work.
+var (
+	packers   = sync.Pool{New: func() any { return zlib.NewWriter(nil) }}
+	unpackers = sync.Pool{New: func() any { return new(unpacker) }}
+)
+
+type unpacker struct {
+	from  bytes.Reader
+	zip   io.ReadCloser
+	plain bytes.Buffer
 }

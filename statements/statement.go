@@ -35,10 +35,10 @@ type Statement struct {
 	Figures  Figures   `json:"figures"`
 	Aging    []Bucket  `json:"aging"`  // of the amount due; youngest first
 	Groups   []Group   `json:"groups"` // since the last statement, each kind once at most
-	Autopay  Autopay   `json:"autopay"`
-	Messages []string  `json:"messages"` // for this member, on the first page as far as they fit
-	Grace    Grace     `json:"grace"`
-	Plan     Plan      `json:"plan"`
+	Autopay  Autopay   `json:"autopay,omitzero"`
+	Messages []string  `json:"messages,omitzero"` // for this member, on the first page as far as they fit
+	Grace    Grace     `json:"grace,omitzero"`
+	Plan     Plan      `json:"plan,omitzero"`
 }
 
 // Paperless is how a statement is delivered that is not printed.
@@ -47,8 +47,8 @@ const Paperless = "paperless"
 // Recipient is the guarantor, as the envelope's window shows it.
 type Recipient struct {
 	Name  string   `json:"name"`
-	Lines []string `json:"lines"` // street, second line, city state ZIP; none empty
-	ZIP   string   `json:"zip"`   // its digits: none, 5, 9 or 11; the barcode's
+	Lines []string `json:"lines"`        // street, second line, city state ZIP; none empty
+	ZIP   string   `json:"zip,omitzero"` // its digits: none, 5, 9 or 11; the barcode's
 }
 
 // Biller is the health plan as its members meet it: all that is the same on
@@ -98,18 +98,18 @@ type Rect struct {
 //	Previous + Payments + Adjustments + Charges + Fees = Balance
 //	AmountDue + Disputed + Deferred - Credit = Balance
 type Figures struct {
-	Previous    ledger.Cents `json:"previous_cents"`    // balance of the last statement
-	Payments    ledger.Cents `json:"payments_cents"`    // posted since, returned ones taken back; negative as a rule
-	Adjustments ledger.Cents `json:"adjustments_cents"` // corrections, assistance, waivers, refunds
-	Charges     ledger.Cents `json:"charges_cents"`     // new premium and medical
-	Fees        ledger.Cents `json:"fees_cents"`        // new late and returned-payment fees
-	Balance     ledger.Cents `json:"balance_cents"`
-	AmountDue   ledger.Cents `json:"amount_due_cents"` // never negative
-	PastDue     ledger.Cents `json:"past_due_cents"`   // the part of AmountDue whose due date has gone by
-	Disputed    ledger.Cents `json:"disputed_cents"`   // in the balance, not due
-	Deferred    ledger.Cents `json:"deferred_cents"`   // on a payment plan: in the balance, not due
-	Credit      ledger.Cents `json:"credit_cents"`     // unapplied credit, positive
-	Pending     ledger.Cents `json:"pending_cents"`    // received and not posted yet, positive; lowers nothing here
+	Previous    ledger.Cents `json:"previous_cents,omitzero"`    // balance of the last statement
+	Payments    ledger.Cents `json:"payments_cents,omitzero"`    // posted since, returned ones taken back; negative as a rule
+	Adjustments ledger.Cents `json:"adjustments_cents,omitzero"` // corrections, assistance, waivers, refunds
+	Charges     ledger.Cents `json:"charges_cents,omitzero"`     // new premium and medical
+	Fees        ledger.Cents `json:"fees_cents,omitzero"`        // new late and returned-payment fees
+	Balance     ledger.Cents `json:"balance_cents,omitzero"`
+	AmountDue   ledger.Cents `json:"amount_due_cents,omitzero"` // never negative
+	PastDue     ledger.Cents `json:"past_due_cents,omitzero"`   // the part of AmountDue whose due date has gone by
+	Disputed    ledger.Cents `json:"disputed_cents,omitzero"`   // in the balance, not due
+	Deferred    ledger.Cents `json:"deferred_cents,omitzero"`   // on a payment plan: in the balance, not due
+	Credit      ledger.Cents `json:"credit_cents,omitzero"`     // unapplied credit, positive
+	Pending     ledger.Cents `json:"pending_cents,omitzero"`    // received and not posted yet, positive; lowers nothing here
 }
 
 // Bucket is the part of the amount due that has been billed for so long.
@@ -143,28 +143,28 @@ type Group struct {
 type Line struct {
 	Date        calendar.Date `json:"date"` // of service, or on which money was received
 	Description string        `json:"description"`
-	Member      string        `json:"member"`
-	Reference   string        `json:"reference"`
+	Member      string        `json:"member,omitzero"`
+	Reference   string        `json:"reference,omitzero"`
 	Cents       ledger.Cents  `json:"cents"`
-	Gross       ledger.Cents  `json:"gross_cents,omitempty"`
-	Plan        ledger.Cents  `json:"plan_cents,omitempty"`
+	Gross       ledger.Cents  `json:"gross_cents,omitzero"`
+	Plan        ledger.Cents  `json:"plan_cents,omitzero"`
 }
 
 // Autopay is the debit the member may expect. On with no cents means that
 // nothing is left to debit: a payment on its way covers what is due.
 type Autopay struct {
-	On    bool          `json:"on"`
-	Card  bool          `json:"card"` // else a bank account
+	On    bool          `json:"on,omitzero"`
+	Card  bool          `json:"card,omitzero"` // else a bank account
 	Cents ledger.Cents  `json:"cents"`
 	Date  calendar.Date `json:"date"` // the due date, or later where notice of a changed amount asks for it
-	Last4 string        `json:"last4"`
+	Last4 string        `json:"last4,omitzero"`
 }
 
 // Grace is where a member with premium tax credits stands whose premium is
 // unpaid. No Until is no grace.
 type Grace struct {
-	Until    calendar.Date `json:"until"`     // the last day on which paying all that is due keeps the coverage
-	CoverEnd calendar.Date `json:"cover_end"` // the day on which coverage ends otherwise
+	Until    calendar.Date `json:"until,omitzero"`     // the last day on which paying all that is due keeps the coverage
+	CoverEnd calendar.Date `json:"cover_end,omitzero"` // the day on which coverage ends otherwise
 }
 
 // Plan is a payment plan under way. No installments is no plan.
