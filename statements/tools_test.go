@@ -331,6 +331,59 @@ func TestBundleIsDeterministic(t *testing.T) {
 	}
 }
 
+// An address of any length is wrapped, then set smaller, down to the smallest
+// type that the Postal Service reads, then refused: what is printed is whole.
+func TestAddressIsWholeOrRefused(t *testing.T) {
+	rows := func(lines ...string) []string { return append(lines, "Sacramento CA 95814-2207") }
+	street := "1420 Northwest Juniper Street Boulevard Apartment 5"
+	for _, c := range []struct {
+		name  string
+		lines []string
+		fits  bool
+		size  float64 // of the type; 0 for any
+		rows  int
+	}{
+		{"Rosa Delgado", rows("1420 Juniper Street Apt 5"), true, 10, 3},
+		{"Rosa Delgado", rows("1420 Juniper Street", "Apt 5"), true, 10, 4},
+		{"Rosa Delgado", rows(street), true, 10, 4},
+		{"Rosa Delgado", rows(street, "Building 12"), true, 8.5, 5},
+		{"Maximiliana Wolfeschlegelstein de la Cruz y Montalvo", rows("1420 Juniper Street Apt 5", "Building 12"), true, 0, 5},
+		{strings.Repeat("Maximiliana ", 12), rows("1 Main Street"), false, 0, 0},
+		{strings.Repeat("W", 90), rows(street), false, 0, 0},
+		{"Rosa Delgado", rows(street, street, "Building 12"), false, 0, 0},
+	} {
+		s := sample()
+		s.To.Name, s.To.Lines = c.name, c.lines
+		var out bytes.Buffer
+		b := NewRenderer().NewBundle(&out, "Bundle 1", s.Date)
+		if _, err := b.Add(&s, Marks{IMb: testIMb}); err != nil {
+			if _, refused := err.(*AddressError); !refused || c.fits {
+				t.Errorf("%q, %q: %v", c.name, c.lines, err)
+			}
+			continue
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		shown, size, rows := "", 0.0, map[float64]bool{}
+		for _, w := range extract(t, out.Bytes()) {
+			if win := defaultWindows.To; w.page == 0 && w.x < 300 && w.y > win.Y && w.y < 230 {
+				if w.x < win.X || w.x+w.width > win.X+win.W || w.y+0.2*w.size > win.Y+win.H {
+					t.Errorf("%q: %q leaves the window", c.name, w.text)
+				}
+				shown, size, rows[w.y] = shown+w.text, w.size, true
+			}
+		}
+		squeeze := func(s string) string { return strings.ReplaceAll(strings.ToUpper(s), " ", "") }
+		if want := squeeze(c.name + strings.Join(c.lines, "")); squeeze(shown) != want {
+			t.Errorf("the window shows %q, want %q", shown, want)
+		}
+		if !c.fits || size < goodType || c.size != 0 && size != c.size || len(rows) != c.rows {
+			t.Errorf("%q, %q: %v points in %d lines, want %v in %d", c.name, c.lines, size, len(rows), c.size, c.rows)
+		}
+	}
+}
+
 // An address that no envelope could show is told, not clipped.
 func TestBundleRefusesAnAddressThatDoesNotFit(t *testing.T) {
 	s := variants()["long-names"]

@@ -11,13 +11,29 @@ func windowOf(v billing.VendorPolicy) (Windows, error) {
 	if v.Envelope == (billing.EnvelopePolicy{}) {
 		return Windows{}, nil // the one that the page is designed for
 	}
-	to := safeWindow(v.Envelope)
+	safe := safeWindow(v.Envelope)
+	to := safe.within(addressPlace)
 	// The barcode takes 193.4 points and its clear space is part of the
 	// window's; three lines of 8 point type and the barcode take 44.
-	if to.W < 194 || to.H < 44 {
-		return Windows{}, fmt.Errorf("the part of the envelope's window that is always on the page is %.0f by %.0f points: a barcode and three lines need 194 by 44; ask for a larger window or a tighter fold", to.W, to.H)
+	switch enough := func(r Rect) bool { return r.W >= 194 && r.H >= 44 }; {
+	case !enough(safe):
+		return Windows{}, fmt.Errorf("the part of the envelope's window that is always on the page is %.0f by %.0f points: a barcode and three lines need 194 by 44; ask for a larger window or a tighter fold", safe.W, safe.H)
+	case !enough(to):
+		p := addressPlace
+		return Windows{}, fmt.Errorf("the envelope's window always shows the page from %.0f to %.0f points from the left and %.0f to %.0f from the top; the address can stand from %.0f to %.0f and %.0f to %.0f only, and the two have no 194 by 44 points in common",
+			safe.X, safe.X+safe.W, safe.Y, safe.Y+safe.H, p.X, p.X+p.W, p.Y, p.Y+p.H)
 	}
 	return Windows{To: to}, nil
+}
+
+// addressPlace is where page 1 has room for the address: the left column,
+// between the sender and the messages.
+var addressPlace = Rect{X: 20, Y: 124, W: 270, H: 106}
+
+// within is the part of a rectangle that lies in another.
+func (r Rect) within(o Rect) Rect {
+	x, y := max(r.X, o.X), max(r.Y, o.Y)
+	return Rect{X: x, Y: y, W: min(r.X+r.W, o.X+o.W) - x, H: min(r.Y+r.H, o.Y+o.H) - y}
 }
 
 // safeWindow is the part of page 1 that shows in an envelope's window wherever

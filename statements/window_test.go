@@ -35,4 +35,30 @@ func TestSafeWindow(t *testing.T) {
 	if _, err := windowOf(billing.VendorPolicy{Envelope: billing.EnvelopePolicy{Width: 9500, Height: 4125, Panel: 4000, WindowLeft: 625, WindowBottom: 1000, WindowWidth: 3000, WindowHeight: 1250}}); err == nil || !strings.Contains(err.Error(), "194") {
 		t.Errorf("a narrow window: %v", err)
 	}
+
+	// Windows that lie, or reach, where the page has no room for an address.
+	for _, c := range []struct {
+		left, bottom, height int
+		want                 Rect // none: refused
+	}{
+		{3500, 1000, 1250, Rect{}},
+		{625, 300, 1250, Rect{}},
+		{625, 1000, 2500, Rect{54, 124, 198, 83}},
+	} {
+		e := billing.EnvelopePolicy{Width: 9500, Height: 4125, Panel: 4000, WindowLeft: c.left, WindowBottom: c.bottom, WindowWidth: 4000, WindowHeight: c.height}
+		w, err := windowOf(billing.VendorPolicy{Envelope: e})
+		if got := w.To; math.Abs(got.X-c.want.X)+math.Abs(got.Y-c.want.Y)+math.Abs(got.W-c.want.W)+math.Abs(got.H-c.want.H) > 0.2 {
+			t.Errorf("a window at %d, %d: %+v, want %+v", c.left, c.bottom, got, c.want)
+		}
+		if refused := err != nil && strings.Contains(err.Error(), "in common"); refused != (c.want == Rect{}) {
+			t.Errorf("a window at %d, %d: %v", c.left, c.bottom, err)
+		}
+		if s := sample(); err == nil {
+			s.Biller.Window = w
+			p, err := NewRenderer().pressOf(s.Biller)
+			if err != nil || p.windows().To != w.To {
+				t.Errorf("the page moves the window %+v: %v", w.To, err)
+			}
+		}
+	}
 }
