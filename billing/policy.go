@@ -30,6 +30,8 @@ type Policy struct {
 	Lockboxes               []LockboxAccount `json:"lockboxes"`
 	Delivery                DeliveryPolicy   `json:"delivery"`
 	Print                   PrintPolicy      `json:"print"`
+	Schedule                SchedulePolicy   `json:"schedule"`
+	Alerts                  AlertPolicy      `json:"alerts"`
 
 	dated *dated // the file's policies that hold from a day or for some accounts; nil for none
 }
@@ -194,6 +196,8 @@ func DefaultPolicy() Policy {
 		Lockboxes: []LockboxAccount{},
 		Delivery:  DeliveryPolicy{Places: map[string]PlacePolicy{}},
 		Print:     DefaultPrint(),
+		Schedule:  DefaultSchedule(),
+		Alerts:    AlertPolicy{LateMinutes: 180},
 	}
 }
 

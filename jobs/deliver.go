@@ -82,7 +82,7 @@ func (r *Run) lateFiles(ctx context.Context) (map[string]string, error) {
 		switch {
 		case f.State != ach.FileReleased:
 			late[f.Name] = "it is " + string(f.State)
-		case f.EffectiveOn <= r.Day:
+		case f.EffectiveOn <= max(r.Day, r.today):
 			late[f.Name] = "its effective date, " + f.EffectiveOn.String() + ", has come: agree with the bank on what to do, then cancel it here or say that it was delivered"
 		}
 	}

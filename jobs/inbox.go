@@ -50,11 +50,29 @@ func (r *Run) take(ctx context.Context, feed string, do func(ctx context.Context
 		if !e.Type().IsRegular() || strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{".part", ".tmp", ".filepart"}, filepath.Ext(e.Name())) {
 			continue
 		}
+		if later, err := r.laterThan(e); err != nil {
+			return err
+		} else if later {
+			continue
+		}
 		if err := r.takeFile(ctx, feed, filepath.Join(dir, e.Name()), do); err != nil {
 			return fmt.Errorf("inbox/%s/%s: %w", feed, e.Name(), err)
 		}
 	}
 	return nil
+}
+
+// laterThan says whether a file came after the night should have begun. A missed
+// night leaves it to the night of its own date, as if it had been in time.
+func (r *Run) laterThan(e os.DirEntry) (bool, error) {
+	if r.before.IsZero() {
+		return false, nil
+	}
+	info, err := e.Info()
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil // it has gone
+	}
+	return err == nil && info.ModTime().After(r.before), err
 }
 
 func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx context.Context, a arrival) (verdict, error)) error {

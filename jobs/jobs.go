@@ -10,7 +10,9 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"time"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
@@ -37,7 +39,9 @@ type House struct {
 	// run, as this second person. Only the demo and the rehearsal set it.
 	Release string
 
-	dry bool // nothing may leave the house: see Runner.Dry
+	dry    bool          // nothing may leave the house: see Runner.Dry
+	before time.Time     // files that came to the inbox later are another night's; zero takes all
+	today  calendar.Date // of the world outside, when a missed date is caught up; else 0
 }
 
 // Newest returns the date that the books have come to: the newest business date
@@ -74,6 +78,29 @@ func Jobs() []Job {
 		{"journal", "seals what the journal has gained, as a file for the general ledger", "each day", runJournal},
 		{"deliver", "carries what waits in the outbox to the bank and the vendors, if the policy says where to", "each day", runDeliver},
 	}
+}
+
+// When says in words on which business dates the policy lets the job run.
+func (j Job) When(p *billing.Policy) string {
+	switch s := p.Schedule.Jobs[j.Name]; s.On {
+	case billing.OnBankingDays:
+		return "banking days"
+	case billing.OnCutDay:
+		return "the cut day"
+	case billing.OnBeforeDue:
+		return fmt.Sprintf("%d days before the due date", s.DaysBefore)
+	}
+	return j.Schedule
+}
+
+// Next returns the first business date of the job's from a day on.
+func (j Job) Next(p *billing.Policy, from calendar.Date) calendar.Date {
+	for day := from; day < from+366; day++ {
+		if p.RunsOn(j.Name, day) {
+			return day
+		}
+	}
+	return from
 }
 
 // Report is how a run came out.

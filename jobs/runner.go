@@ -36,10 +36,11 @@ func (r Runner) Run(ctx context.Context, job string, day calendar.Date) (Report,
 	return Report{}, fmt.Errorf("there is no job %q (billcycle jobs lists them)", job)
 }
 
-// Night carries out all jobs of a business date in their order. It stops at
-// the first that fails, since the later ones build on it.
+// Night carries out the jobs of a business date in their order: all of them, but
+// for those that the policy's schedule leaves out on it. It stops at the first
+// that fails, since the later ones build on it.
 func (r Runner) Night(ctx context.Context, day calendar.Date) ([]Report, error) {
-	return r.run(ctx, Jobs(), day)
+	return r.run(ctx, r.jobsOf(day), day)
 }
 
 func (r Runner) run(ctx context.Context, jobs []Job, day calendar.Date) (reports []Report, err error) {
@@ -86,7 +87,7 @@ func (r Runner) Retry(ctx context.Context, accounts ...int64) (reports []Report,
 			continue
 		}
 		var day calendar.Date
-		if err := r.DB.QueryRow(ctx, `select max(day) from run where job = $1`, j.Name).Scan(&day); err != nil {
+		if err := r.DB.QueryRow(ctx, `select max(day) from run where job = $1 and state <> 'skipped'`, j.Name).Scan(&day); err != nil {
 			return reports, err
 		}
 		var only []billing.Range

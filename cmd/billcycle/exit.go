@@ -77,6 +77,8 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 		return exitConfig, "mend the configuration, then run it again"
 	case errors.Is(err, jobs.ErrBusy), errors.Is(err, delivery.ErrBusy):
 		return exitEnvironment, ""
+	case errors.Is(err, jobs.ErrClock):
+		return exitEnvironment, "no night was begun"
 	case errors.Is(err, billing.ErrArchive):
 		return exitEnvironment, "billcycle journal months lists the files that must be there"
 	case postgres.IsUnavailable(err):

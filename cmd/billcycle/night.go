@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -31,9 +32,13 @@ func (p *program) nightlyCommand() *cobra.Command {
 		example: "  billcycle nightly --date 2026-03-25",
 		long: `Run all jobs of one business date, in the order of a night. A date that is
 finished is looked at again and only what has arrived since is done; what was
-done stays. It stops at the first job that fails, since later ones build on it.`,
+done stays. It stops at the first job that fails, since later ones build on it.
+
+Without --date it is the night of today, and nights that were missed since the
+last one are caught up before it, in order, as the policy's schedule says. With
+--date it is the night of that date alone.`,
 		run: func(ctx context.Context, _ []string) error {
-			day, err := p.day(date.Date)
+			today, err := p.day(0)
 			if err != nil {
 				return err
 			}
@@ -41,28 +46,74 @@ done stays. It stops at the first job that fails, since later ones build on it.`
 			if err != nil {
 				return err
 			}
-			var reports []jobs.Report
+			if err := p.believe(ctx, house, date.Date, today, dry); err != nil {
+				return err
+			}
+			var nights []jobs.Night
 			failed := runOrDry(ctx, jobs.Runner{House: house}, dry, func(r jobs.Runner) (err error) {
-				reports, err = r.Night(ctx, day)
+				if date.IsZero() {
+					nights, err = r.Tonight(ctx, p.now(), nil)
+					return err
+				}
+				n := jobs.Night{Day: date.Date}
+				n.Reports, err = r.Night(ctx, n.Day)
+				nights = []jobs.Night{n}
 				return err
 			})
-			if len(reports) == 0 && failed != nil {
+			if len(nights) == 0 || len(nights) == 1 && len(nights[0].Reports) == 0 && failed != nil {
 				return failed
 			}
-			for _, r := range reports {
-				p.leaves(!dry && (r.Parked > 0 || r.Waiting > 0))
+			for _, n := range nights {
+				for _, r := range n.Reports {
+					p.leaves(!dry && (r.Parked > 0 || r.Waiting > 0))
+				}
 			}
+			last := nights[len(nights)-1]
 			err = p.answer(struct {
-				Date calendar.Date `json:"date"`
-				Runs []jobs.Report `json:"runs"`
-			}{day, notNull(reports)}, func(w *page) {
-				w.line("Night of %s%s", day, dryWords(dry))
-				writeReports(w, reports)
+				Date   calendar.Date `json:"date"`
+				Runs   []jobs.Report `json:"runs"`
+				Caught []nightLine   `json:"caught_up"` // missed dates before it
+			}{last.Day, notNull(last.Reports), nightLines(nights[:len(nights)-1])}, func(w *page) {
+				for _, n := range nights {
+					w.line("Night of %s%s", n.Day, dryWords(dry))
+					writeReports(w, n.Reports)
+				}
 			})
 			return firstOf(failed, err)
 		},
 	}), &date)
 	return addDry(c, &dry)
+}
+
+// nightLine is a night that was caught up, as nightly answers it.
+type nightLine struct {
+	Date calendar.Date `json:"date"`
+	Runs []jobs.Report `json:"runs"`
+}
+
+func nightLines(nights []jobs.Night) []nightLine {
+	lines := []nightLine{}
+	for _, n := range nights {
+		lines = append(lines, nightLine{n.Day, notNull(n.Reports)})
+	}
+	return lines
+}
+
+// believe refuses a date named on the command line that can't be meant, and
+// tells of dates before it that have no run.
+func (p *program) believe(ctx context.Context, house jobs.House, day, today calendar.Date, dry bool) error {
+	if day.IsZero() || dry {
+		return nil
+	}
+	r := jobs.Runner{House: house}
+	if err := r.Believe(ctx, day, today); err != nil {
+		return err
+	}
+	n, last, err := r.Unrun(ctx, day)
+	if n > 0 {
+		p.tell("the newest night before %s is that of %s: %s between them have no run", day, last, counted(n, "date"))
+	}
+	return err
 }
 
 // addDry adds --dry-run.
@@ -98,12 +149,16 @@ func (p *program) runCommand() *cobra.Command {
 			if !slices.Contains(jobNames(), args[0]) {
 				return wrongUsage("there is no job %q; the jobs are %s", args[0], strings.Join(jobNames(), ", "))
 			}
-			day, err := p.day(date.Date)
+			today, err := p.day(0)
 			if err != nil {
 				return err
 			}
+			day := cmp.Or(date.Date, today)
 			house, err := p.open(ctx, p.clock())
 			if err != nil {
+				return err
+			}
+			if err := (jobs.Runner{House: house}).Believe(ctx, day, today); err != nil && !dry {
 				return err
 			}
 			var report jobs.Report
@@ -202,19 +257,19 @@ func (p *program) jobsCommand() *cobra.Command {
 			}
 			lines := []jobLine{}
 			for _, j := range jobs.Jobs() {
-				line := jobLine{j.Name, j.Doc, j.Schedule, nil, today}
-				if l, ran := last[j.Name]; ran {
-					line.Last = &l
-					if line.Next = l.Day; l.State == "done" {
-						line.Next++
-					}
+				line := jobLine{j.Name, j.Doc, j.When(house.Policy), nil, today}
+				l, ran := last[j.Name]
+				if ran {
+					line.Last, line.Next = &l, l.Day+1
+				}
+				if ran && (l.State == "running" || l.State == "failed") {
+					line.Next = l.Day
+				} else {
+					line.Next = j.Next(house.Policy, line.Next)
 				}
 				lines = append(lines, line)
 			}
-			at, day, err := jobs.NextNight(p.now(), house.Policy.Location())
-			if err != nil {
-				return err
-			}
+			at, day := jobs.NextNight(house.Policy, p.now())
 			return p.answer(struct {
 				Jobs []jobLine     `json:"jobs"`
 				Next time.Time     `json:"next_night"`

@@ -84,6 +84,7 @@ environment is out of order, run it again as it is; 78 bad configuration.`
 	flags.BoolVar(&p.json, "json", false, "answer with one JSON document on stdout")
 	flags.BoolVar(&p.quiet, "quiet", false, "tell no story on stderr, only errors")
 	root.AddCommand(p.nightCommands()...)
+	root.AddCommand(p.serveCommand())
 	root.AddCommand(p.notDoneCommands()...)
 	root.AddCommand(p.importCommand(), p.lockboxCommand(), p.achCommand(), p.operatorsCommand(), p.keysCommand(), p.deliverCommand(), p.accountCommand(), p.journalCommand())
 	root.AddCommand(p.actCommands()...)
@@ -205,6 +206,9 @@ func (p *program) loadPolicy() (*billing.Policy, error) {
 	if p.policy == nil {
 		policy, err := billing.LoadPolicy(p.policyFile)
 		if err != nil {
+			return nil, err
+		}
+		if err := jobs.CheckSchedule(&policy); err != nil {
 			return nil, err
 		}
 		p.policy = &policy

@@ -713,15 +713,30 @@ create table run (
     job      text    not null,
     day      date    not null,
     pass     integer not null default 1,
-    state    text    not null check (state in ('running', 'done', 'failed')),
+    state    text    not null check (state in ('running', 'done', 'failed', 'skipped')), -- skipped: missed, and not caught up; error says why
     selected bigint  not null default 0,
     done     bigint  not null default 0,
     skipped  jsonb   not null default '{}',
     parked   bigint  not null default 0,
     cents    bigint  not null default 0,
     error    text    not null default '',
+    began_at timestamptz,                                  -- its last pass, by the database's clock
+    ended_at timestamptz,
     primary key (job, day)
 );
+-- +goose StatementBegin
+create function note_run_times() returns trigger language plpgsql as $$
+begin
+    if new.state = 'running' then
+        new.began_at := clock_timestamp();
+        new.ended_at := null;
+    elsif new.state in ('done', 'failed') then
+        new.ended_at := clock_timestamp();
+    end if;
+    return new;
+end $$;
+-- +goose StatementEnd
+create trigger run_times before insert or update of state on run for each row execute function note_run_times();
 create table run_chunk (
     job       text    not null,
     day       date    not null,
