@@ -7,10 +7,14 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"log/slog"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
 )
 
 //go:embed migrations/*.sql
@@ -63,10 +67,56 @@ func migrate(ctx context.Context, url string, files fs.FS) error {
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrating database %q from schema version %d to %d: %w", config.Database, has, wants, err)
 	}
+	if err := migrateRiver(ctx, guard); err != nil {
+		return fmt.Errorf("migrating the tables of River in database %q: %w", config.Database, err)
+	}
 	return nil
 }
 
-// migrationsHash names a state of the schema: all migrations, in order.
+// RiverSchema is where River keeps its tables. Nothing of the books is in them.
+const RiverSchema = "river"
+
+// riverMigrator works through a pool; nil will do to ask what there is.
+func riverMigrator(pool *pgxpool.Pool) (*rivermigrate.Migrator[pgx.Tx], error) {
+	return rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: RiverSchema, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// migrateRiver brings River's own tables up to the version of the library, each
+// step in a transaction of its own.
+func migrateRiver(ctx context.Context, guard *pgx.Conn) error {
+	migrator, err := riverMigrator(nil)
+	if err != nil {
+		return err
+	}
+	has := 0
+	if err := guard.QueryRow(ctx, `select count(*) from pg_tables where schemaname = $1 and tablename = 'river_migration'`, RiverSchema).Scan(&has); err != nil {
+		return err
+	}
+	if has > 0 {
+		if err := guard.QueryRow(ctx, `select coalesce(max(version), 0) from `+RiverSchema+`.river_migration`).Scan(&has); err != nil {
+			return err
+		}
+	}
+	if all := migrator.AllVersions(); has >= all[len(all)-1].Version {
+		return nil
+	}
+	if _, err := guard.Exec(ctx, `create schema if not exists `+RiverSchema); err != nil {
+		return err
+	}
+	pool, err := pgxpool.New(ctx, guard.Config().ConnString())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	if migrator, err = riverMigrator(pool); err != nil {
+		return err
+	}
+	_, err = migrator.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	return err
+}
+
+// migrationsHash names a state of the schema: all migrations, in order, and
+// River's.
 func migrationsHash(files fs.FS) (string, error) {
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {
@@ -80,5 +130,10 @@ func migrationsHash(files fs.FS) (string, error) {
 		}
 		fmt.Fprintf(sum, "%s %d\n%s", name, len(text), text)
 	}
+	river, err := riverMigrator(nil)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(sum, "river %d", len(river.AllVersions()))
 	return hex.EncodeToString(sum.Sum(nil))[:16], nil
 }

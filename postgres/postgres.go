@@ -10,7 +10,9 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -162,9 +164,10 @@ func openPool(ctx context.Context, url string) (*pgxpool.Pool, error) {
 	}
 	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	config.ConnConfig.RuntimeParams["jit"] = "off" // compiling costs more than our statements run
-	if config.ConnConfig.RuntimeParams["application_name"] == "" {
-		config.ConnConfig.RuntimeParams["application_name"] = "billcycle"
-	}
+	// The connections of a pool have a name of their own, so that those of a
+	// program that is taken for dead can be ended.
+	name := cmp.Or(config.ConnConfig.RuntimeParams["application_name"], "billcycle")
+	config.ConnConfig.RuntimeParams["application_name"] = fmt.Sprintf("%.40s %s", name, rand.Text()[:10])
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, err

@@ -722,6 +722,8 @@ create table run (
     error    text    not null default '',
     began_at timestamptz,                                  -- its last pass, by the database's clock
     ended_at timestamptz,
+    program  text    not null default '',                  -- the version that worked on it last,
+    policy   text    not null default '',                  -- and the hash of its policy
     primary key (job, day)
 );
 -- +goose StatementBegin
@@ -750,6 +752,35 @@ create table run_chunk (
     parked    bigint  not null,
     cents     bigint  not null,
     primary key (job, day, pass, step, from_id)
+);
+-- Ranges of a running step that are not done yet, and who has them in hand. A
+-- range that changes hands gets a higher fence, and only who knows it can mark
+-- the range as done.
+create table run_lease (
+    job       text    not null,
+    day       date    not null,
+    pass      integer not null,
+    step      text    not null,
+    from_id   bigint  not null,
+    to_id     bigint  not null,
+    since     date,                                        -- what the step goes by: the run before,
+    file_id   bigint,                                      -- the outbox file that it fills,
+    place     text    not null,                            -- the directory that it draws into, '' for none
+    worker_id bigint,                                      -- null: in nobody's hands
+    fence     integer not null default 1,
+    announced boolean not null default false,              -- to the workers of other programs
+    primary key (job, day, pass, step, from_id)
+);
+-- Programs that work on runs. One that has been silent for longer than it said
+-- is taken for dead: it loses its row, its ranges and its connections.
+create table worker (
+    id          bigint generated always as identity primary key,
+    name        text        not null,                      -- host and process
+    session     text        not null,                      -- application_name of its connections
+    program     text        not null,
+    policy      text        not null,
+    joined_at   timestamptz not null default clock_timestamp(),
+    alive_until timestamptz not null
 );
 -- Accounts that a job could not work on: one row from the first day of it to
 -- the day on which the same step has worked on the account.
