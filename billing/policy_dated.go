@@ -2,6 +2,8 @@ package billing
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -333,4 +335,29 @@ func (a *Account) cutOn(p *Policy, c calendar.Cycle) calendar.Date {
 			return on
 		}
 	}
+}
+
+// Fingerprint is a hash of all that a policy says: of two programs that have the
+// same, each would decide as the other.
+func (p *Policy) Fingerprint() string {
+	type held struct {
+		From calendar.Date              `json:"from"`
+		For  any                        `json:"for"`
+		Keys map[string]json.RawMessage `json:"keys"`
+	}
+	all := struct {
+		Always *Policy
+		Then   []held
+	}{Always: p}
+	if p.dated != nil {
+		for _, a := range p.dated.list {
+			all.Then = append(all.Then, held{a.from, a.for_, a.keys})
+		}
+	}
+	text, err := json.Marshal(all)
+	if err != nil {
+		panic(err) // it was read from JSON
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:8])
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/postgres"
@@ -32,8 +33,10 @@ type House struct {
 	Operator string            // who runs it; "system" is the clock
 	Log      io.Writer         // the story of the run, one line each; nil for silence
 
-	Workers       int   // ranges worked on at once; 0 = 2
-	ChunkAccounts int64 // accounts in a range; 0 = 10,000
+	Program       string        // its version: programs that differ don't work on one run
+	Workers       int           // ranges that this program works on at once; 0 = 2
+	Lease         time.Duration // for how long a program may be silent before its ranges are given to others; 0 = 30 s
+	ChunkAccounts int64         // accounts in a range; 0 = 10,000
 
 	// Release, if set, releases the ACH files that a run has built, in the same
 	// run, as this second person. Only the demo and the rehearsal set it.
@@ -128,4 +131,9 @@ type Run struct {
 	notes []string
 	waits int64
 	only  []billing.Range // the accounts to work on, nil for all
+
+	me    *member        // this program among those that work on runs; nil where no other can see the work
+	since calendar.Date  // what some steps go by: see lastFinished
+	fills int64          // the outbox file that a step adds to
+	keep  delivery.Store // where statements are drawn into
 }

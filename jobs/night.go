@@ -5,70 +5,44 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/billcycle/billcycle/ach"
 	"github.com/billcycle/billcycle/billing"
-	"github.com/billcycle/billcycle/statements"
 )
 
 func runPost(ctx context.Context, r *Run) error {
 	// What nobody released must not post.
-	err := r.ranges(ctx, "withdraw", 1, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		return ach.WithdrawUnreleased(ctx, tx, r.Policy, r.Day, in)
-	})
-	if err != nil {
+	if err := r.ranges(ctx, "withdraw"); err != nil {
 		return err
 	}
 	r.waits += r.tally.Skipped[billing.NotReleased]
-	return r.ranges(ctx, "post", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		return billing.PostDue(ctx, tx, r.Policy, r.Day, in)
-	})
+	return r.ranges(ctx, "post")
 }
 
-func runLateFees(ctx context.Context, r *Run) error {
-	since, err := r.lastFinished(ctx)
-	if err != nil {
+func runLateFees(ctx context.Context, r *Run) (err error) {
+	if r.since, err = r.lastFinished(ctx); err != nil {
 		return err
 	}
-	return r.ranges(ctx, "assess", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		return billing.AssessLateFees(ctx, tx, r.Policy, r.Day, since, in)
-	})
+	return r.ranges(ctx, "assess")
 }
 
-func runStatements(ctx context.Context, r *Run) error {
-	err := r.ranges(ctx, "cut", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		t, bills, err := billing.CutStatements(ctx, tx, r.Policy, r.Day, in)
-		if err != nil {
-			return t, err
-		}
-		return t, statements.Seal(ctx, tx, r.Policy, bills)
-	})
-	if err != nil {
+func runStatements(ctx context.Context, r *Run) (err error) {
+	if err := r.ranges(ctx, "cut"); err != nil {
 		return err
 	}
 	if r.dry {
 		return nil // the figures are there, and the pages would go with them
 	}
-	keep, err := r.Store()
-	if err != nil {
+	if r.keep, err = r.Store(); err != nil {
 		return err
 	}
-	if err := r.ranges(ctx, "draw", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		_, err := statements.MakePaperless(ctx, tx, keep, in)
-		return billing.Tally{}, err // counted when they were cut
-	}); err != nil {
+	if err := r.ranges(ctx, "draw"); err != nil {
 		return err
 	}
 	return r.printStatements(ctx)
 }
 
 func runAutopay(ctx context.Context, r *Run) error {
-	// One worker: traces are given in the order of accounts.
-	err := r.ranges(ctx, "select", 1, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		return ach.Select(ctx, tx, r.Policy, r.Day, in)
-	})
-	if err != nil {
+	if err := r.ranges(ctx, "select"); err != nil {
 		return err
 	}
 	office := r.Office(r.Day)

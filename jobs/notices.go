@@ -4,30 +4,19 @@ import (
 	"context"
 	"errors"
 
-	"github.com/jackc/pgx/v5"
-
-	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/cards"
 	"github.com/billcycle/billcycle/notices"
 )
 
-func runReminders(ctx context.Context, r *Run) error {
-	since, err := r.lastFinished(ctx)
-	if err != nil {
+func runReminders(ctx context.Context, r *Run) (err error) {
+	if r.since, err = r.lastFinished(ctx); err != nil {
 		return err
 	}
-	file, err := r.openOut(ctx, "notices")
-	if err != nil {
+	if r.fills, err = r.openOut(ctx, "notices"); err != nil {
 		return err
 	}
-	err = r.ranges(ctx, "queue", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		if err := adding(ctx, tx, file); err != nil {
-			return billing.Tally{}, err
-		}
-		return notices.Remind(ctx, tx, r.Policy, r.Day, since, file, in)
-	})
-	if err != nil {
+	if err := r.ranges(ctx, "queue"); err != nil {
 		return err
 	}
 	r.waits += r.tally.Skipped[notices.Missed]
@@ -45,17 +34,10 @@ func (r *Run) askCards(ctx context.Context) error {
 	if gateway != nil {
 		folder = cards.GatewayFolder
 	}
-	file, err := r.openOut(ctx, folder)
-	if err != nil {
+	if r.fills, err = r.openOut(ctx, folder); err != nil {
 		return err
 	}
-	err = r.ranges(ctx, "cards", r.Workers, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		if err := adding(ctx, tx, file); err != nil {
-			return billing.Tally{}, err
-		}
-		return cards.Ask(ctx, tx, r.Policy, r.Day, file, in)
-	})
-	if err != nil {
+	if err := r.ranges(ctx, "cards"); err != nil {
 		return err
 	}
 	if gateway == nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
-	"sync"
 
 	"github.com/jackc/pgx/v5"
 
@@ -51,23 +50,45 @@ func (r Runner) runOn(ctx context.Context, jobs []Job, day calendar.Date, only [
 	// One program at a time works on a business date.
 	h := fnv.New32a()
 	fmt.Fprintf(h, "billcycle business date %s", day)
-	got, err := postgres.Alone(ctx, r.DB, int64(h.Sum32()), false, func(postgres.DB) error {
-		if err := billing.OpenMonths(ctx, r.DB, day); err != nil {
-			return err
+	for try := 1; ; try++ {
+		got, err := postgres.Alone(ctx, r.DB, int64(h.Sum32()), false, func(postgres.DB) error {
+			return r.asWorker(ctx, day, func(ctx context.Context, me *member) (err error) {
+				reports, err = r.all(ctx, me, jobs, day, only)
+				return err
+			})
+		})
+		if err != nil || got {
+			return reports, err
 		}
-		for _, j := range jobs {
-			report, err := r.one(ctx, j, day, only)
-			reports = append(reports, report)
-			if err != nil {
-				return fmt.Errorf("%s of %s: %w", j.Name, day, err)
-			}
+		who, silent, err := r.holder(ctx, day)
+		switch {
+		case err != nil:
+			return nil, err
+		case who == "":
+			return nil, ErrBusy
+		case !silent || try > 1:
+			return nil, fmt.Errorf("%w (%s)", ErrBusy, who)
 		}
-		return nil
-	})
-	if err == nil && !got {
-		err = ErrBusy
+		// It is frozen, or was cut off, and holds its lock all the same.
+		if err := r.bury(ctx, 0); err != nil {
+			return nil, err
+		}
 	}
-	return reports, err
+}
+
+// all carries out jobs one after the other.
+func (r Runner) all(ctx context.Context, me *member, jobs []Job, day calendar.Date, only []billing.Range) (reports []Report, err error) {
+	if err := billing.OpenMonths(ctx, r.DB, day); err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		report, err := r.one(ctx, me, j, day, only)
+		reports = append(reports, report)
+		if err != nil {
+			return reports, fmt.Errorf("%s of %s: %w", j.Name, day, err)
+		}
+	}
+	return reports, nil
 }
 
 // Retry tries parked accounts again: those given, or all that wait. Each job
@@ -102,8 +123,8 @@ func (r Runner) Retry(ctx context.Context, accounts ...int64) (reports []Report,
 	return reports, nil
 }
 
-func (r Runner) one(ctx context.Context, j Job, day calendar.Date, only []billing.Range) (Report, error) {
-	run := &Run{House: r.House, Job: j.Name, Day: day, only: only}
+func (r Runner) one(ctx context.Context, me *member, j Job, day calendar.Date, only []billing.Range) (Report, error) {
+	run := &Run{House: r.House, Job: j.Name, Day: day, only: only, me: me}
 	if run.Workers == 0 {
 		run.Workers = 2
 	}
@@ -141,12 +162,13 @@ func (r *Run) begin(ctx context.Context) error {
 		r.pass++
 		r.again = true
 	}
-	_, err = r.DB.Exec(ctx, `insert into run (job, day, pass, state) values ($1, $2, $3, 'running')
-		on conflict (job, day) do update set pass = $3, state = 'running', error = ''`, r.Job, r.Day, r.pass)
+	_, err = r.DB.Exec(ctx, `insert into run (job, day, pass, state, program, policy, owner) values ($1, $2, $3, 'running', $4, $5, $6)
+		on conflict (job, day) do update set pass = $3, state = 'running', error = '', program = $4, policy = $5, owner = $6`, r.Job, r.Day, r.pass, r.Program, r.Policy.Fingerprint(), r.me.number())
 	return err
 }
 
-// end records how the run came out. The row keeps what all passes did.
+// end records how the run came out, unless it is another's by now. The row keeps
+// what all passes did.
 func (r *Run) end(ctx context.Context, failed error) (Report, error) {
 	report := Report{Job: r.Job, State: "done", Selected: r.tally.Selected, Done: r.tally.Done, Skipped: r.tally.Skipped, Parked: r.tally.Parked, Cents: r.tally.Cents, Again: r.again, Waiting: r.waits, Notes: r.notes}
 	if report.Skipped == nil {
@@ -161,12 +183,12 @@ func (r *Run) end(ctx context.Context, failed error) (Report, error) {
 		return report, err
 	}
 	if r.only != nil { // what was found of all the others still stands
-		_, err = r.DB.Exec(ctx, `update run set state = $3, done = done + $4, parked = greatest(parked - $5, 0) + $6, cents = cents + $7, error = $8 where job = $1 and day = $2`,
-			r.Job, r.Day, report.State, report.Done, len(r.only), report.Parked, int64(report.Cents), words)
+		_, err = r.DB.Exec(ctx, `update run set state = $3, done = done + $4, parked = greatest(parked - $5, 0) + $6, cents = cents + $7, error = $8 where job = $1 and day = $2 and owner = $9`,
+			r.Job, r.Day, report.State, report.Done, len(r.only), report.Parked, int64(report.Cents), words, r.me.number())
 		return report, errors.Join(failed, err)
 	}
-	_, err = r.DB.Exec(ctx, `update run set state = $3, selected = $4, done = done + $5, skipped = $6, parked = $7, cents = cents + $8, error = $9 where job = $1 and day = $2`,
-		r.Job, r.Day, report.State, report.Selected, report.Done, skipped, report.Parked, int64(report.Cents), words)
+	_, err = r.DB.Exec(ctx, `update run set state = $3, selected = $4, done = done + $5, skipped = $6, parked = $7, cents = cents + $8, error = $9 where job = $1 and day = $2 and owner = $10`,
+		r.Job, r.Day, report.State, report.Selected, report.Done, skipped, report.Parked, int64(report.Cents), words, r.me.number())
 	return report, errors.Join(failed, err)
 }
 
@@ -183,160 +205,6 @@ func (r *Run) note(format string, args ...any) {
 func (r *Run) lastFinished(ctx context.Context) (day calendar.Date, err error) {
 	err = r.DB.QueryRow(ctx, `select max(day) from run where job = $1 and state = 'done' and day < $2`, r.Job, r.Day).Scan(&day)
 	return day, err
-}
-
-// work is a piece of a job over a key range of accounts, in one transaction.
-type work func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error)
-
-// ranges carries out a step of the job over all accounts, range by range, as
-// many at once as there are workers. What a killed run has finished is not
-// done again.
-func (r *Run) ranges(ctx context.Context, step string, workers int, do work) error {
-	todo, err := r.plan(ctx, step)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	next := make(chan billing.Range)
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	for range workers {
-		wg.Go(func() {
-			for in := range next {
-				t, err := r.rangeOrHalves(ctx, step, in, do)
-				mu.Lock()
-				r.tally.Add(t)
-				mu.Unlock()
-				if err != nil {
-					cancel(err)
-				}
-			}
-		})
-	}
-	for _, in := range todo {
-		select {
-		case next <- in:
-		case <-ctx.Done():
-		}
-	}
-	close(next)
-	wg.Wait()
-	return context.Cause(ctx)
-}
-
-// plan lists the ranges that are left to do, and counts what a killed run has
-// done of this pass already.
-func (r *Run) plan(ctx context.Context, step string) ([]billing.Range, error) {
-	var top int64
-	if err := r.DB.QueryRow(ctx, `select coalesce(max(id), 0) from account`).Scan(&top); err != nil {
-		return nil, err
-	}
-	rows, err := r.DB.Query(ctx, `select from_id, to_id, selected, done, skipped, parked, cents from run_chunk where job = $1 and day = $2 and pass = $3 and step = $4 order by from_id`, r.Job, r.Day, r.pass, step)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var todo []billing.Range
-	at := int64(1)
-	for rows.Next() {
-		var in billing.Range
-		var t billing.Tally
-		if err := rows.Scan(&in.From, &in.To, &t.Selected, &t.Done, &t.Skipped, &t.Parked, &t.Cents); err != nil {
-			return nil, err
-		}
-		todo = append(todo, r.cut(at, in.From)...)
-		at = max(at, in.To)
-		r.tally.Add(t)
-	}
-	if todo = append(todo, r.cut(at, top+1)...); r.only != nil {
-		todo = within(todo, r.only)
-	}
-	return todo, rows.Err()
-}
-
-// within returns the parts of ranges that are among those asked for.
-func within(ranges, only []billing.Range) (out []billing.Range) {
-	for _, in := range ranges {
-		for _, one := range only {
-			if in.From <= one.From && one.To <= in.To {
-				out = append(out, one)
-			}
-		}
-	}
-	return out
-}
-
-// cut cuts a gap into ranges that begin at multiples of the range's size, so
-// that a resumed run has the same ones.
-func (r *Run) cut(from, to int64) (out []billing.Range) {
-	for from < to {
-		end := min(to, (from/r.ChunkAccounts+1)*r.ChunkAccounts)
-		out = append(out, billing.Range{From: from, To: end})
-		from = end
-	}
-	return out
-}
-
-// rangeOrHalves works on a range; if it fails, on its halves, down to the one
-// account that can't be worked on. That one is parked with its error, and the
-// run goes on.
-func (r *Run) rangeOrHalves(ctx context.Context, step string, in billing.Range, do work) (billing.Tally, error) {
-	t, err := r.inTx(ctx, step, in, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-		t, err := do(ctx, tx, in)
-		if err != nil {
-			return t, err
-		}
-		if err := r.unpark(ctx, tx, step, in); err != nil {
-			return t, err
-		}
-		return t, r.keepReasons(ctx, tx, t.Passed)
-	})
-	switch {
-	case err == nil:
-		return t, nil
-	case ctx.Err() != nil || postgres.IsUnavailable(err):
-		return t, err
-	case in.To-in.From == 1:
-		return r.inTx(ctx, step, in, func(ctx context.Context, tx pgx.Tx, in billing.Range) (billing.Tally, error) {
-			r.say("account %d is parked: %v", in.From, err)
-			return billing.Tally{Selected: 1, Parked: 1}, r.park(ctx, tx, step, in.From, err)
-		})
-	}
-	middle := in.From + (in.To-in.From)/2
-	lower, err := r.rangeOrHalves(ctx, step, billing.Range{From: in.From, To: middle}, do)
-	if err != nil {
-		return lower, err
-	}
-	upper, err := r.rangeOrHalves(ctx, step, billing.Range{From: middle, To: in.To}, do)
-	lower.Add(upper)
-	return lower, err
-}
-
-// inTx does the work and writes its done-mark in one transaction.
-func (r *Run) inTx(ctx context.Context, step string, in billing.Range, do work) (t billing.Tally, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			t, err = billing.Tally{}, fmt.Errorf("%v", p)
-		}
-	}()
-	err = pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
-		var err error
-		if t, err = do(ctx, tx, in); err != nil {
-			return err
-		}
-		skipped := t.Skipped
-		if skipped == nil {
-			skipped = map[string]int64{}
-		}
-		_, err = tx.Exec(ctx, `insert into run_chunk (job, day, pass, step, from_id, to_id, selected, done, skipped, parked, cents) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			r.Job, r.Day, r.pass, step, in.From, in.To, t.Selected, t.Done, skipped, t.Parked, int64(t.Cents))
-		return err
-	})
-	if err != nil {
-		return billing.Tally{}, err
-	}
-	return t, nil
 }
 
 func (r *Run) say(format string, args ...any) {

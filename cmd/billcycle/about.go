@@ -49,30 +49,38 @@ func (p *program) versionCommand() *cobra.Command {
 		short:   "Say which version of billcycle this is",
 		example: "  billcycle version",
 		run: func(context.Context, []string) error {
-			v := struct {
-				Version  string `json:"version"`
-				Revision string `json:"revision"`
-				Modified bool   `json:"modified"` // built from more than that revision
-				Go       string `json:"go"`
-				Platform string `json:"platform"`
-			}{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				v.Version = info.Main.Version
-				for _, s := range info.Settings {
-					switch s.Key {
-					case "vcs.revision":
-						v.Revision = s.Value
-					case "vcs.modified":
-						v.Modified = s.Value == "true"
-					}
-				}
-			}
+			v := readVersion()
 			return p.answer(v, func(w *page) {
 				w.line("billcycle %s %s", v.Version, v.Revision)
 				w.line("%s %s", v.Go, v.Platform)
 			})
 		},
 	})
+}
+
+// version is what the build says of the program.
+type version struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision"`
+	Modified bool   `json:"modified"` // built from more than that revision
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func readVersion() version {
+	v := version{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v.Version = info.Main.Version
+		for _, s := range info.Settings {
+			switch s.Key {
+			case "vcs.revision":
+				v.Revision = s.Value
+			case "vcs.modified":
+				v.Modified = s.Value == "true"
+			}
+		}
+	}
+	return v
 }
 
 func (p *program) manCommand() *cobra.Command {

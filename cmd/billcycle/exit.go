@@ -73,9 +73,9 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 		return exitEnvironment, "make room on the disk, then run the same command again"
 	case errors.As(err, &policy):
 		return exitConfig, "mend that key of the policy file, then run it again"
-	case errors.As(err, &config), errors.As(err, &place):
+	case errors.As(err, &config), errors.As(err, &place), errors.Is(err, jobs.ErrRules):
 		return exitConfig, "mend the configuration, then run it again"
-	case errors.Is(err, jobs.ErrBusy), errors.Is(err, delivery.ErrBusy):
+	case errors.Is(err, jobs.ErrBusy), errors.Is(err, jobs.ErrLost), errors.Is(err, delivery.ErrBusy):
 		return exitEnvironment, ""
 	case errors.Is(err, jobs.ErrClock):
 		return exitEnvironment, "no night was begun"

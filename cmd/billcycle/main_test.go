@@ -8,10 +8,12 @@ import (
 	"hash/fnv"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,7 +34,9 @@ func TestMain(m *testing.M) {
 		began := time.Now()
 		now := func() time.Time { return time.Date(2026, 4, 10, 19, 0, 0, 0, time.UTC).Add(time.Since(began)) } // noon in Los Angeles
 		p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, user: func() string { return "pat" }, now: now}
-		os.Exit(p.run(context.Background(), os.Args[1:]))
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		os.Exit(p.run(ctx, os.Args[1:]))
 	}})
 }
 

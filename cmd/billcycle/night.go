@@ -17,10 +17,10 @@ import (
 	"github.com/billcycle/billcycle/ledger"
 )
 
-// The night: nightly, run, jobs, runs.
+// The night: nightly, run, jobs, runs, worker.
 
 func (p *program) nightCommands() []*cobra.Command {
-	return []*cobra.Command{p.nightlyCommand(), p.runCommand(), p.jobsCommand(), p.runsCommand()}
+	return []*cobra.Command{p.nightlyCommand(), p.runCommand(), p.jobsCommand(), p.runsCommand(), p.workerCommand()}
 }
 
 func (p *program) nightlyCommand() *cobra.Command {
@@ -42,7 +42,7 @@ last one are caught up before it, in order, as the policy's schedule says. With
 			if err != nil {
 				return err
 			}
-			house, err := p.open(ctx, p.clock())
+			house, err := p.openToWork(ctx)
 			if err != nil {
 				return err
 			}
@@ -154,7 +154,7 @@ func (p *program) runCommand() *cobra.Command {
 				return err
 			}
 			day := cmp.Or(date.Date, today)
-			house, err := p.open(ctx, p.clock())
+			house, err := p.openToWork(ctx)
 			if err != nil {
 				return err
 			}

@@ -146,7 +146,7 @@ func (p *program) parkedRetryCommand() *cobra.Command {
 run once more on these accounts only, for the newest business date that it was run
 for. Ends with 3 if one is parked again.`,
 		run: func(ctx context.Context, _ []string) error {
-			house, err := p.open(ctx, p.clock())
+			house, err := p.openToWork(ctx)
 			if err != nil {
 				return err
 			}

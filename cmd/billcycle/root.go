@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -245,10 +246,23 @@ func (p *program) open(ctx context.Context, operator string) (jobs.House, error)
 	if err != nil {
 		return jobs.House{}, err
 	}
+	lease, err := p.lease()
+	if err != nil {
+		return jobs.House{}, err
+	}
 	if err := p.openDatabase(ctx); err != nil {
 		return jobs.House{}, err
 	}
-	return jobs.House{DB: p.db, Policy: policy, Keys: p.keys, Layouts: layouts, Dir: p.data, Operator: operator, Log: p.story()}, nil
+	return jobs.House{DB: p.db, Policy: policy, Keys: p.keys, Layouts: layouts, Dir: p.data, Operator: operator, Log: p.story(),
+		Workers: runtime.GOMAXPROCS(0), Lease: lease}, nil
+}
+
+// openToWork opens the house for a program that works on runs, which says which
+// one it is.
+func (p *program) openToWork(ctx context.Context) (jobs.House, error) {
+	house, err := p.open(ctx, p.clock())
+	house.Program = identity()
+	return house, err
 }
 
 func (p *program) openDatabase(ctx context.Context) (err error) {

@@ -22,7 +22,7 @@ those after it wait for it.
 It may be stopped or killed at any moment, and goes on where it was. Of several on
 one database one works and the others look on. "nightly" may be called beside it.`,
 		run: func(ctx context.Context, _ []string) error {
-			house, err := p.open(ctx, p.clock())
+			house, err := p.openToWork(ctx)
 			if err != nil {
 				return err
 			}

@@ -723,7 +723,8 @@ create table run (
     began_at timestamptz,                                  -- its last pass, by the database's clock
     ended_at timestamptz,
     program  text    not null default '',                  -- the version that worked on it last,
-    policy   text    not null default '',                  -- and the hash of its policy
+    policy   text    not null default '',                  -- the hash of its policy,
+    owner    bigint  not null default 0,                   -- and its number among the workers
     primary key (job, day)
 );
 -- +goose StatementBegin
@@ -764,7 +765,7 @@ create table run_lease (
     from_id   bigint  not null,
     to_id     bigint  not null,
     since     date,                                        -- what the step goes by: the run before,
-    file_id   bigint,                                      -- the outbox file that it fills,
+    file_id   bigint  not null,                            -- the outbox file that it fills, 0 for none,
     place     text    not null,                            -- the directory that it draws into, '' for none
     worker_id bigint,                                      -- null: in nobody's hands
     fence     integer not null default 1,
@@ -779,6 +780,7 @@ create table worker (
     session     text        not null,                      -- application_name of its connections
     program     text        not null,
     policy      text        not null,
+    runs        date,                                      -- the business date that it works on itself, null for one that has joined to help
     joined_at   timestamptz not null default clock_timestamp(),
     alive_until timestamptz not null
 );
