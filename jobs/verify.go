@@ -175,7 +175,7 @@ func (h House) proveStatements(ctx context.Context, tx pgx.Tx) (Proof, error) {
 	if !local {
 		return p, nil // a bucket proves what it gives back, each time
 	}
-	rows, err := tx.Query(ctx, `select account_id, cycle, sha256 from statement where sha256 is not null order by account_id, cycle`)
+	rows, err := tx.Query(ctx, `select account_id, cycle, sha256 from (select account_id, cycle, unnest(array[sha256, accessible]) as sha256 from statement) s where sha256 is not null order by account_id, cycle`)
 	if err != nil {
 		return p, err
 	}

@@ -43,7 +43,7 @@ func TestDemoStatementsReadBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		want.Statement = billing.StatementNumber(id, cycle)
-		stored, err := statements.Get(t.Context(), h.DB, keep, id, cutOn)
+		stored, err := statements.Get(t.Context(), h.DB, keep, id, cutOn, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,10 +3,13 @@ package statements
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/klauspost/compress/zlib"
 )
 
 // part is a piece of a PDF that gofpdf made, a font or an image, ready to be put
@@ -61,6 +64,46 @@ func takePart(raw []byte, objects map[int][]byte, name string) (part, error) {
 		p = append(p, o)
 	}
 	return p, nil
+}
+
+// repack compresses a part's streams with our own compressor. gofpdf compresses
+// a transparent image anew, with Go's, whose bytes may be others in its next
+// release.
+func (p part) repack() error {
+	r := NewRenderer()
+	if r.err != nil {
+		return r.err
+	}
+	for i := range p {
+		last := &p[i].text[len(p[i].text)-1]
+		head, rest, ok := bytes.Cut(*last, []byte("stream\n"))
+		packed, end, ended := cutLast(rest, []byte("\nendstream"))
+		length := regexp.MustCompile(`/Length \d+`)
+		if !ok || !ended || !length.Match(head) || !bytes.Contains(bytes.Join(p[i].text, nil), []byte("/FlateDecode")) {
+			continue
+		}
+		z, err := zlib.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			return err
+		}
+		plain, err := io.ReadAll(z)
+		if err != nil {
+			return err
+		}
+		packed = r.pack(plain)
+		head = length.ReplaceAll(head, fmt.Appendf(nil, "/Length %d", len(packed)))
+		*last = slices.Concat(head, []byte("stream\n"), packed, end)
+	}
+	return nil
+}
+
+// cutLast cuts b before the last sep.
+func cutLast(b, sep []byte) (before, from []byte, found bool) {
+	at := bytes.LastIndex(b, sep)
+	if at < 0 {
+		return b, nil, false
+	}
+	return b[:at], b[at:], true
 }
 
 // dissect returns the objects of a PDF of gofpdf by its cross-reference table,

@@ -44,7 +44,13 @@ func NewRenderer() *Renderer {
 // Render returns the statement as a PDF. The same statement gives the same
 // bytes, whichever Renderer draws it and whenever; whether its sums hold is for
 // [Statement.Check] to say. The Biller must not be changed afterwards.
-func (r *Renderer) Render(s Statement) ([]byte, error) { return r.render(&s, nil) }
+// It is tagged as by RenderAccessible where the statement says so.
+func (r *Renderer) Render(s Statement) ([]byte, error) {
+	if s.Accessible {
+		return r.RenderAccessible(s)
+	}
+	return r.render(&s, nil)
+}
 
 // Render is Renderer.Render for a single statement.
 func Render(s Statement) ([]byte, error) { return NewRenderer().Render(s) }

@@ -118,6 +118,11 @@ func readLogo(b []byte) (*logo, error) {
 	if err != nil {
 		return nil, fmt.Errorf("statements: the logo: %w", err)
 	}
+	if len(p) > 1 { // the second object is its transparency
+		if err := p.repack(); err != nil {
+			return nil, fmt.Errorf("statements: the logo: %w", err)
+		}
+	}
 	return &logo{p, float64(config.Width), float64(config.Height)}, nil
 }
 

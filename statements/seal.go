@@ -96,13 +96,14 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `select b.account_id, b.cycle, b.cut_on, b.due_on, b.previous, b.payments, b.adjustments, b.charges, b.fees, b.balance, b.amount_due, b.pending, b.disputed, b.deferred,
 			b.aging_current, b.aging_30, b.aging_60, b.aging_90, b.debit_on, a.autopay = 'on', a.mrn, b.plan, b.state, coalesce(prev.entries, 0),
 			coalesce((select sum(i.cents - i.paid) from item i where i.account_id = b.account_id and i.state = 'billed' and i.cycle < b.cycle), 0),
-			m.first_name, m.last_name, m.address1, m.address2, m.city, m.state, m.zip, m.language, m.delivery, coalesce(am.method, ''), coalesce(am.number_last4, ''), coalesce(pl.billed, 0), coalesce(pl.installments, 0)
+			m.first_name, m.last_name, m.address1, m.address2, m.city, m.state, m.zip, m.language, m.delivery, coalesce(am.method, ''), coalesce(am.number_last4, ''), coalesce(pl.billed, 0), coalesce(pl.installments, 0), ra.account_id is not null
 		from unnest($1::bigint[], $2::int[]) u(account_id, cycle)
 		join bill b on b.account_id = u.account_id and b.cycle = u.cycle
 		join account a on a.id = b.account_id join member m on m.mrn = a.mrn
 		left join lateral (select entries from bill x where x.account_id = b.account_id and x.cycle < b.cycle order by x.cycle desc limit 1) prev on true
 		left join lateral (select method, number_last4 from autopay_method x where x.account_id = b.account_id and (x.ended_on is null or x.ended_on > b.made_on) order by id desc limit 1) am on true
 		left join lateral (select billed, installments from plan x where x.account_id = b.account_id and x.state = 'running' and x.billed > 0 order by no desc limit 1) pl on true
+		left join reads_aloud ra on ra.account_id = b.account_id
 		order by b.account_id, b.cycle`, s.accounts, s.cycles)
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 		f := &page.Figures
 		if err := rows.Scan(&c.ref.AccountID, &c.ref.Cycle, &c.cutOn, &page.Due, &f.Previous, &f.Payments, &f.Adjustments, &f.Charges, &f.Fees, &f.Balance, &f.AmountDue, &f.Pending, &f.Disputed, &f.Deferred,
 			&aging[0], &aging[1], &aging[2], &aging[3], &debitOn, &autopay, &page.MRN, &c.what.Plan, &c.what.State, &c.after, &f.PastDue,
-			&first, &last, &street, &second, &city, &state, &zip, &page.Language, &page.Delivery, &method, &last4, &page.Plan.Installment, &page.Plan.Installments); err != nil {
+			&first, &last, &street, &second, &city, &state, &zip, &page.Language, &page.Delivery, &method, &last4, &page.Plan.Installment, &page.Plan.Installments, &page.Accessible); err != nil {
 			return err
 		}
 		rules := s.policy.For(c.cutOn, c.what)

@@ -39,6 +39,10 @@ type Statement struct {
 	Messages []string  `json:"messages,omitzero"` // for this member, on the first page as far as they fit
 	Grace    Grace     `json:"grace,omitzero"`
 	Plan     Plan      `json:"plan,omitzero"`
+
+	// Accessible makes the statement's PDF a tagged one, by the member's
+	// preference. What is printed is the same.
+	Accessible bool `json:"accessible,omitzero"`
 }
 
 // Paperless is how a statement is delivered that is not printed.

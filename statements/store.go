@@ -39,7 +39,7 @@ func MakePaperless(ctx context.Context, tx pgx.Tx, keep delivery.Store, in billi
 		if err := rows.Scan(&id, &cycle, &sealed, &head); err != nil {
 			return t, err
 		}
-		pdf, err := draw(renderer, sealed, heads[string(head)])
+		pdf, err := draw(renderer, sealed, heads[string(head)], false)
 		if err != nil {
 			return t, fmt.Errorf("account %d, cycle %s: %w", id, cycle, err)
 		}
@@ -57,7 +57,7 @@ func MakePaperless(ctx context.Context, tx pgx.Tx, keep delivery.Store, in billi
 	return t, err
 }
 
-func draw(r *Renderer, sealed []byte, head *Biller) ([]byte, error) {
+func draw(r *Renderer, sealed []byte, head *Biller, tagged bool) ([]byte, error) {
 	var s Statement
 	if err := unpack(sealed, &s); err != nil {
 		return nil, err
@@ -65,6 +65,7 @@ func draw(r *Renderer, sealed []byte, head *Biller) ([]byte, error) {
 	if s.Biller = head; head == nil {
 		return nil, errors.New("its letterhead is missing")
 	}
+	s.Accessible = s.Accessible || tagged
 	return r.Render(s)
 }
 
@@ -81,12 +82,17 @@ type Stored struct {
 // Get gives back an account's statement of a cut day (0 = the newest): the PDF
 // that is kept, byte for byte. Where none was made yet, or what is kept was
 // lost, it is drawn from what was sealed and kept from then on; drawn again it
-// must have the hash that was recorded.
-func Get(ctx context.Context, db postgres.DB, keep delivery.Store, account int64, cutOn calendar.Date) (out Stored, err error) {
+// must have the hash that was recorded. Tagged asks for a PDF that programs can
+// read aloud, whatever the member prefers; it is kept beside the other.
+func Get(ctx context.Context, db postgres.DB, keep delivery.Store, account int64, cutOn calendar.Date, tagged bool) (out Stored, err error) {
+	column := "sha256"
+	if tagged {
+		column = "accessible"
+	}
 	var cycle calendar.Cycle
 	var sealed, head, recorded []byte
 	var version int
-	err = db.QueryRow(ctx, `select s.cycle, s.renderer, s.sealed, s.letterhead, s.sha256 from statement s join bill b on b.account_id = s.account_id and b.cycle = s.cycle
+	err = db.QueryRow(ctx, `select s.cycle, s.renderer, s.sealed, s.letterhead, s.`+column+` from statement s join bill b on b.account_id = s.account_id and b.cycle = s.cycle
 		where s.account_id = $1 and ($2::date is null or b.cut_on = $2) order by s.cycle desc limit 1`, account, cutOn).Scan(&cycle, &version, &sealed, &head, &recorded)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return out, ErrNone
@@ -108,7 +114,7 @@ func Get(ctx context.Context, db postgres.DB, keep delivery.Store, account int64
 	if err != nil {
 		return out, err
 	}
-	if out.PDF, err = draw(NewRenderer(), sealed, heads[string(head)]); err != nil {
+	if out.PDF, err = draw(NewRenderer(), sealed, heads[string(head)], tagged); err != nil {
 		return out, err
 	}
 	out.SHA256 = sha256.Sum256(out.PDF)
@@ -118,6 +124,6 @@ func Get(ctx context.Context, db postgres.DB, keep delivery.Store, account int64
 	if _, err := keep.Put(ctx, out.PDF); err != nil {
 		return out, err
 	}
-	_, err = db.Exec(ctx, `update statement set sha256 = $3 where account_id = $1 and cycle = $2 and sha256 is null`, account, int32(cycle), out.SHA256[:])
+	_, err = db.Exec(ctx, `update statement set `+column+` = $3 where account_id = $1 and cycle = $2 and `+column+` is null`, account, int32(cycle), out.SHA256[:])
 	return out, err
 }

@@ -2,13 +2,21 @@ package statements
 
 import (
 	"bytes"
+	"compress/zlib"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"image"
+	"image/color"
+	"image/png"
+	"io"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -145,17 +153,17 @@ func TestIMbIsMeasuredOnThePaper(t *testing.T) {
 	w := defaultWindows.To
 	at := func(points float64) string { return strconv.Itoa(int(math.Round(points * dpi / 72))) }
 	tool(t, "pdftoppm", "-r", strconv.Itoa(dpi), "-f", "1", "-l", "1", "-mono", "-singlefile", "-x", at(w.X-3), "-y", at(w.Y-1), "-W", at(201), "-H", at(13), kept(t, "piece", b), base)
-	image := readBitmap(t, base+".pbm")
+	paper := readBitmap(t, base+".pbm")
 	letters, previous := "", -1.0
-	for x := 0; x < image.width; x++ {
+	for x := 0; x < paper.width; x++ {
 		from := x
-		for x < image.width && image.column(x) {
+		for x < paper.width && paper.column(x) {
 			x++
 		}
 		if x == from {
 			continue
 		}
-		top, bottom := image.extent((from + x) / 2)
+		top, bottom := paper.extent((from + x) / 2)
 		width, height := float64(x-from)/dpi, float64(bottom-top)/dpi
 		center := float64(from+x) / 2 / dpi
 		if width < 0.015 || width > 0.025 {
@@ -319,6 +327,89 @@ func testLogo(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// A transparent logo is compressed by the pinned compressor, too.
+func TestTransparentLogo(t *testing.T) {
+	s := sample()
+	s.Biller.Logo = transparentLogo(t)
+	pdf := render(t, s)
+	path := kept(t, "logo", pdf)
+	tool(t, "qpdf", "--check", path)
+	if list := tool(t, "pdfimages", "-list", path); !strings.Contains(list, "smask") {
+		t.Errorf("the logo has lost its transparency:\n%s", list)
+	}
+	r, n := NewRenderer(), 0
+	for _, object := range pdfObjects(t, pdf) {
+		if head, body, _ := bytes.Cut(object, []byte("stream\n")); bytes.Contains(head, []byte("/Subtype /Image")) {
+			m := regexp.MustCompile(`/Length (\d+)`).FindSubmatch(head)
+			packed := body[:int(number(t, string(m[1])))]
+			z, err := zlib.NewReader(bytes.NewReader(packed))
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain, err := io.ReadAll(z)
+			if err != nil || !bytes.Equal(r.pack(plain), packed) {
+				t.Errorf("%s is not as our compressor makes it: %v", head, err)
+			}
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d images, want the logo and its mask", n)
+	}
+}
+
+func transparentLogo(t *testing.T) []byte {
+	t.Helper()
+	picture := image.NewNRGBA(image.Rect(0, 0, 120, 30))
+	for x := range 120 {
+		for y := range 30 {
+			picture.SetNRGBA(x, y, color.NRGBA{11, 79, 108, uint8(x * 2)})
+		}
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, picture); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// The bytes of a renderer's version are written down: whoever changes them, be it
+// by another version of a library, raises RendererVersion, so that nobody draws
+// an old statement anew and takes it for what it was. The logo that Go's encoder
+// makes is not among them.
+func TestTheVersionFixesTheBytes(t *testing.T) {
+	const golden = "testdata/bytes.txt"
+	all := variants()
+	lines := []string{fmt.Sprintf("renderer %d", RendererVersion)}
+	note := func(name string, pdf []byte) {
+		lines = append(lines, fmt.Sprintf("%s %x", name, sha256.Sum256(pdf)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		note(name, render(t, all[name]))
+	}
+	s := sample()
+	s.Biller.Logo = testLogo(t)
+	note("logo", render(t, s))
+	s.Accessible = true
+	note("accessible", render(t, s))
+	bundle, _ := bundled(t, sample(), all["spanish"], all["long"])
+	note("bundle", bundle)
+	got := strings.Join(lines, "\n") + "\n"
+	want, err := os.ReadFile(golden)
+	if err != nil && !*update {
+		t.Fatal(err)
+	}
+	if got == string(want) {
+		return
+	}
+	if !*update {
+		t.Fatalf("the bytes of statements have changed: raise RendererVersion, then go test -update. Got:\n%s\nwant:\n%s", got, want)
+	}
+	if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A bundle's bytes follow from its pieces alone.

@@ -24,10 +24,18 @@ func (p *program) statementsCommand() *cobra.Command {
 func (p *program) statementsGetCommand() *cobra.Command {
 	var cut dateFlag
 	var out string
+	var tagged bool
 	c := p.command(command{
-		use:     "get MRN --out FILE",
-		short:   "Write a stored statement's PDF, byte for byte the one that was made",
-		example: "  billcycle statements get 1000000016 --cut 2026-03-01 --out march.pdf",
+		use:   "get MRN --out FILE",
+		short: "Write a stored statement's PDF, byte for byte the one that was made",
+		example: `  billcycle statements get 1000000016 --cut 2026-03-01 --out march.pdf
+  billcycle statements get 1000000016 --accessible --out march.pdf`,
+		long: `Write the PDF of a statement. It is the same file every time: the one that was
+made, or, for a printed statement, the one that is made at the first request.
+
+With --accessible the PDF is tagged for programs that read aloud: headings,
+paragraphs and tables with their header cells, in reading order. It says the same
+and is kept as well. A member who always wants that: billcycle preference accessible.`,
 		run: func(ctx context.Context, args []string) error {
 			if out == "" {
 				return wrongUsage("--out FILE says where the PDF goes")
@@ -44,7 +52,7 @@ func (p *program) statementsGetCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			got, err := statements.Get(ctx, house.DB, keep, account, cut.Date)
+			got, err := statements.Get(ctx, house.DB, keep, account, cut.Date, tagged)
 			if errors.Is(err, statements.ErrNone) {
 				return refuse(fmt.Errorf("MRN %s: %w (its statements are listed by billcycle account %s)", args[0], err, args[0]))
 			}
@@ -67,6 +75,7 @@ func (p *program) statementsGetCommand() *cobra.Command {
 		},
 	})
 	c.Flags().Var(&cut, "cut", "cut day of the statement (default the newest)")
+	c.Flags().BoolVar(&tagged, "accessible", false, "a PDF that programs can read aloud")
 	c.Flags().StringVar(&out, "out", "", "`file` to write")
 	return c
 }

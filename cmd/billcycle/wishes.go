@@ -14,6 +14,7 @@ import (
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/notices"
 	"github.com/billcycle/billcycle/secret"
+	"github.com/billcycle/billcycle/statements"
 )
 
 // What a member wishes: how to pay by itself, and what not to be sent.
@@ -135,10 +136,38 @@ debit comes no sooner than the policy's days after it
 }
 
 func (p *program) preferenceCommand() *cobra.Command {
-	return group("preference", "Note that a member wants no reminders on a channel, or wants them again",
+	return group("preference", "Note what a member wants: no reminders on a channel, statements that can be read aloud",
 		`  billcycle preference optout 1000000016 --channel text --reason "replied STOP"`,
 		p.preferenceVerb("optout", "Send no more on a channel"),
-		p.preferenceVerb("optin", "Send on a channel again"))
+		p.preferenceVerb("optin", "Send on a channel again"),
+		p.preferenceAccessibleCommand())
+}
+
+func (p *program) preferenceAccessibleCommand() *cobra.Command {
+	var a act
+	var off bool
+	c := p.command(command{
+		use:     "accessible MRN --reason WHY",
+		short:   "Make an account's statements as PDFs that programs can read aloud",
+		example: `  billcycle preference accessible 1000000016 --reason "asked by phone"`,
+		long: `From the next cut on, the PDFs of the account's statements are tagged: headings,
+paragraphs and tables with their header cells, in reading order. What is printed
+stays the same, and so do the statements that were made before; any of those is
+given tagged by billcycle statements get --accessible.`,
+		run: func(ctx context.Context, args []string) error {
+			house, day, err := p.begin(ctx, &a, "preference accessible", args[0])
+			if err != nil {
+				return err
+			}
+			record := billing.Act{Day: day, Operator: house.Operator, Reason: a.reason, Verb: "preference accessible", Detail: map[string]any{"on": !off}}
+			if err := statements.PreferAccessible(ctx, house.DB, record, args[0], !off); err != nil {
+				return err
+			}
+			return p.figuresAfter(ctx, house, done{Act: record.Verb, MRN: args[0], Date: day, Operator: house.Operator})
+		},
+	})
+	c.Flags().BoolVar(&off, "off", false, "ordinary PDFs again")
+	return a.flags(c)
 }
 
 func (p *program) preferenceVerb(verb, short string) *cobra.Command {

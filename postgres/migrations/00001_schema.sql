@@ -610,6 +610,7 @@ create table statement (
     delivery   text    not null,
     letterhead bytea   not null references letterhead,
     sha256     bytea,                                      -- of the PDF, once it was made
+    accessible bytea,                                      -- of the tagged one, once somebody asked for it
     primary key (account_id, cycle)
 );
 create index statement_unmade on statement (account_id, cycle) where sha256 is null and delivery = 'paperless';
@@ -901,6 +902,12 @@ create table preference (
     channel      text   not null check (channel in ('text', 'email')),
     opted_out_on date   not null,
     primary key (account_id, channel)
+);
+
+-- Accounts whose statements are tagged for programs that read aloud.
+create table reads_aloud (
+    account_id bigint primary key references account,
+    since      date   not null
 );
 
 -- A period in which a member is covered by a plan on one set of terms. Its
