@@ -383,8 +383,10 @@ func (f *file) info(title, author string, date calendar.Date) {
 		f.put("/Author")
 		f.text(author)
 	}
-	for _, key := range [...]string{"/CreationDate", "/ModDate"} {
-		f.put(key + "(D:" + date.Format("20060102") + "000000)")
+	if !date.IsZero() {
+		for _, key := range [...]string{"/CreationDate", "/ModDate"} {
+			f.put(key + "(D:" + date.Format("20060102") + "000000)")
+		}
 	}
 	f.put(">>\nendobj\n")
 }

@@ -20,6 +20,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/pdfcpu/pdfcpu/pkg/api"
+	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
 )
 
 // tool runs one of the programs that `make test` installs: what other people's
@@ -40,6 +43,16 @@ func kept(t *testing.T, name string, pdf []byte) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// accepted has two readers of other people look whether a file is whole.
+func accepted(t *testing.T, path string) {
+	t.Helper()
+	tool(t, "qpdf", "--check", path)
+	api.DisableConfigDir()
+	if err := api.ValidateFile(path, model.NewDefaultConfiguration()); err != nil {
+		t.Errorf("pdfcpu: %v", err)
+	}
 }
 
 // bundled puts statements into a bundle, each with marks of its own, as many as
@@ -79,23 +92,24 @@ func testMatrix(seed int) Matrix {
 	return m
 }
 
-// Every file is whole by qpdf: single ones, accessible ones, and bundles.
-func TestQpdfAcceptsEveryFile(t *testing.T) {
+// Every file is whole by qpdf and pdfcpu: single ones, accessible ones, and
+// bundles.
+func TestOthersAcceptEveryFile(t *testing.T) {
 	var mailed []Statement
 	for name, s := range variants() {
-		tool(t, "qpdf", "--check", kept(t, name, render(t, s)))
+		accepted(t, kept(t, name, render(t, s)))
 		tagged, err := NewRenderer().RenderAccessible(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tool(t, "qpdf", "--check", kept(t, name, tagged))
+		accepted(t, kept(t, name, tagged))
 		if name != "empty" && name != "long-names" {
 			mailed = append(mailed, s)
 		}
 	}
 	b, placed := bundled(t, mailed...)
 	path := kept(t, "bundle", b)
-	tool(t, "qpdf", "--check", path)
+	accepted(t, path)
 	last := placed[len(placed)-1]
 	if got, want := strings.TrimSpace(tool(t, "qpdf", "--show-npages", path)), last.FirstPage+last.Pages-1; got != strconv.Itoa(want) {
 		t.Errorf("the bundle has %s pages, its pieces %d", got, want)
@@ -335,7 +349,7 @@ func TestTransparentLogo(t *testing.T) {
 	s.Biller.Logo = transparentLogo(t)
 	pdf := render(t, s)
 	path := kept(t, "logo", pdf)
-	tool(t, "qpdf", "--check", path)
+	accepted(t, path)
 	if list := tool(t, "pdfimages", "-list", path); !strings.Contains(list, "smask") {
 		t.Errorf("the logo has lost its transparency:\n%s", list)
 	}
