@@ -9,6 +9,7 @@
 package bench
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"fmt"
@@ -125,13 +126,18 @@ const floorTable = `create table floor (like journal); alter table floor add pri
 
 // members opens the accounts, each with one member who can be mailed to.
 func (b *bench) members(ctx context.Context) error {
-	var feed strings.Builder
-	feed.WriteString("mrn,guarantor_mrn,first_name,last_name,address1,city,state,zip,delivery\n")
-	for i := range b.n {
-		mrn := b.mrn(i)
-		fmt.Fprintf(&feed, "%s,%s,Member,Number%d,1 Main Street,Oakland,CA,94601,paper\n", mrn, mrn, i)
+	feed, err := feedFile(func(w io.Writer) {
+		fmt.Fprintln(w, "mrn,guarantor_mrn,first_name,last_name,address1,city,state,zip,delivery")
+		for i := range b.n {
+			mrn := b.mrn(i)
+			fmt.Fprintf(w, "%s,%s,Member,Number%d,1 Main Street,Oakland,CA,94601,paper\n", mrn, mrn, i)
+		}
+	})
+	if err != nil {
+		return err
 	}
-	got, err := b.importing("2025-12-15").Members(ctx, b.db, strings.NewReader(feed.String()))
+	defer feed.Close()
+	got, err := b.importing("2025-12-15").Members(ctx, b.db, feed)
 	if err == nil && got.Accepted != int(b.n) {
 		err = fmt.Errorf("%d of %d members accepted", got.Accepted, b.n)
 	}
@@ -228,29 +234,53 @@ func (b *bench) lateFees(ctx context.Context, since, deadline calendar.Date, wan
 }
 
 func (b *bench) charges(ctx context.Context, c calendar.Cycle, day calendar.Date) error {
-	feed := b.chargeFeed(c, day)
+	feed, err := b.chargeFeed(c, day)
+	if err != nil {
+		return err
+	}
+	defer feed.Close()
 	return b.stage(ctx, "charges-import", 3*b.n, 2, 1, func(ctx context.Context) error { return b.importCharges(ctx, feed, day) })
 }
 
 // chargeFeed is a month's charges, three for each account.
-func (b *bench) chargeFeed(c calendar.Cycle, day calendar.Date) string {
-	var feed strings.Builder
-	feed.WriteString("charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\n")
-	for i := range b.n {
-		mrn := b.mrn(i)
-		fmt.Fprintf(&feed, "P%s%07d,%s,premium,%s,Monthly premium,%d,0,%d\n", c, i, mrn, day, premium, premium)
-		fmt.Fprintf(&feed, "M%s%07d,%s,medical,%s,Office visit,32500,25000,7500\n", c, i, mrn, day)
-		fmt.Fprintf(&feed, "L%s%07d,%s,medical,%s,Laboratory,14200,10482,3718\n", c, i, mrn, day)
-	}
-	return feed.String()
+func (b *bench) chargeFeed(c calendar.Cycle, day calendar.Date) (*os.File, error) {
+	return feedFile(func(w io.Writer) {
+		fmt.Fprintln(w, "charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents")
+		for i := range b.n {
+			mrn := b.mrn(i)
+			fmt.Fprintf(w, "P%s%07d,%s,premium,%s,Monthly premium,%d,0,%d\n", c, i, mrn, day, premium, premium)
+			fmt.Fprintf(w, "M%s%07d,%s,medical,%s,Office visit,32500,25000,7500\n", c, i, mrn, day)
+			fmt.Fprintf(w, "L%s%07d,%s,medical,%s,Laboratory,14200,10482,3718\n", c, i, mrn, day)
+		}
+	})
 }
 
-func (b *bench) importCharges(ctx context.Context, feed string, day calendar.Date) error {
-	got, err := b.importing(day.String()).Charges(ctx, b.db, strings.NewReader(feed))
+func (b *bench) importCharges(ctx context.Context, feed io.Reader, day calendar.Date) error {
+	got, err := b.importing(day.String()).Charges(ctx, b.db, feed)
 	if err == nil && got.Accepted != int(3*b.n) {
 		err = fmt.Errorf("%d of %d charges accepted", got.Accepted, 3*b.n)
 	}
 	return err
+}
+
+// feedFile writes a feed, which may be larger than memory, and opens it at its
+// beginning. It has no name any more: it goes when it is closed.
+func feedFile(write func(io.Writer)) (*os.File, error) {
+	f, err := os.CreateTemp("", "billcycle-bench-*.csv")
+	if err != nil {
+		return nil, err
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	write(w)
+	err = cmp.Or(os.Remove(f.Name()), w.Flush())
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // receive makes pending checks of the amounts that the function names.

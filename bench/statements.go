@@ -21,7 +21,12 @@ import (
 // in bundles of 200.
 func (b *bench) statementRun(ctx context.Context, c calendar.Cycle) error {
 	cut := c.CutOn(b.policy.Statement.CutDay)
-	if err := b.importCharges(ctx, b.chargeFeed(c, cut), cut); err != nil {
+	feed, err := b.chargeFeed(c, cut)
+	if err != nil {
+		return err
+	}
+	defer feed.Close()
+	if err := b.importCharges(ctx, feed, cut); err != nil {
 		return err
 	}
 	if err := b.vacuum(ctx); err != nil {
