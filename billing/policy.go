@@ -31,7 +31,7 @@ type Policy struct {
 	Delivery                DeliveryPolicy   `json:"delivery"`
 	Print                   PrintPolicy      `json:"print"`
 	Schedule                SchedulePolicy   `json:"schedule"`
-	Alerts                  AlertPolicy      `json:"alerts"`
+	Watch                   WatchPolicy      `json:"watch"`
 
 	dated *dated // the file's policies that hold from a day or for some accounts; nil for none
 }
@@ -197,7 +197,7 @@ func DefaultPolicy() Policy {
 		Delivery:  DeliveryPolicy{Places: map[string]PlacePolicy{}},
 		Print:     DefaultPrint(),
 		Schedule:  DefaultSchedule(),
-		Alerts:    AlertPolicy{LateMinutes: 180},
+		Watch:     WatchPolicy{LateMinutes: 180},
 	}
 }
 

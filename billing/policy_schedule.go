@@ -2,6 +2,7 @@ package billing
 
 import (
 	"maps"
+	"net"
 	"slices"
 	"time"
 
@@ -40,9 +41,13 @@ const (
 	OnBeforeDue   = "before_due"
 )
 
-// AlertPolicy says when a night is one to worry about.
-type AlertPolicy struct {
-	LateMinutes int `json:"late_minutes"` // after its beginning a night that is not finished is late
+// WatchPolicy says how the nights are looked at from outside, and who is told
+// when one is late, failed or out of balance.
+type WatchPolicy struct {
+	Listen      string `json:"listen"`       // host:port of metrics and health while serve runs, "" for none
+	LateMinutes int    `json:"late_minutes"` // after its beginning a night that is not finished is late
+	ProveBooks  bool   `json:"prove_books"`  // after each night by every invariant, not only by the night's own
+	WebhookFile string `json:"webhook_file"` // holds the URL that alerts are posted to, mode 0600; "" for none
 }
 
 // DefaultSchedule is every job each day, and every missed date.
@@ -74,7 +79,15 @@ func (s SchedulePolicy) check(r *refuser) {
 	}
 }
 
-func (a AlertPolicy) check(r *refuser) { r.between("late_minutes", a.LateMinutes, 1, 24*60) }
+func (w WatchPolicy) check(r *refuser) {
+	r.between("late_minutes", w.LateMinutes, 1, 24*60)
+	if w.Listen == "" {
+		return
+	}
+	if _, port, err := net.SplitHostPort(w.Listen); err != nil || port == "" {
+		r.refuse("listen", "%q is not host:port, such as 127.0.0.1:9464", w.Listen)
+	}
+}
 
 // Begins returns the moment at which the night of a business date begins. Each
 // date has one, whatever daylight saving time does to the clock.

@@ -120,7 +120,7 @@ func (c *Clock) say(format string, args ...any) {
 // LookForLate tells of a night that is not finished some time after it should
 // have begun, once, whoever is at it.
 func (c *Clock) LookForLate(ctx context.Context) {
-	due := c.Policy.Newest(c.Now().Add(-time.Duration(c.Policy.Alerts.LateMinutes) * time.Minute))
+	due := c.Policy.Newest(c.Now().Add(-time.Duration(c.Policy.Watch.LateMinutes) * time.Minute))
 	if c.Late == nil || due <= c.late {
 		return
 	}

@@ -121,9 +121,14 @@ func (h House) bringBack(ctx context.Context, tx pgx.Tx) (Proof, error) {
 	return p, err
 }
 
-func prove(ctx context.Context, tx pgx.Tx, inv ledger.Invariant) (Proof, error) {
+// asked is what a proof is put to.
+type asked interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+func prove(ctx context.Context, db asked, inv ledger.Invariant, args ...any) (Proof, error) {
 	p := Proof{Name: inv.Name, Says: inv.Says, Holds: true, Examples: []string{}}
-	rows, err := tx.Query(ctx, inv.SQL)
+	rows, err := db.Query(ctx, inv.SQL, args...)
 	if err != nil {
 		return p, err
 	}

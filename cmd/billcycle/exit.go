@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/billcycle/billcycle/ach"
@@ -32,6 +34,12 @@ type configError struct{ err error }
 
 func (e *configError) Error() string { return e.err.Error() }
 func (e *configError) Unwrap() error { return e.err }
+
+// environmentError is something of the machine's that is in the way for now.
+type environmentError struct{ err error }
+
+func (e *environmentError) Error() string { return e.err.Error() }
+func (e *environmentError) Unwrap() error { return e.err }
 
 // usageError is a command line that makes no sense.
 type usageError struct{ err error }
@@ -62,6 +70,7 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 	var usage *usageError
 	var policy *billing.PolicyError
 	var config *configError
+	var environment *environmentError
 	var place *delivery.ConfigError
 	var refused *refusal
 	switch {
@@ -71,6 +80,8 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 		return exitEnvironment, "it was stopped by a signal; what was committed stays, and the same command goes on from there"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return exitEnvironment, "make room on the disk, then run the same command again"
+	case errors.As(err, &environment):
+		return exitEnvironment, "see to that, then run the same command again"
 	case errors.As(err, &policy):
 		return exitConfig, "mend that key of the policy file, then run it again"
 	case errors.As(err, &config), errors.As(err, &place), errors.Is(err, jobs.ErrRules):
@@ -97,9 +108,17 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 // fail says in a person's words what went wrong, and returns the exit code.
 func (p *program) fail(ctx context.Context, err error) int {
 	code, advice := p.exitOf(ctx, err)
-	fmt.Fprintln(p.err, "billcycle:", err)
-	if advice != "" {
-		fmt.Fprintln(p.err, "  "+advice)
+	words := err.Error()
+	if code == exitEnvironment { // a database that is away says so once for each address
+		words = oneLine(err)
+	}
+	if p.log != nil {
+		p.log.Error(words, "exit", code, "advice", advice)
+	} else {
+		fmt.Fprintln(p.err, "billcycle:", words)
+		if advice != "" {
+			fmt.Fprintln(p.err, "  "+advice)
+		}
 	}
 	if p.json && !p.answered {
 		b, _ := json.MarshalIndent(struct {
@@ -110,6 +129,17 @@ func (p *program) fail(ctx context.Context, err error) int {
 		fmt.Fprintf(p.out, "%s\n", b)
 	}
 	return code
+}
+
+// oneLine is an error in one line, without what it repeats.
+func oneLine(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, " ")
 }
 
 // noFile turns the error of opening a file that the command line names into

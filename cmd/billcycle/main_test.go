@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 		began := time.Now()
 		now := func() time.Time { return time.Date(2026, 4, 10, 19, 0, 0, 0, time.UTC).Add(time.Since(began)) } // noon in Los Angeles
 		p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, user: func() string { return "pat" }, now: now}
-		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 		defer stop()
 		os.Exit(p.run(ctx, os.Args[1:]))
 	}})
@@ -54,6 +54,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits": exits, "json": checkJSON, "bankreturns": bankReturns, "sql": runSQL, "holdlock": holdDay, "samefigures": sameFigures, "sftpserver": sftpServer, "mixpolicies": mixPolicies,
+			"locktable": lockTable, "unlocktable": unlockTable, "awaitrow": awaitRow, "awaitfile": awaitFile, "webhook": webhook, "posted": posted,
 		},
 	})
 }

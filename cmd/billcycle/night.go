@@ -15,6 +15,7 @@ import (
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/watch"
 )
 
 // The night: nightly, run, jobs, runs, worker.
@@ -42,26 +43,17 @@ last one are caught up before it, in order, as the policy's schedule says. With
 			if err != nil {
 				return err
 			}
-			house, err := p.openToWork(ctx)
+			post, err := p.openPost()
 			if err != nil {
 				return err
 			}
-			if err := p.believe(ctx, house, date.Date, today, dry); err != nil {
-				return err
-			}
-			var nights []jobs.Night
-			failed := runOrDry(ctx, jobs.Runner{House: house}, dry, func(r jobs.Runner) (err error) {
-				if date.IsZero() {
-					nights, err = r.Tonight(ctx, p.now(), nil)
-					return err
-				}
-				n := jobs.Night{Day: date.Date}
-				n.Reports, err = r.Night(ctx, n.Day)
-				nights = []jobs.Night{n}
-				return err
-			})
+			nights, failed := p.runNights(ctx, post, date.Date, today, dry)
 			if len(nights) == 0 || len(nights) == 1 && len(nights[0].Reports) == 0 && failed != nil {
+				p.alertFailure(ctx, post, cmp.Or(date.Date, today), failed)
 				return failed
+			}
+			if n := len(nights) - 1; n > 0 && !dry && failed == nil {
+				post.send(ctx, watch.Late, nights[n-1].Day, fmt.Sprintf("%s before %s had been missed, and have been caught up", counted(n, "night"), nights[n].Day))
 			}
 			for _, n := range nights {
 				for _, r := range n.Reports {
@@ -83,6 +75,36 @@ last one are caught up before it, in order, as the policy's schedule says. With
 		},
 	}), &date)
 	return addDry(c, &dry)
+}
+
+// runNights runs the night of a date, or without one that of today after those
+// that were missed, and sees to each that was run.
+func (p *program) runNights(ctx context.Context, post *post, day, today calendar.Date, dry bool) (nights []jobs.Night, err error) {
+	house, err := p.openToWork(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.believe(ctx, house, day, today, dry); err != nil {
+		return nil, err
+	}
+	defer p.progress(ctx, house)()
+	var after func(context.Context, jobs.Night)
+	if !dry {
+		after = func(ctx context.Context, n jobs.Night) { p.afterNight(ctx, house, post, n) }
+	}
+	err = runOrDry(ctx, jobs.Runner{House: house}, dry, func(r jobs.Runner) (err error) {
+		if day.IsZero() {
+			nights, err = r.Tonight(ctx, p.now(), after)
+			return err
+		}
+		n := jobs.Night{Day: day}
+		n.Reports, n.Err = r.Night(ctx, day)
+		if nights = []jobs.Night{n}; after != nil && len(n.Reports) > 0 {
+			after(ctx, n)
+		}
+		return n.Err
+	})
+	return nights, err
 }
 
 // nightLine is a night that was caught up, as nightly answers it.
@@ -162,6 +184,7 @@ func (p *program) runCommand() *cobra.Command {
 				return err
 			}
 			var report jobs.Report
+			defer p.progress(ctx, house)()
 			failed := runOrDry(ctx, jobs.Runner{House: house}, dry, func(r jobs.Runner) (err error) {
 				report, err = r.Run(ctx, args[0], day)
 				return err
@@ -203,6 +226,15 @@ func writeReports(w *page, reports []jobs.Report) {
 			skipped += n
 		}
 		w.line("%s\t%s\t%d\t%d\t%d\t%d\t%s", r.Job, r.State, r.Selected, r.Done, skipped, r.Parked, amount(r.Cents))
+	}
+	var idle []string
+	for _, r := range reports {
+		if r.Again && r.State == "done" && r.Done == 0 && r.Parked == 0 {
+			idle = append(idle, r.Job)
+		}
+	}
+	if len(idle) > 0 {
+		w.line("already done, and nothing to do since: %s", strings.Join(idle, ", "))
 	}
 	for _, r := range reports {
 		for _, reason := range slices.Sorted(maps.Keys(r.Skipped)) {

@@ -52,21 +52,6 @@ func (w *page) writeTo(out io.Writer) error {
 // amount is an amount set to the right in a column as wide as most amounts.
 func amount(c ledger.Cents) string { return fmt.Sprintf("%14s", c) }
 
-// story is where the course of long work is told; nil for --quiet.
-func (p *program) story() io.Writer {
-	if p.quiet {
-		return nil
-	}
-	return p.err
-}
-
-// tell writes a line of the story.
-func (p *program) tell(format string, args ...any) {
-	if !p.quiet {
-		fmt.Fprintf(p.err, format+"\n", args...)
-	}
-}
-
 // leaves notes that this call left something for a person.
 func (p *program) leaves(something bool) {
 	if something && p.code == 0 {

@@ -3,8 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -31,11 +35,14 @@ type program struct {
 
 	database, data, policyFile, keysFile, operator, tokenFile string
 	json, quiet                                               bool
+	logFormat                                                 string
 
 	began    bool // the command line was understood, the command has begun
 	answered bool // the result is on stdout
 	code     int  // how a command that did not fail ends
 
+	screen *screen      // of the story, or
+	log    *slog.Logger // the story as records
 	policy *billing.Policy
 	keys   *secret.Keys
 	server *postgres.Server
@@ -84,8 +91,9 @@ environment is out of order, run it again as it is; 78 bad configuration.`
 	flags.StringVar(&p.tokenFile, "token-file", "", "`file` of the operator's token (else BILLCYCLE_TOKEN), once operators are listed")
 	flags.BoolVar(&p.json, "json", false, "answer with one JSON document on stdout")
 	flags.BoolVar(&p.quiet, "quiet", false, "tell no story on stderr, only errors")
+	flags.StringVar(&p.logFormat, "log", "", "`format` of the story on stderr: plain, text or json (BILLCYCLE_LOG, else plain)")
 	root.AddCommand(p.nightCommands()...)
-	root.AddCommand(p.serveCommand())
+	root.AddCommand(p.serveCommand(), p.reportCommand())
 	root.AddCommand(p.notDoneCommands()...)
 	root.AddCommand(p.importCommand(), p.lockboxCommand(), p.achCommand(), p.operatorsCommand(), p.keysCommand(), p.deliverCommand(), p.accountCommand(), p.journalCommand())
 	root.AddCommand(p.actCommands()...)
@@ -116,7 +124,7 @@ func (p *program) readEnvironment() error {
 	p.policyFile = cmp.Or(p.policyFile, p.env("BILLCYCLE_POLICY"))
 	p.keysFile = cmp.Or(p.keysFile, p.env("BILLCYCLE_KEYS"), filepath.Join(p.data, "keys"))
 	p.operator = cmp.Or(p.operator, p.env("BILLCYCLE_OPERATOR"))
-	return nil
+	return p.openStory(cmp.Or(p.logFormat, p.env("BILLCYCLE_LOG")))
 }
 
 // person is who acts, where people do.
@@ -237,10 +245,11 @@ func (p *program) open(ctx context.Context, operator string) (jobs.House, error)
 	if err != nil {
 		return jobs.House{}, err
 	}
-	if p.keys == nil {
-		if p.keys, err = secret.Load(p.keysFile); err != nil {
-			return jobs.House{}, &configError{err}
-		}
+	if err := p.findDirectory(); err != nil {
+		return jobs.House{}, err
+	}
+	if err := p.openKeys(ctx); err != nil {
+		return jobs.House{}, err
 	}
 	layouts, err := p.layouts()
 	if err != nil {
@@ -263,6 +272,46 @@ func (p *program) openToWork(ctx context.Context) (jobs.House, error) {
 	house, err := p.open(ctx, p.clock())
 	house.Program = identity()
 	return house, err
+}
+
+// findDirectory says if a new biller is about to begin, in case it is a disk that
+// is not mounted or a slip of the pen; and refuses if not even the folder is
+// there in which its directory would be.
+func (p *program) findDirectory() error {
+	_, err := os.Stat(p.data)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	above := filepath.Dir(filepath.Clean(p.data))
+	if _, err := os.Stat(above); errors.Is(err, fs.ErrNotExist) {
+		return &environmentError{fmt.Errorf("the data directory %s does not exist, nor does %s: is a disk not mounted? For a new biller, make it first", p.data, above)}
+	}
+	p.tell("%s does not exist: a new biller begins there", p.data)
+	return nil
+}
+
+// openKeys reads the keys, or makes them at a biller's first start. Books that
+// hold account numbers had keys: others would open none of them.
+func (p *program) openKeys(ctx context.Context) (err error) {
+	if p.keys != nil {
+		return nil
+	}
+	if _, err := os.Stat(p.keysFile); errors.Is(err, fs.ErrNotExist) {
+		if err := p.openDatabase(ctx); err != nil {
+			return err
+		}
+		var sealed bool
+		if err := p.db.QueryRow(ctx, `select exists (select from autopay_method)`).Scan(&sealed); err != nil {
+			return err
+		}
+		if sealed {
+			return &configError{fmt.Errorf("the keys file %s is not there, and the books hold account numbers that were sealed with it: put it back from your copy", p.keysFile)}
+		}
+	}
+	if p.keys, err = secret.Load(p.keysFile); err != nil {
+		return &configError{err}
+	}
+	return nil
 }
 
 func (p *program) openDatabase(ctx context.Context) (err error) {

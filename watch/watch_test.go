@@ -1,0 +1,229 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/postgres/postgrestest"
+	"github.com/billcycle/billcycle/secret"
+	"github.com/billcycle/billcycle/watch"
+)
+
+func house(t *testing.T) jobs.House {
+	t.Helper()
+	keys, err := secret.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := billing.DefaultPolicy()
+	h := jobs.House{DB: postgrestest.New(t), Policy: &policy, Keys: keys, Dir: t.TempDir(), Operator: "system"}
+	for name, content := range map[string]string{
+		"members/m.csv": "mrn,guarantor_mrn,first_name,last_name,address1,city,state,zip,delivery\n1000000016,1000000016,Ana,Silva,1 Main Street,Oakland,CA,94601,paper\n",
+		"charges/c.csv": "charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\nP-1,1000000016,premium,2026-03-01,Premium,45000,0,45000\n",
+		"lockbox/l.txt": "no bank's file\n",
+	} {
+		path := filepath.Join(h.Dir, "inbox", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h
+}
+
+func moment(t *testing.T, s string) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+// What is told of the nights is what the database says of them, and names
+// nobody.
+func TestWindow(t *testing.T) {
+	h := house(t)
+	if _, err := (jobs.Runner{House: h}).Night(t.Context(), calendar.MustParse("2026-03-01")); err != nil {
+		t.Fatal(err)
+	}
+	now := moment(t, "2026-03-02T04:30:00-08:00")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	closed := make(chan error)
+	w := &watch.Window{Runner: jobs.Runner{House: h}, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)}
+	go func() { closed <- w.Open(ctx, l) }()
+	get := func(path string) (int, string) {
+		t.Helper()
+		answer, err := http.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(body)
+	}
+	code, text := get("/metrics")
+	for _, want := range []string{
+		"\nbillcycle_up 1\n", "\nbillcycle_nights_missing 1\n", "\nbillcycle_night_late_seconds 3600\n",
+		"\nbillcycle_run_items{job=\"statements\",state=\"done\"} 1\n", "\nbillcycle_run_cents{job=\"statements\"} 45000\n",
+		"\nbillcycle_runs{job=\"feeds\",state=\"done\"} 1\n", "\nbillcycle_waiting_items{kind=\"receipt_pending\"} 0\n",
+		"\nbillcycle_suspense_oldest_days 0\n", "\nbillcycle_queue_depth 0\n", "# HELP billcycle_nights_missing ",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if code != http.StatusOK || strings.Contains(text, "Silva") || strings.Contains(text, "1000000016") {
+		t.Errorf("metrics: %d\n%s", code, text)
+	}
+	for path, want := range map[string]int{"/healthz": 200, "/readyz": 200, "/": 404} {
+		if code, body := get(path); code != want {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	now = moment(t, "1970-01-01T00:00:00Z")
+	if code, body := get("/readyz"); code != 503 || !strings.Contains(body, "clock") {
+		t.Errorf("with a clock that is wrong: %d %s", code, body)
+	}
+	if code, _ := get("/healthz"); code != 200 {
+		t.Errorf("a wrong clock is no reason to restart the program: %d", code)
+	}
+	now = moment(t, "2026-03-02T04:30:00-08:00")
+	if _, err := h.DB.Exec(t.Context(), `alter table lockbox_item rename to gone`); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute)
+	if code, text := get("/metrics"); code != 200 || !strings.Contains(text, "\nbillcycle_up 0\n") || !strings.Contains(text, "\nbillcycle_night_late_seconds 3660\n") {
+		t.Errorf("with figures that can't be read: %d\n%s", code, text)
+	}
+	cancel()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
+// An alert is tried three times, goes to no other place than the one given, and
+// nothing that is said of it holds the URL.
+func TestHook(t *testing.T) {
+	var answers []int
+	var got string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got = string(body)
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(answers[0])
+		answers = answers[1:]
+	}))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(file, []byte(server.URL+"/s3cret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hook, err := watch.OpenHook(file, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hook.Wait(time.Millisecond)
+	alert := watch.Alert{Event: watch.Failed, Date: calendar.MustParse("2026-03-01"), Text: "disk full"}
+	for _, c := range []struct {
+		answers []int
+		left    int
+		wrong   string
+	}{{[]int{200, 0}, 1, ""}, {[]int{500, 503, 204, 0}, 1, ""}, {[]int{500, 500, 500, 0}, 1, "500"}, {[]int{302, 302, 302, 0}, 1, "302"}} {
+		answers = c.answers
+		err := hook.Send(t.Context(), alert)
+		if (err == nil) != (c.wrong == "") || err != nil && (!strings.Contains(err.Error(), c.wrong) || strings.Contains(err.Error(), "s3cret")) || len(answers) != c.left {
+			t.Errorf("answered %v: %v, %d not asked", c.answers, err, len(answers))
+		}
+	}
+	if !strings.Contains(got, `"event":"night_failed","date":"2026-03-01","text":"disk full","host":"`) {
+		t.Errorf("posted %s", got)
+	}
+	server.Close()
+	if err := hook.Send(t.Context(), alert); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("with nobody there: %v", err)
+	}
+
+	if hook, err := watch.OpenHook("", ""); hook != nil || err != nil || hook.Send(t.Context(), alert) != nil {
+		t.Errorf("without a hook: %v, %v", hook, err)
+	}
+	for _, url := range []string{"s3cret", "file:///s3cret", "https://"} {
+		if _, err := watch.OpenHook("", url); err == nil || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := watch.OpenHook(file, ""); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("a file that others can read: %v", err)
+	}
+	if _, err := watch.OpenHook(file+"x", ""); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// Progress is told with its rate from the second look on, over all programs at
+// work.
+func TestProgress(t *testing.T) {
+	h := house(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	do := func(sql string) {
+		t.Helper()
+		if _, err := h.DB.Exec(ctx, sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(`insert into account (id, mrn, opened_on) overriding system value select n, n::text, '2026-03-01' from generate_series(1, 1000) n`)
+	do(`insert into run (job, day, state) values ('post', '2026-03-01', 'running')`)
+	now := moment(t, "2026-03-01T04:00:00-08:00")
+	tick, told := make(chan time.Time), make(chan string)
+	go watch.Progress(ctx, h.DB, func() time.Time { return now }, tick, func(line string) { told <- line })
+	look := func(want string) {
+		t.Helper()
+		tick <- now
+		if line := <-told; line != want {
+			t.Errorf("told %q, want %q", line, want)
+		}
+		now = now.Add(10 * time.Second)
+	}
+	chunk := func(step string, from, to string) {
+		t.Helper()
+		do(`insert into run_chunk (job, day, pass, step, from_id, to_id, selected, done, parked, cents) values ('post', '2026-03-01', 1, '` + step + `', ` + from + `, ` + to + `, 0, 0, 0, 0)`)
+	}
+	look("")
+	chunk("post", "1", "101")
+	look("post of 2026-03-01, post: 10% of 1000 accounts")
+	chunk("post", "501", "701")
+	look("post of 2026-03-01, post: 30% of 1000 accounts, 20 a second, 35s left")
+	chunk("post", "101", "501")
+	chunk("post", "701", "1001")
+	look("")
+	chunk("next", "1", "501")
+	look("post of 2026-03-01, next: 50% of 1000 accounts")
+	do(`update run set state = 'done'`)
+	look("")
+}
