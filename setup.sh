@@ -80,7 +80,7 @@ need() {
 command -v go >/dev/null || fail "there is no Go on this machine (or not in PATH). billcycle is built with Go 1.26 or newer: https://go.dev/dl/"
 
 if [ "${1:-}" = tests ]; then
-    for tool in pdftotext:poppler-utils qpdf:qpdf zbarimg:zbar-tools tesseract:tesseract-ocr; do
+    for tool in pdftotext:poppler-utils qpdf:qpdf zbarimg:zbar-tools dmtxread:dmtx-utils tesseract:tesseract-ocr; do
         command -v "${tool%:*}" >/dev/null || need "${tool%:*}" "${tool#*:}"
     done
 fi

@@ -51,7 +51,7 @@ func TestDemoStatementsReadBack(t *testing.T) {
 		if err := os.WriteFile(path, stored.PDF, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p := readPaper(t, path)
+		p := readPaper(t, path, 1, 99)
 		if p.due != want.Due {
 			t.Errorf("statement %d asks for %s, the books for %s", want.Statement, p.due, want.Due)
 		}
@@ -65,7 +65,7 @@ func TestDemoStatementsReadBack(t *testing.T) {
 			}
 			if scanned < 4 && coupons%5 == 1 {
 				scanned++
-				lookAt(t, path, want.String())
+				lookAt(t, path, 1, want.String())
 			}
 		}
 		all++
@@ -111,10 +111,10 @@ func english(label string) string {
 	return label
 }
 
-// readPaper reads a PDF with poppler.
-func readPaper(t *testing.T, path string) paper {
+// readPaper reads pages of a PDF with poppler.
+func readPaper(t *testing.T, path string, first, last int) paper {
 	t.Helper()
-	out, err := exec.Command("pdftotext", "-layout", path, "-").CombinedOutput()
+	out, err := exec.Command("pdftotext", "-layout", "-f", strconv.Itoa(first), "-l", strconv.Itoa(last), path, "-").CombinedOutput()
 	if err != nil {
 		t.Fatalf("pdftotext: %v: %s", err, out)
 	}
@@ -204,18 +204,19 @@ func (p paper) problems() []string {
 	return all
 }
 
-// lookAt reads the bars and the scanline off the first page as a scanner has
-// it: 200 dots to the inch, black or white.
-func lookAt(t *testing.T, path, scanline string) {
+// lookAt reads the bars and the scanline off a page as a scanner has it: 200
+// dots to the inch, black or white.
+func lookAt(t *testing.T, path string, number int, scanline string) {
 	t.Helper()
 	page := filepath.Join(t.TempDir(), "page")
-	run(t, "pdftoppm", "-r", "200", "-f", "1", "-l", "1", "-mono", "-singlefile", path, page)
+	n := strconv.Itoa(number)
+	run(t, "pdftoppm", "-r", "200", "-f", n, "-l", n, "-mono", "-singlefile", path, page)
 	if got := run(t, "zbarimg", "--quiet", "--raw", "-Sdisable", "-Scode128.enable", page+".pbm"); got != scanline {
 		t.Errorf("%s: its bars read %q, want %s", path, got, scanline)
 	}
 	// The scanner's window: the last half inch but one of the page.
 	strip := filepath.Join(t.TempDir(), "strip")
-	run(t, "pdftoppm", "-r", "200", "-f", "1", "-l", "1", "-mono", "-singlefile", "-x", "800", "-y", "2050", "-W", "850", "-H", "110", path, strip)
+	run(t, "pdftoppm", "-r", "200", "-f", n, "-l", n, "-mono", "-singlefile", "-x", "800", "-y", "2050", "-W", "850", "-H", "110", path, strip)
 	if got := run(t, "tesseract", strip+".pbm", "-", "--psm", "7", "-c", "tessedit_char_whitelist=0123456789"); strings.ReplaceAll(got, " ", "") != scanline {
 		t.Errorf("%s: its scanline reads %q, want %s", path, got, scanline)
 	}

@@ -19,10 +19,10 @@ func (d *drawing) title(p *page) float64 {
 		{w.account, d.mrn()},
 		{w.statementNo, d.number()},
 	} {
-		x := gutter + 89*float64(i)
+		x := gutter + 82*float64(i)
 		p.tag("P")
 		p.text(regular, 7.5, x, 65, gray, field.label)
-		p.text(bold, d.fit(bold, 9, 85, field.value), x, 76, black, field.value)
+		p.text(bold, d.fit(bold, 9, 76, field.value), x, 76, black, field.value)
 	}
 	p.artifact()
 	return 88
@@ -104,6 +104,9 @@ func (d *drawing) doNotPay() latin {
 	a, from := d.s.Autopay, d.words.fromAccount
 	if a.Card {
 		from = d.words.fromCard
+	}
+	if a.Card && a.Last4 == "" {
+		return say(d.words.doNotPayCard, money(a.Cents), d.words.long(a.Date))
 	}
 	return say(d.words.doNotPay, money(a.Cents), d.words.long(a.Date), from, encode(a.Last4))
 }

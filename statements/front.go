@@ -13,7 +13,7 @@ import (
 const (
 	left        = 36.0
 	rightEdge   = 576.0
-	gutter      = 318.0 // where the right column begins
+	gutter      = 336.0 // where the right column begins, right of what a 4 inch window ever shows
 	perforation = 540.0
 	bottom      = 744.0 // of pages without a coupon
 )

@@ -69,15 +69,18 @@ func TestFirstPageSaysWhatToDo(t *testing.T) {
 	card := all["autopay"]
 	card.Autopay.Card = true
 	all["card"] = card
+	card.Autopay.Last4 = ""
+	all["card unknown"] = card
 	for name, c := range map[string]struct{ says, not []string }{
-		"normal":     {[]string{"Please pay by", "March 25, 2026", "Amount enclosed", all["normal"].Scanline().String()}, []string{"Do not pay", "past due"}},
-		"past-due":   {[]string{"$526.75 of this is past due.", "We have received $150.00 that has not posted", "In dispute, not due now -$200.00", "On your payment plan, not due now -$80.00"}, []string{"Do not pay"}},
-		"autopay":    {[]string{"Do not pay: $762.93 will be debited on March 25, 2026 from account ending 1234."}, []string{"Amount enclosed", "Please pay by", all["autopay"].Scanline().String()}},
-		"card":       {[]string{"Do not pay: $762.93 will be debited on March 25, 2026 from card ending 1234."}, []string{"Amount enclosed"}},
-		"on-its-way": {[]string{"Do not pay: nothing will be debited"}, []string{"Amount enclosed", "Please pay by"}},
-		"credit":     {[]string{"Nothing is due.", "Your credit", "Credit kept for later bills $237.07", "Account balance -$237.07"}, []string{"Amount enclosed", "Please pay by"}},
-		"nothing":    {[]string{"Nothing is due.", "Nothing was charged, paid or changed."}, []string{"Amount enclosed", "credit"}},
-		"spanish":    {[]string{"ÍÑIGO PEÑA NÚÑEZ", "CAÑÓN CITY CO 81212", "Nguyễn Thị Đào", "Cita médica – “niño sano” (50% más)", "Saldo a pagar", "25 de marzo de 2026", "Página 1 de"}, nil},
+		"normal":       {[]string{"Please pay by", "March 25, 2026", "Amount enclosed", all["normal"].Scanline().String()}, []string{"Do not pay", "past due"}},
+		"past-due":     {[]string{"$526.75 of this is past due.", "We have received $150.00 that has not posted", "In dispute, not due now -$200.00", "On your payment plan, not due now -$80.00"}, []string{"Do not pay"}},
+		"autopay":      {[]string{"Do not pay: $762.93 will be debited on March 25, 2026 from account ending 1234."}, []string{"Amount enclosed", "Please pay by", all["autopay"].Scanline().String()}},
+		"card":         {[]string{"Do not pay: $762.93 will be debited on March 25, 2026 from card ending 1234."}, []string{"Amount enclosed"}},
+		"card unknown": {[]string{"Do not pay: $762.93 will be charged to your card on March 25, 2026."}, []string{"Amount enclosed", "ending"}},
+		"on-its-way":   {[]string{"Do not pay: nothing will be debited"}, []string{"Amount enclosed", "Please pay by"}},
+		"credit":       {[]string{"Nothing is due.", "Your credit", "Credit kept for later bills $237.07", "Account balance -$237.07"}, []string{"Amount enclosed", "Please pay by"}},
+		"nothing":      {[]string{"Nothing is due.", "Nothing was charged, paid or changed."}, []string{"Amount enclosed", "credit"}},
+		"spanish":      {[]string{"ÍÑIGO PEÑA NÚÑEZ", "CAÑÓN CITY CO 81212", "Nguyễn Thị Đào", "Cita médica – “niño sano” (50% más)", "Saldo a pagar", "25 de marzo de 2026", "Página 1 de"}, nil},
 	} {
 		text := prose(extract(t, render(t, all[name])))
 		first, _, _ := strings.Cut(text, "About your statement")

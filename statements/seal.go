@@ -131,7 +131,7 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 		for n, from := range append([]int{0}, rules.Statement.AgingDays[:]...) {
 			page.Aging = append(page.Aging, Bucket{from, aging[n]})
 		}
-		if autopay && method != "" && last4 != "" {
+		if autopay && method != "" {
 			page.Autopay = Autopay{On: true, Card: method == "card", Cents: max(0, f.AmountDue-f.Pending), Date: debitOn, Last4: last4}
 		}
 		s.pages[c.ref] = &page

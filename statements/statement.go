@@ -160,8 +160,8 @@ type Autopay struct {
 	On    bool          `json:"on,omitzero"`
 	Card  bool          `json:"card,omitzero"` // else a bank account
 	Cents ledger.Cents  `json:"cents"`
-	Date  calendar.Date `json:"date"` // the due date, or later where notice of a changed amount asks for it
-	Last4 string        `json:"last4,omitzero"`
+	Date  calendar.Date `json:"date"`           // the due date, or later where notice of a changed amount asks for it
+	Last4 string        `json:"last4,omitzero"` // of the account; of a card only where the gateway has told it
 }
 
 // Grace is where a member with premium tax credits stands whose premium is
@@ -230,7 +230,7 @@ func (s Statement) Check() error {
 	}
 	s.checkGroups(wrong, equal)
 	s.checkAging(wrong, equal)
-	if a := s.Autopay; a.On && a.Cents > 0 && (a.Date.IsZero() || len(a.Last4) != 4) {
+	if a := s.Autopay; a.On && a.Cents > 0 && (a.Date.IsZero() || len(a.Last4) != 4 && !(a.Card && a.Last4 == "")) {
 		wrong("autopay of %s needs its date and four digits of its account, has %q and %q", a.Cents, a.Date, a.Last4)
 	}
 	return errors.Join(errs...)

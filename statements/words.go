@@ -15,25 +15,25 @@ type words struct {
 	date   string // "%" for month, day and year, in the language's order
 	month  string // the title: month and year
 
-	statement, page, account, statementDate, statementNo           latin
-	amountDue, payBy, autopayOn, onItsWay, yourCredit              latin
-	doNotPay, fromAccount, fromCard, noDebit, nothingDue           latin
-	payOnline, payByCheck, pastDuePart, pastDue                    latin
-	changed, previous, thanks, payments, adjustments, charges      latin
-	fees, balance, inDispute, onPlan, creditKept, creditOfOthers   latin
-	forYou, moreForYou, received, covers, grace, plan, coverageEnd latin
-	details, noDetails, continueOn, detailsMore, more              latin
-	columnDate, columnWhat, columnWho, columnRef, columnAmount     latin
-	kinds                                                          map[Kind]latin
-	covered, current, from, to                                     latin
-	questions, questionsBack, help                                 latin
-	detach, coupon, payable, writeNumber, moved                    latin
-	couponNumber, enclosed                                         latin
-	noCoupon, noCouponAutopay, noCouponOnItsWay                    latin
-	about, aboutMore, headline                                     latin
-	change, changeHow                                              latin
-	name, validFrom, street, unit, city, state, zip, phone, email  latin
-	signature                                                      latin
+	statement, page, account, statementDate, statementNo               latin
+	amountDue, payBy, autopayOn, onItsWay, yourCredit                  latin
+	doNotPay, doNotPayCard, fromAccount, fromCard, noDebit, nothingDue latin
+	payOnline, payByCheck, pastDuePart, pastDue                        latin
+	changed, previous, thanks, payments, adjustments, charges          latin
+	fees, balance, inDispute, onPlan, creditKept, creditOfOthers       latin
+	forYou, moreForYou, received, covers, grace, plan, coverageEnd     latin
+	details, noDetails, continueOn, detailsMore, more                  latin
+	columnDate, columnWhat, columnWho, columnRef, columnAmount         latin
+	kinds                                                              map[Kind]latin
+	covered, current, from, to                                         latin
+	questions, questionsBack, help                                     latin
+	detach, coupon, payable, writeNumber, moved                        latin
+	couponNumber, enclosed                                             latin
+	noCoupon, noCouponAutopay, noCouponOnItsWay                        latin
+	about, aboutMore, headline                                         latin
+	change, changeHow                                                  latin
+	name, validFrom, street, unit, city, state, zip, phone, email      latin
+	signature                                                          latin
 
 	askTitle, ask, helpTitle, help1, helpWhere               string
 	waysTitle, online, byPhone, byMail, lateTitle            string
@@ -92,11 +92,11 @@ var english = words{
 	locale: "en-US", month: "%s %d statement",
 	statement: "Your statement", page: "Page % of %", account: "Account (MRN)", statementDate: "Statement date", statementNo: "Statement no.",
 	amountDue: "Amount due", payBy: "Please pay by", autopayOn: "Autopay on", onItsWay: "Already on its way", yourCredit: "Your credit",
-	doNotPay: "Do not pay: % will be debited on % from % ending %.", fromAccount: "account", fromCard: "card",
+	doNotPay: "Do not pay: % will be debited on % from % ending %.", doNotPayCard: "Do not pay: % will be charged to your card on %.", fromAccount: "account", fromCard: "card",
 	noDebit:    "Do not pay: nothing will be debited, your payment on its way covers the amount due.",
 	nothingDue: "Nothing is due. Please do not pay.",
 	payOnline:  "Pay online at %", payByCheck: "Pay by check with the coupon below.",
-	pastDuePart: "% of this is past due. Please pay that part now.", pastDue: "% of the amount due is past due.",
+	pastDuePart: "% of this is past due. Please pay it now.", pastDue: "% of the amount due is past due.",
 	changed: "What changed since your last statement", previous: "Previous balance", thanks: "Payments - thank you", payments: "Payments",
 	adjustments: "Adjustments", charges: "New charges", fees: "Fees", balance: "Account balance",
 	inDispute: "In dispute, not due now", onPlan: "On your payment plan, not due now", creditKept: "Credit kept for later bills",
@@ -152,7 +152,7 @@ var spanish = words{
 	months:    [12]string{"enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre", "diciembre"},
 	statement: "Su estado de cuenta", page: encode("Página % de %"), account: "Cuenta (MRN)", statementDate: "Fecha", statementNo: encode("Estado n.º"),
 	amountDue: "Saldo a pagar", payBy: encode("Pague a más tardar el"), autopayOn: encode("Pago automático"), onItsWay: "Ya en camino", yourCredit: encode("Su crédito"),
-	doNotPay: encode("No pague: se cobrarán % el % de su % que termina en %."), fromAccount: "cuenta", fromCard: "tarjeta",
+	doNotPay: encode("No pague: se cobrarán % el % de su % que termina en %."), doNotPayCard: encode("No pague: se cobrarán % a su tarjeta el %."), fromAccount: "cuenta", fromCard: "tarjeta",
 	noDebit:    encode("No pague: no se cobrará nada, su pago en camino cubre lo que debe."),
 	nothingDue: "No debe nada. Por favor, no pague.",
 	payOnline:  encode("Pague en línea en %"), payByCheck: encode("Pague con cheque usando el cupón de abajo."),
