@@ -43,7 +43,7 @@ func drawCoupon(d *press, p *page) []notice {
 	return nil
 }
 
-const couponColumn = 330.0 // the right one, in the return envelope's window
+const couponColumn = gutter // the right one, in the return envelope's window
 
 // perforate draws the line to detach along.
 func perforate(p *page) {
