@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
-	"github.com/billcycle/billcycle/postgres"
 )
 
 // Clock runs the nights when they are due. Cron is an alarm clock only: it says
@@ -148,41 +146,59 @@ func (r Runner) Tonight(ctx context.Context, now time.Time, after func(context.C
 }
 
 func (r Runner) upTo(ctx context.Context, now time.Time, newest calendar.Date, again bool, after func(context.Context, Night)) (nights []Night, err error) {
-	got, err := postgres.Alone(ctx, r.DB, clockLock, false, func(postgres.DB) error {
+	night := func(at Runner, day calendar.Date, jobs []Job) error {
+		n := Night{Day: day}
+		n.Reports, n.Err = at.run(ctx, jobs, day)
+		if len(n.Reports) == 0 { // another did it, or is at it
+			return n.Err
+		}
+		nights = append(nights, n)
+		if after != nil {
+			after(ctx, n)
+		}
+		return n.Err
+	}
+	for {
 		due, skips, err := r.missing(ctx, newest)
 		if err != nil {
-			return err
-		}
-		if again {
-			due = slices.DeleteFunc(due, func(d dueNight) bool { return d.day == newest })
-			due = append(due, dueNight{newest, r.jobsOf(newest)})
+			return nights, err
 		}
 		for _, s := range skips {
 			if _, err := r.DB.Exec(ctx, `insert into run (job, day, state, error) values ($1, $2, 'skipped', $3) on conflict do nothing`, s.job, s.day, s.why); err != nil {
-				return err
+				return nights, err
 			}
 		}
-		for _, d := range due {
-			at := r
-			if d.day < newest {
-				at.before, at.today = r.Policy.Begins(d.day), calendar.On(now, r.Policy.Location())
-			}
-			n := Night{Day: d.day}
-			n.Reports, n.Err = at.run(ctx, d.jobs, d.day)
-			nights = append(nights, n)
-			if after != nil && !errors.Is(n.Err, ErrBusy) {
-				after(ctx, n)
-			}
-			if n.Err != nil {
-				return n.Err
-			}
+		if again {
+			due = slices.DeleteFunc(due, func(d dueNight) bool { return d.day == newest })
 		}
-		return nil
-	})
-	if err == nil && !got {
-		err = ErrBusy
+		if len(due) == 0 {
+			break
+		}
+		at, d := r, due[0]
+		if d.day < newest {
+			at.before, at.today = r.Policy.Begins(d.day), calendar.On(now, r.Policy.Location())
+		}
+		at.still = func(ctx context.Context) (jobs []Job, err error) { return r.stillDue(ctx, d.day, newest) }
+		if err := night(at, d.day, d.jobs); err != nil {
+			return nights, err
+		}
+	}
+	if again {
+		err = night(r, newest, r.jobsOf(newest))
 	}
 	return nights, err
+}
+
+// stillDue returns the jobs that a date has not finished, for who has its lock:
+// another program may have had it since they were listed.
+func (r Runner) stillDue(ctx context.Context, day, newest calendar.Date) ([]Job, error) {
+	due, _, err := r.missing(ctx, newest)
+	for _, d := range due {
+		if d.day == day {
+			return d.jobs, err
+		}
+	}
+	return nil, err
 }
 
 // jobsOf returns the jobs whose calendar holds a business date, in their order.
@@ -213,13 +229,6 @@ func (r Runner) Unrun(ctx context.Context, day calendar.Date) (n int, last calen
 	}
 	return n, last, err
 }
-
-// clockLock is held by whoever catches up.
-var clockLock = func() int64 {
-	h := fnv.New32a()
-	h.Write([]byte("billcycle clock"))
-	return int64(h.Sum32())
-}()
 
 // dueNight is a business date and the jobs that have not finished it.
 type dueNight struct {

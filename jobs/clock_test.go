@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -105,6 +107,45 @@ func TestClockRunsEachDateOnce(t *testing.T) {
 					t.Errorf("at %s: %s", hour, s)
 				}
 			}
+		}
+	}
+}
+
+// Four clocks that wake up at once after days of downtime: every date is run
+// once, in order, whoever runs it.
+func TestClocksTogether(t *testing.T) {
+	b := newBiller(t, 3)
+	b.night("2026-02-20")
+	now := moment(t, "2026-03-02T12:00:00-08:00")
+	var mu sync.Mutex
+	var ran []string
+	var all sync.WaitGroup
+	for range 4 {
+		c, _ := b.clock(&now)
+		c.After = func(_ context.Context, n jobs.Night) {
+			mu.Lock()
+			defer mu.Unlock()
+			ran = append(ran, n.Day.String())
+		}
+		all.Go(func() {
+			for {
+				if err := c.Look(context.Background()); err != nil {
+					t.Error(err)
+					return
+				}
+				if behind, _, err := c.Behind(context.Background(), now); err != nil || behind == 0 {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if len(ran) != 10 || !slices.IsSorted(ran) {
+		t.Errorf("ran %v, want each date from 2026-02-21 to 2026-03-02 once", ran)
+	}
+	for _, s := range b.states() {
+		if !strings.HasSuffix(s, " done 1") {
+			t.Error(s)
 		}
 	}
 }

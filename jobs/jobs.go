@@ -42,9 +42,10 @@ type House struct {
 	// run, as this second person. Only the demo and the rehearsal set it.
 	Release string
 
-	dry    bool          // nothing may leave the house: see Runner.Dry
-	before time.Time     // files that came to the inbox later are another night's; zero takes all
-	today  calendar.Date // of the world outside, when a missed date is caught up; else 0
+	dry    bool                                 // nothing may leave the house: see Runner.Dry
+	before time.Time                            // files that came to the inbox later are another night's; zero takes all
+	today  calendar.Date                        // of the world outside, when a missed date is caught up; else 0
+	still  func(context.Context) ([]Job, error) // asked under the date's lock for the jobs to run, in place of those named; nil to run them
 }
 
 // Newest returns the date that the books have come to: the newest business date

@@ -81,6 +81,12 @@ func (r Runner) all(ctx context.Context, me *member, jobs []Job, day calendar.Da
 	if err := billing.OpenMonths(ctx, r.DB, day); err != nil {
 		return nil, err
 	}
+	if r.still != nil {
+		var err error
+		if jobs, err = r.still(ctx); err != nil {
+			return nil, err
+		}
+	}
 	for _, j := range jobs {
 		report, err := r.one(ctx, me, j, day, only)
 		reports = append(reports, report)
