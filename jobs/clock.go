@@ -19,10 +19,11 @@ import (
 // Of several clocks on one database one works and the others look on.
 type Clock struct {
 	Runner
-	Now   func() time.Time
-	After func(ctx context.Context, n Night)           // if set, is told of each night that was run
-	Late  func(ctx context.Context, day calendar.Date) // if set, is told once of each night that is late
-	Tell  func(format string, args ...any)             // the clock's own story; nil for silence
+	Now    func() time.Time
+	After  func(ctx context.Context, n Night)                      // if set, is told of each night that was run
+	Failed func(ctx context.Context, day calendar.Date, err error) // if set, is told if the night of a date could not even be begun
+	Late   func(ctx context.Context, day calendar.Date)            // if set, is told once of each night that is late
+	Tell   func(format string, args ...any)                        // the clock's own story; nil for silence
 
 	failed int           // looks that failed, one after the other
 	retry  time.Time     // not before
@@ -93,12 +94,15 @@ func (c *Clock) Look(ctx context.Context) error {
 	if now.Before(c.retry) {
 		return nil
 	}
-	_, err := c.CatchUp(ctx, now, c.After)
+	nights, err := c.CatchUp(ctx, now, c.After)
 	switch {
 	case errors.Is(err, ErrBusy):
 		c.say("another program works on the nights: this one looks on")
 		return nil
 	case err != nil && ctx.Err() == nil:
+		if c.Failed != nil && (len(nights) == 0 || nights[len(nights)-1].Err == nil) {
+			c.Failed(ctx, c.Policy.Newest(now), err)
+		}
 		c.failed++
 		c.retry = now.Add(min(time.Minute<<min(c.failed-1, 5), 30*time.Minute))
 	default:

@@ -252,8 +252,10 @@ func TestClockThatIsNotBelieved(t *testing.T) {
 	for _, at := range []string{"2026-04-10T12:00:00-07:00", "2027-03-02T12:00:00-08:00", "2026-02-26T12:00:00-08:00", "1970-01-01T00:00:00Z"} {
 		now := moment(t, at)
 		c, ran := b.clock(&now)
-		if err := c.Look(context.Background()); !errors.Is(err, jobs.ErrClock) || len(*ran) > 0 {
-			t.Errorf("at %s: ran %v, %v; want ErrClock", at, *ran, err)
+		told := 0
+		c.Failed = func(context.Context, calendar.Date, error) { told++ }
+		if err := c.Look(context.Background()); !errors.Is(err, jobs.ErrClock) || len(*ran) > 0 || told != 1 {
+			t.Errorf("at %s: ran %v, %v, told %d times; want ErrClock, once", at, *ran, err, told)
 		}
 	}
 	if after := fmt.Sprint(b.states()); after != before {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,7 +66,8 @@ figures and no names, and ask for no password: keep them on a private address.`,
 			p.tell("watching the clock: the next night begins %s, for %s", at.Format("2006-01-02 15:04 MST"), day)
 			stop := p.progress(ctx, house)
 			clock := &jobs.Clock{Runner: jobs.Runner{House: house}, Now: p.now, Tell: p.tell,
-				After: func(ctx context.Context, n jobs.Night) { p.afterNight(ctx, house, post, n) },
+				After:  func(ctx context.Context, n jobs.Night) { p.afterNight(ctx, house, post, n) },
+				Failed: func(ctx context.Context, day calendar.Date, err error) { p.alertFailure(ctx, post, day, err) },
 				Late: func(ctx context.Context, day calendar.Date) {
 					post.send(ctx, watch.Late, day, fmt.Sprintf("the night of %s is not finished %d minutes after the newest should have begun", day, house.Policy.Watch.LateMinutes))
 				}}
@@ -85,6 +87,7 @@ figures and no names, and ask for no password: keep them on a private address.`,
 type post struct {
 	p    *program
 	hook *watch.Hook
+	mu   sync.Mutex // a night may fail while another is told to be late
 	sent map[string]bool
 
 	serves bool // there are nights to come, and no last word
@@ -105,10 +108,13 @@ func (p *program) openPost() (*post, error) {
 // send tells the story, and whoever must know.
 func (o *post) send(ctx context.Context, event string, day calendar.Date, text string) {
 	key := event + day.String()
-	if o.sent[key] {
+	o.mu.Lock()
+	before := o.sent[key]
+	o.sent[key] = true
+	o.mu.Unlock()
+	if before {
 		return
 	}
-	o.sent[key] = true
 	if event != watch.Failed || o.serves { // else it is the program's last word anyway
 		o.p.event(slog.LevelError, "ALERT "+event, "date", day, "what", text)
 	}
