@@ -88,7 +88,8 @@ changed. Exit code 1 if any is broken.`,
 	})
 }
 
-func writeProofs(w *page, proofs []jobs.Proof, broken int) {
+// writeEach tells each proof in a line, and what breaks it.
+func writeEach(w *page, proofs []jobs.Proof) {
 	for _, x := range proofs {
 		if x.Holds {
 			w.line("ok\t%s", x.Says)
@@ -99,6 +100,10 @@ func writeProofs(w *page, proofs []jobs.Proof, broken int) {
 			w.line("\t  %s", example)
 		}
 	}
+}
+
+func writeProofs(w *page, proofs []jobs.Proof, broken int) {
+	writeEach(w, proofs)
 	if broken == 0 {
 		w.line("All %d invariants hold.", len(proofs))
 	} else {

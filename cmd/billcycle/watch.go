@@ -255,14 +255,5 @@ func writeNight(w *page, n jobs.NightReport, zone *time.Location) {
 		}
 	}
 	w.line("")
-	for _, p := range n.Proofs {
-		if p.Holds {
-			w.line("ok\t%s", p.Says)
-			continue
-		}
-		w.line("BROKEN\t%s (%s: %d rows)", p.Says, p.Name, p.Rows)
-		for _, example := range p.Examples {
-			w.line("\t  %s", example)
-		}
-	}
+	writeEach(w, n.Proofs)
 }
