@@ -154,6 +154,10 @@ func (h House) bury(ctx context.Context, runs calendar.Date) error {
 		if _, err := h.DB.Exec(ctx, `delete from worker where id = any($1)`, ids); err != nil {
 			return err
 		}
+		// They may have been handed more than they had taken.
+		if _, err := h.DB.Exec(ctx, `update run_lease set announced = false where worker_id is null and announced`); err != nil {
+			return err
+		}
 	}
 	_, err = h.DB.Exec(ctx, `update run_lease l set worker_id = null, fence = fence + 1, announced = false where worker_id is not null and not exists (select from worker w where w.id = l.worker_id)`)
 	return err

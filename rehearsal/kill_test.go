@@ -40,6 +40,7 @@ type victim struct {
 	ChunkAccounts     int64
 	Day               calendar.Date
 	At                point
+	Helps             bool // it is a worker that joins, see help
 }
 
 // point is a moment of a night: the n-th thing, from 1, that happens between a
@@ -75,6 +76,9 @@ func beVictim(told string) error {
 		return err
 	}
 	h := jobs.House{Policy: &v.Policy, Keys: keys, Dir: v.Dir, Operator: "system", Release: v.Release, Workers: v.Workers, ChunkAccounts: v.ChunkAccounts}
+	if v.Helps {
+		return help(ctx, h, v.URL)
+	}
 	if h.DB, err = traced(ctx, v.URL, victimName, &watcher{kill: v.At}); err != nil {
 		return err
 	}
@@ -403,7 +407,7 @@ func runVictim(ctx context.Context, h jobs.House, day calendar.Date, at point) (
 	if err != nil {
 		return false, err
 	}
-	told, err := json.Marshal(victim{h.DB.(*pgxpool.Pool).Config().ConnString(), h.Dir, h.Release, *h.Policy, h.Workers, h.ChunkAccounts, day, at})
+	told, err := json.Marshal(victim{h.DB.(*pgxpool.Pool).Config().ConnString(), h.Dir, h.Release, *h.Policy, h.Workers, h.ChunkAccounts, day, at, false})
 	if err != nil {
 		return false, err
 	}

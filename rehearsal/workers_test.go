@@ -1,0 +1,229 @@
+package rehearsal_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/rehearsal"
+)
+
+// help is what a process of a worker does: it joins until it is killed.
+func help(ctx context.Context, h jobs.House, url string) error {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return err
+	}
+	config.MaxConns = 8
+	config.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	config.ConnConfig.RuntimeParams["application_name"] = fmt.Sprintf("billcycle worker %d", os.Getpid())
+	if h.DB, err = pgxpool.NewWithConfig(ctx, config); err != nil {
+		return err
+	}
+	h.Workers, h.Lease = 1, time.Second
+	_, err = jobs.Worker{House: h}.Run(ctx)
+	return err
+}
+
+// crew are processes of workers, and one who kills and freezes them.
+type crew struct {
+	t    *testing.T
+	h    jobs.House
+	dice *rand.Rand
+
+	mu              sync.Mutex
+	hands           map[int]*exec.Cmd // by process
+	killed, stopped int
+	did             map[string]int  // ranges seen in workers' hands, by step
+	seen            map[string]bool // each of them
+}
+
+// hire starts one more.
+func (c *crew) hire() error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	told, err := json.Marshal(victim{URL: c.h.DB.(*pgxpool.Pool).Config().ConnString(), Dir: c.h.Dir, Policy: *c.h.Policy, Helps: true})
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self)
+	cmd.Env, cmd.Stderr = append(os.Environ(), victimVariable+"="+string(told)), os.Stderr
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.hands[cmd.Process.Pid] = cmd
+	return nil
+}
+
+// dismiss ends a process by a signal and waits for it.
+func (c *crew) dismiss(pid int, by syscall.Signal) {
+	c.mu.Lock()
+	cmd := c.hands[pid]
+	delete(c.hands, pid)
+	c.mu.Unlock()
+	_ = cmd.Process.Signal(by)
+	_ = cmd.Wait()
+}
+
+// alive says whether a process is one of the crew.
+func (c *crew) alive(pid int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hands[pid] != nil
+}
+
+// harass kills and freezes workers that have ranges in hand, again and again
+// until the context is cancelled.
+func (c *crew) harass(ctx context.Context) error {
+	for ctx.Err() == nil {
+		worker, pid, step, what, err := c.busy(ctx)
+		if err != nil || !c.alive(pid) || c.seen[what] {
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Millisecond):
+			}
+			continue
+		}
+		c.seen[what] = true
+		c.did[step]++
+		switch turn := c.dice.IntN(12); {
+		case turn < 3:
+			c.killed++
+			c.dismiss(pid, syscall.SIGKILL)
+			if err := c.hire(); err != nil {
+				return err
+			}
+		case turn == 3:
+			c.stopped++
+			_ = syscall.Kill(pid, syscall.SIGSTOP)
+			for n := 1; n > 0 && ctx.Err() == nil; { // until it is taken for dead
+				if err := c.h.DB.QueryRow(ctx, `select count(*) from worker where id = $1`, worker).Scan(&n); err != nil {
+					break
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			_ = syscall.Kill(pid, syscall.SIGCONT) // a zombie
+		}
+	}
+	return nil
+}
+
+// busy finds a worker that has a range in hand, and its process.
+func (c *crew) busy(ctx context.Context) (worker int64, pid int, step, what string, err error) {
+	var name string
+	err = c.h.DB.QueryRow(ctx, `select w.id, w.name, l.step, concat_ws(' ', l.step, l.day, l.from_id, l.fence) from run_lease l join worker w on w.id = l.worker_id where w.runs is null order by random() limit 1`).Scan(&worker, &name, &step, &what)
+	if err == nil {
+		_, err = fmt.Sscanf(name[strings.LastIndex(name, " ")+1:], "%d", &pid)
+	}
+	return worker, pid, step, what, err
+}
+
+// A month of nights helped by three workers, which on every ninth are killed and
+// frozen over and over in the middle of what they do, ends in the books of a
+// month without any of that. With BILLCYCLE_TORTURE they are on every night.
+func TestWorkersKilledAndFrozen(t *testing.T) {
+	demo := rehearsal.Demo{Members: 48, Months: 1, Seed: 11, Start: rehearsal.DemoStart}
+	want, _ := live(t, demo, newHouse(t))
+
+	h := newHouse(t)
+	h.ChunkAccounts, h.Workers = 12, 1
+	c := &crew{t: t, h: h, dice: rand.New(rand.NewPCG(5, 0)), hands: map[int]*exec.Cmd{}, did: map[string]int{}, seen: map[string]bool{}}
+	for range 3 {
+		if err := c.hire(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		for pid := range c.hands {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+			c.dismiss(pid, syscall.SIGKILL)
+		}
+	})
+	demo.Night = func(ctx context.Context, h jobs.House, day calendar.Date) error {
+		pool := h.DB.(*pgxpool.Pool)
+		if day == demo.Start {
+			if err := until(ctx, pool, `select count(*) = 3 from worker`); err != nil {
+				return err
+			}
+		}
+		if day%9 > 0 && os.Getenv("BILLCYCLE_TORTURE") == "" {
+			_, err := jobs.Runner{House: h}.Night(ctx, day)
+			return err
+		}
+		// Who runs the night is slow: it leaves to the workers what they take.
+		slow, err := lazy(ctx, pool)
+		if err != nil {
+			return err
+		}
+		defer slow.Close()
+		h.DB = slow
+		harassing, over := context.WithCancel(ctx)
+		failed := make(chan error, 1)
+		go func() { failed <- c.harass(harassing) }()
+		_, err = jobs.Runner{House: h}.Night(ctx, day)
+		over()
+		if hiring := <-failed; err == nil {
+			err = hiring
+		}
+		return err
+	}
+	got, _ := live(t, demo, h)
+	for _, d := range want.differences(got) {
+		t.Error(d)
+	}
+	holds(t, h)
+	t.Logf("killed %d, frozen %d; ranges seen in their hands: %v", c.killed, c.stopped, c.did)
+	if c.killed < 5 || c.stopped < 2 || len(c.did) < 6 {
+		t.Errorf("hardly anybody was harmed: %d killed, %d frozen, in %v", c.killed, c.stopped, c.did)
+	}
+}
+
+// until waits for something to be true in the database.
+func until(ctx context.Context, db *pgxpool.Pool, sql string) error {
+	for {
+		var so bool
+		if err := db.QueryRow(ctx, sql).Scan(&so); err != nil || so {
+			return err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// lazy opens a pool whose user takes no range that a worker could have: it
+// waits until all that are left are in somebody's hands, or nobody is there.
+func lazy(ctx context.Context, pool *pgxpool.Pool) (*pgxpool.Pool, error) {
+	config := pool.Config()
+	config.ConnConfig.Tracer = waiter{pool}
+	config.ConnConfig.RuntimeParams["application_name"] = "billcycle night"
+	return pgxpool.NewWithConfig(ctx, config)
+}
+
+type waiter struct{ pool *pgxpool.Pool }
+
+func (w waiter) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	if strings.HasPrefix(q.SQL, "with free as (\n\t\t\tselect from_id") {
+		ctx, over := context.WithTimeout(ctx, 2*time.Second) // one who is killed may have been handed it
+		defer over()
+		_ = until(ctx, w.pool, `select not exists (select from run_lease where worker_id is null) or not exists (select from worker where runs is null and alive_until > clock_timestamp())`)
+	}
+	return ctx
+}
+
+func (waiter) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
