@@ -249,6 +249,9 @@ func TestUnreadableParentAndLongPath(t *testing.T) {
 		if v := query[string](t, s.URL(), "SHOW fsync"); v != "on" {
 			t.Errorf("fsync %s on a durable server", v)
 		}
+		if v := query[string](t, s.URL(), "SELECT setting FROM pg_settings WHERE name = 'wal_compression' AND (setting = 'lz4' OR NOT 'lz4' = ANY (enumvals) AND setting <> 'off')"); v == "" {
+			t.Error("whole pages are not logged as cheaply as the server could")
+		}
 		pool, err := s.Main(t.Context())
 		if err != nil {
 			t.Fatal(err)
