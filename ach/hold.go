@@ -99,7 +99,9 @@ func (o Office) Pull(ctx context.Context, fileID int64, trace Trace, reason stri
 			return err
 		}
 		a := b.Accounts[0]
-		a.PullDebit(a.DebitOf(receipt), o.Day)
+		d := a.DebitOf(receipt)
+		a.PullDebit(d, o.Day)
+		f.Entries, f.Cents = f.Entries-1, f.Cents-d.Cents
 		if err := b.Save(ctx); err != nil {
 			return err
 		}

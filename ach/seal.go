@@ -27,19 +27,6 @@ const modifiers = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 // follow from the rows it is made of alone, so no clock may enter them.
 const sealedAt = 18
 
-// loose is an entry of a file that is being sealed, and where it comes from.
-type loose struct {
-	Entry
-	account  int64
-	receipt  int32
-	methodID int64
-	code     string // why it cannot be sent, "" if it can
-	problem  string // in words
-}
-
-// methodContext is what a stored account number is sealed for.
-func methodContext(account int64) string { return "autopay_method/" + strconv.FormatInt(account, 10) }
-
 // partContext is what a part of a file's bytes is sealed for.
 func partContext(name string, part int) string { return fmt.Sprintf("ach_file/%s/%d", name, part) }
 
@@ -122,8 +109,12 @@ func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, pulled Trace
 	if err != nil {
 		return info, err
 	}
-	bad, err := o.write(ctx, w, info, pulled)
+	read := reading{o: o, tx: tx, w: w, file: info, pulled: pulled}
+	bad, err := read.all(ctx)
 	if err != nil {
+		return info, err
+	}
+	if err := read.prove(); err != nil {
 		return info, err
 	}
 	if err := o.setAside(ctx, tx, bad); err != nil {
@@ -150,124 +141,7 @@ func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, pulled Trace
 		info.ID, info.BuiltOn, company.ID, string(info.modifier), info.Name, info.Entries, info.Prenotes, info.Reversals, int64(info.Cents), []byte(info.SHA256), info.Maker); err != nil {
 		return info, err
 	}
-	return info, proveFile(ctx, tx, info)
-}
-
-// proveFile holds a file's totals against the debits that are in it.
-func proveFile(ctx context.Context, tx pgx.Tx, info FileInfo) error {
-	var n int
-	var cents ledger.Cents
-	err := tx.QueryRow(ctx, `select count(*), coalesce(sum(cents), 0)::bigint from debit where trace between $1 and $2 and file_id = $3 and state = 'built'`, info.firstTrace, info.lastTrace, info.ID).Scan(&n, &cents)
-	if err == nil && (n != info.Entries || cents != info.Cents) {
-		err = fmt.Errorf("file %s holds %d debits of %s, but those that belong to it are %d of %s", info.Name, info.Entries, info.Cents, n, cents)
-	}
-	return err
-}
-
-// looseSQL reads the debits of a batch of a file, in an order that is added.
-// The name is that of the guarantor's member, wherever that one is billed.
-const looseSQL = `select d.account_id, d.receipt, d.attempt, d.cents, d.trace, d.sec, d.method_id, a.mrn,
-		coalesce(n.first_name || ' ' || n.last_name, (select first_name || ' ' || last_name from member where mrn = a.mrn), ''), m.routing, m.account_type, m.number_sealed,
-		coalesce(m.method = 'ach' and (m.ended_on is null or m.ended_on > $4) and m.authorized_on <= $4, false)
-	from debit d
-	join account a on a.id = d.account_id and a.id between $7 and $8
-	left join autopay_method m on m.account_id = d.account_id and m.id = d.method_id and m.account_id between $7 and $8
-	left join member n on n.account_id = a.id and n.mrn = a.mrn and n.account_id between $7 and $8
-	where d.trace between $1 and $2 and d.file_id = $3 and d.state = 'built' and d.sec = $5 and (d.attempt > 0) = $6 and d.account_id between $7 and $8 order by `
-
-// write streams the file's debits into the writer, batch by batch, and returns
-// those that cannot be sent. It reads on a connection of its own; nobody
-// changes them meanwhile: whoever would, needs the file's row first, which our
-// transaction holds.
-func (o Office) write(ctx context.Context, w *Writer, info FileInfo, pulled Trace) (bad []loose, err error) {
-	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
-		order := "d.trace"
-		if info.inOrder {
-			order = "d.account_id" // which is the same order, and the one that the tables lie in
-		}
-		if entries := int64(info.Entries); info.inOrder && entries > 1000 && 4*entries > info.high-info.low {
-			// Most accounts of the span: every table is read once, side by side.
-			if _, err := tx.Exec(ctx, `set local enable_hashjoin = off; set local enable_nestloop = off; set local enable_sort = off`); err != nil {
-				return err
-			}
-		}
-		r := reading{o: o, w: w, pulled: pulled}
-		for _, name := range info.batches {
-			sec, retry := batchOf(name)
-			rows, err := tx.Query(ctx, looseSQL+order, int64(info.firstTrace), int64(info.lastTrace), info.ID, o.Day, sec, retry, info.low, info.high)
-			if err != nil {
-				return err
-			}
-			if err := r.batch(rows); err != nil {
-				return err
-			}
-		}
-		if r.opened == 0 && r.unopened != nil {
-			return r.unopened // no number at all opens: these are not the keys, the members are not to blame
-		}
-		bad = r.bad
-		return nil
-	})
-	return bad, err
-}
-
-// reading is a file's debits being read.
-type reading struct {
-	o        Office
-	w        *Writer
-	pulled   Trace
-	opened   int   // account numbers
-	unopened error // why one does not open
-	bad      []loose
-}
-
-func (x *reading) batch(rows pgx.Rows) error {
-	defer rows.Close()
-	for rows.Next() {
-		r := ledger.ReadRow(rows)
-		d := loose{account: r.Int64(), receipt: r.Int32()}
-		d.Retry, d.Cents, d.Trace = r.Int32() > 0, ledger.Cents(r.Int64()), Trace(r.Int64())
-		d.SEC, d.methodID, d.IndividualID, d.Name = r.Text(), r.Int64(), r.Text(), plainName(r.Text())
-		d.Routing, d.Savings = r.Text(), r.Text() == Savings
-		sealed, inForce := r.Bytes(), r.Bool()
-		if d.Trace == x.pulled {
-			continue
-		}
-		if d.Name == "" || d.Name == noName {
-			d.Name = "MEMBER " + d.IndividualID // a name in another script has no plain form
-		}
-		number, wrong := x.o.Keys.Open(sealed, methodContext(d.account))
-		if d.Account = string(number); wrong == nil {
-			x.opened++
-		} else {
-			x.unopened = wrong
-		}
-		if err := x.w.judge(&d, inForce, wrong); err != nil {
-			return err
-		}
-		if d.code != "" {
-			x.bad = append(x.bad, d)
-		}
-	}
-	return rows.Err()
-}
-
-// judge writes an entry, or says why it cannot be sent.
-func (w *Writer) judge(d *loose, inForce bool, unopened error) error {
-	switch {
-	case !inForce:
-		d.code, d.problem = NoAuthorization, "the authorization it was built on is no longer in force"
-		return nil
-	case unopened != nil:
-		d.code, d.problem = UnusableMethod, unopened.Error()
-		return nil
-	}
-	err := w.Add(&d.Entry)
-	if wrong := (*EntryError)(nil); errors.As(err, &wrong) {
-		d.code, d.problem = UnusableMethod, wrong.Error()
-		return nil
-	}
-	return err
+	return info, nil
 }
 
 // setAside withdraws the debits that cannot be sent and takes them out of
@@ -365,22 +239,23 @@ func (s *sealer) close() (SHA256, error) {
 func Unseal(ctx context.Context, q billing.Querier, keys *secret.Keys, f FileInfo, to io.Writer) error {
 	sum := sha256.New()
 	to = io.MultiWriter(to, sum)
-	for part := 1; ; part++ {
-		var sealed []byte
-		err := q.QueryRow(ctx, `select sealed from ach_file_part where file_id = $1 and part = $2`, f.ID, part).Scan(&sealed)
-		if errors.Is(err, pgx.ErrNoRows) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		plain, err := keys.Open(sealed, partContext(f.Name, part))
+	rows, err := q.Query(ctx, `select sealed from ach_file_part where file_id = $1 order by part`, f.ID)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for part := 1; rows.Next(); part++ { // the server reads the next one meanwhile
+		r := ledger.ReadRow(rows)
+		plain, err := keys.Open(r.Bytes(), partContext(f.Name, part))
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrAltered, err)
 		}
 		if _, err := to.Write(plain); err != nil {
 			return err
 		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
 	}
 	if got := SHA256(sum.Sum(nil)); !bytes.Equal(got, f.SHA256) {
 		return fmt.Errorf("%w: file %d (%s) has the hash %s, not %s as when it was made; do not send it", ErrAltered, f.ID, f.Name, got, f.SHA256)

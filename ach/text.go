@@ -1,6 +1,7 @@
 package ach
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 
@@ -24,8 +25,8 @@ func Plain(s string) string {
 	if isPlain(s) {
 		return s
 	}
-	if firstForeign(s) < 0 && !strings.Contains(s, "`") { // most other names: small letters
-		return strings.Join(strings.Fields(strings.ToUpper(s)), " ")
+	if firstForeign(s) < 0 && strings.IndexByte(s, '`') < 0 { // most other names: small letters
+		return capitals(s)
 	}
 	var out strings.Builder
 	out.Grow(len(s))
@@ -39,6 +40,22 @@ func Plain(s string) string {
 		}
 	}
 	return strings.Join(strings.Fields(out.String()), " ")
+}
+
+// capitals writes an ASCII text in capitals, its blanks single.
+func capitals(s string) string {
+	var room [64]byte
+	out := room[:0]
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if 'a' <= c && c <= 'z' {
+			c -= 'a' - 'A'
+		}
+		if c != ' ' || len(out) > 0 && out[len(out)-1] != ' ' {
+			out = append(out, c)
+		}
+	}
+	return string(bytes.TrimRight(out, " "))
 }
 
 func plainRune(r rune) string {

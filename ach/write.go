@@ -32,7 +32,10 @@ type Writer struct {
 	traces  bitmap
 	offsets []offset
 
+	banking calendar.Date // the last effective date that was seen to be one
+
 	record [recordLength + 1]byte
+	line   line  // of it
 	err    error // of writing, or of a file that holds no more
 }
 
@@ -106,7 +109,8 @@ func (w *Writer) mayAdd(e *Entry) error {
 		return err
 	}
 	switch day := w.f.effective(e); {
-	case day >= w.f.Created.Date && calendar.IsBankingDay(day):
+	case day >= w.f.Created.Date && (day == w.banking || calendar.IsBankingDay(day)):
+		w.banking = day
 	case e.Effective.IsZero():
 		return fmt.Errorf("effective date %q of the file is not a banking day on or after %s, the day it was made", day, w.f.Created.Date)
 	default: // checkEntry has seen that it is a banking day
@@ -350,7 +354,8 @@ type line struct {
 
 func (w *Writer) begin(kind byte) *line {
 	w.record[0] = kind
-	return &line{w.record[1:recordLength], w.record[:]}
+	w.line = line{w.record[1:recordLength], w.record[:]}
+	return &w.line
 }
 
 func (w *Writer) end(l *line) {
