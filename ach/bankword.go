@@ -213,10 +213,13 @@ func readWords(content []byte) (words []Word, problems []Problem) {
 		if errors.Is(err, io.EOF) {
 			return words, problems
 		}
-		line, _ := r.FieldPos(0)
-		if err != nil {
-			return words, append(problems, Problem{Line: line, Record: "acknowledgment", Problem: err.Error()})
+		if broken := (*csv.ParseError)(nil); errors.As(err, &broken) {
+			return words, append(problems, Problem{Line: broken.Line, Record: "acknowledgment", Problem: broken.Err.Error()})
 		}
+		if err != nil {
+			return words, append(problems, Problem{Record: "acknowledgment", Problem: err.Error()})
+		}
+		line, _ := r.FieldPos(0)
 		w := Word{Entries: -1, Cents: -1}
 		for n, column := range head {
 			if wrong := w.set(column, row[n]); wrong != "" {
