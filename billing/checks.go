@@ -25,6 +25,10 @@ func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64
 	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1, block) from (select distinct (account_id / $2)::int as block from lockbox_part where file_id = $1 order by 1) b`, file, blockAccounts); err != nil {
 		return 0, err
 	}
+	// A file's checks are sorted and hashed as a whole: on disk it takes longer.
+	if _, err := tx.Exec(ctx, `set local work_mem = '64MB'`); err != nil {
+		return 0, err
+	}
 	err = byRange(ctx, tx, func() error {
 		return tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts).Scan(&n)
 	})
