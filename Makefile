@@ -9,7 +9,7 @@ export PATH := $(PATH):/usr/local/go/bin
 # that belongs to someone else; then there is no stamp.
 VCS = $(shell git rev-parse --git-dir >/dev/null 2>&1 && echo auto || echo false)
 
-.PHONY: help setup build test demo bench clean
+.PHONY: help setup build test torture demo bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1\t/p' Makefile
@@ -26,6 +26,19 @@ test: ## gofmt, go vet and all tests, on a throwaway PostgreSQL
 	if [ -n "$$unformatted" ]; then echo "not formatted (run gofmt -w):" $$unformatted; exit 1; fi
 	go vet ./...
 	go run ./postgres/throwaway go test ./...
+
+# Of the torture: see docs/torture.md.
+WORKERS = 2 4
+KILLS = 500
+RESTARTS = 50
+OTHERS = 30
+FILLS = $(if $(filter 0,$(shell id -u)),10,0)
+SEED := $(shell date +%s)
+
+torture: ## months of nights, killed and disturbed at every statement; and that faulty programs are caught
+	@./setup.sh tests
+	go test ./rehearsal -run '^TestTorture$$' -count=1 -timeout 0 -v -args -torture.workers "$(WORKERS)" -torture.kills $(KILLS) \
+	 -torture.restarts $(RESTARTS) -torture.others $(OTHERS) -torture.fills $(FILLS) -torture.seed $(SEED) -torture.mutants
 
 demo: build ## a synthetic biller lived through night by night, into demo-out/
 	rm -rf demo-out

@@ -13,12 +13,15 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -132,9 +135,11 @@ func IsUnavailable(err error) bool {
 		return strings.HasPrefix(pg.Code, "08") || strings.HasPrefix(pg.Code, "53") ||
 			strings.HasPrefix(pg.Code, "57P") || strings.HasPrefix(pg.Code, "58")
 	}
-	// Or the server went away in mid-sentence.
+	// Or the server went away in mid-sentence, or between two sentences. The
+	// migrations speak through database/sql, which has words of its own for it.
 	var broken *net.OpError
-	return errors.As(err, &broken) || errors.Is(err, io.ErrUnexpectedEOF)
+	return errors.As(err, &broken) || slices.ContainsFunc([]error{io.ErrUnexpectedEOF, pgconn.ErrConnClosed, driver.ErrBadConn, sql.ErrConnDone},
+		func(gone error) bool { return errors.Is(err, gone) })
 }
 
 // administer runs f on a connection of its own to the administrative database.

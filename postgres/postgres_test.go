@@ -11,6 +11,7 @@ import (
 	"testing/fstest"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // server is a throwaway one for the tests that only need some server.
@@ -265,6 +266,28 @@ func TestIsUnavailable(t *testing.T) {
 	_, err = s.Pool.Exec(t.Context(), "SELECT pg_terminate_backend(pg_backend_pid())")
 	if !IsUnavailable(err) {
 		t.Errorf("%v must say unavailable", err)
+	}
+	// What the transaction asks next finds its connection ended.
+	err = pgx.BeginFunc(t.Context(), s.Pool, func(tx pgx.Tx) error {
+		tx.Exec(t.Context(), "SELECT pg_terminate_backend(pg_backend_pid())")
+		_, err := tx.Exec(t.Context(), "SELECT 1")
+		return err
+	})
+	if !IsUnavailable(err) {
+		t.Errorf("%v must say unavailable", err)
+	}
+	// And so does what the migrations ask.
+	migrating := stdlib.OpenDB(*s.Pool.Config().ConnConfig)
+	defer migrating.Close()
+	conn, err := migrating.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, says := range []string{"once", "again"} {
+		conn.ExecContext(t.Context(), "SELECT pg_terminate_backend(pg_backend_pid())")
+		if _, err := conn.ExecContext(t.Context(), "SELECT 1"); !IsUnavailable(err) {
+			t.Errorf("%v must say unavailable, asked %s", err, says)
+		}
 	}
 	_, err = s.Pool.Exec(t.Context(), "DO $$ BEGIN RAISE EXCEPTION USING errcode = 'disk_full'; END $$")
 	if !IsUnavailable(err) {

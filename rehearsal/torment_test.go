@@ -1,0 +1,601 @@
+package rehearsal_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/jobs"
+)
+
+// tormentor disturbs the nights of a world and keeps count.
+type tormentor struct {
+	*world
+	u      undisturbed
+	ordeal ordeal
+	dice   *rand.Rand
+	left   int // nights, with this one
+
+	did     map[string]int  // by fault, and "killed JOB", "killed ask commit" and the like
+	covered map[moment]bool // where it was killed
+	tonight []string        // what was done, in words
+	inputs  []input         // that have come so far
+	foreign []string        // what tells our own changed inputs in the books: parts of keys
+}
+
+// input is a file that came into an inbox.
+type input struct {
+	feed, name string
+	content    []byte
+}
+
+// share is how much of what is left to do falls to this night.
+func (x *tormentor) share(of string, total int) int {
+	todo := max(total-x.did[of], 0)
+	n := todo / x.left
+	if x.dice.IntN(x.left) < todo%x.left {
+		n++
+	}
+	return n
+}
+
+func (x *tormentor) night(ctx context.Context, day calendar.Date) error {
+	if err := x.echo(day, x.share("echo", x.ordeal.others)); err != nil {
+		return err
+	}
+	if err := x.disturb(ctx, day); err != nil {
+		return err
+	}
+	if err := x.byDateOrClock(ctx, day); err != nil {
+		return err
+	}
+	if x.share("clock back", x.ordeal.others) > 0 {
+		if err := x.clockBack(ctx, day); err != nil {
+			return err
+		}
+	}
+	if err := x.release(ctx, day, func(args ...string) error { return x.killRelease(ctx, day, args) }); err != nil {
+		return err
+	}
+	x.left--
+	return x.same(ctx, day)
+}
+
+// byDateOrClock ends a night: by its date, or by the clock of any hour of it.
+func (x *tormentor) byDateOrClock(ctx context.Context, day calendar.Date) error {
+	if x.dice.IntN(2) == 0 {
+		return x.finish(ctx, "nightly", "--date", day.String())
+	}
+	x.clock = x.someTime(day)
+	defer func() { x.clock = "" }()
+	return x.finish(ctx, "nightly")
+}
+
+// same compares the books with those of the undisturbed night.
+func (x *tormentor) same(ctx context.Context, day calendar.Date) error {
+	if err := x.sealedOnly(ctx); err != nil {
+		return err
+	}
+	got, err := bookOf(ctx, x.world)
+	if err != nil {
+		return err
+	}
+	ours := func(name, _ string) bool {
+		return slices.ContainsFunc(x.foreign, func(part string) bool { return strings.Contains(name, part) })
+	}
+	want := maps.Clone(x.u.books[day])
+	maps.DeleteFunc(want, ours)
+	maps.DeleteFunc(got, ours)
+	if d := want.differences(got); len(d) > 0 {
+		return fmt.Errorf("the books differ from those of the night undisturbed:\n%s", strings.Join(d, "\n"))
+	}
+	return nil
+}
+
+// finish runs a command until it is done. What is out of order about the
+// machine may stop it now and then.
+func (x *tormentor) finish(ctx context.Context, args ...string) error {
+	var p *process
+	x.x.set("opening", nil)
+	for range 5 {
+		var err error
+		if p, err = x.run(ctx, args...); err != nil {
+			return err
+		}
+		if p.done() {
+			return nil
+		}
+		if p.killed || p.code != 75 {
+			break
+		}
+	}
+	return fmt.Errorf("it does not end well: %v", p)
+}
+
+// fault is one way to disturb a night at a moment.
+type fault struct {
+	name string
+	at   place
+	nth  int
+	do   func(ctx context.Context, day calendar.Date, f fault) error
+}
+
+// disturb disturbs a night, in the order of its jobs, until it has had its share.
+func (x *tormentor) disturb(ctx context.Context, day calendar.Date) error {
+	kills, restarts := x.share("kill", x.ordeal.kills), x.share("restart", x.ordeal.restarts)
+	enough := x.did["kill"] + kills
+	list := x.faults(day, "kill", kills, x.kill)
+	list = append(list, x.faults(day, "restart", restarts, x.restart)...)
+	list = append(list, x.faults(day, "freeze", x.share("freeze", x.ordeal.others), x.freeze)...)
+	list = append(list, x.faults(day, "twin", x.share("twin", x.ordeal.others), x.twin)...)
+	list = append(list, x.faults(day, "full disk", x.share("full disk", x.ordeal.fills), x.fill)...)
+	for tries := 0; ; tries++ {
+		slices.SortStableFunc(list, func(a, b fault) int { return a.at.first - b.at.first })
+		for _, f := range list {
+			if err := f.do(ctx, day, f); err != nil {
+				return fmt.Errorf("%s at %v, time %d: %w", f.name, f.at.moment, f.nth, err)
+			}
+			if err := x.sealedOnly(ctx); err != nil {
+				return fmt.Errorf("%s at %v, time %d: %w", f.name, f.at.moment, f.nth, err)
+			}
+		}
+		if x.did["kill"] >= enough || tries == 3 {
+			return nil
+		}
+		// Some were not met, since those before had left less to do.
+		list = x.faults(day, "kill", enough-x.did["kill"], x.kill)
+	}
+}
+
+// faults chooses moments of a night for a fault. A third of them are around a
+// commit, where a crash can do most. For the others, kills take those first where
+// nobody was killed yet.
+func (x *tormentor) faults(day calendar.Date, name string, n int, do func(context.Context, calendar.Date, fault) error) (list []fault) {
+	places := slices.DeleteFunc(x.u.places(day), func(p place) bool { return p.Job == "release" })
+	var fresh, commits []place
+	for _, p := range places {
+		if !x.covered[p.moment] {
+			fresh = append(fresh, p)
+		}
+		if p.verb() == "commit" {
+			commits = append(commits, p)
+		}
+	}
+	x.dice.Shuffle(len(fresh), func(a, b int) { fresh[a], fresh[b] = fresh[b], fresh[a] })
+	for i := range n {
+		switch {
+		case x.dice.IntN(3) == 0 && len(commits) > 0:
+			p := commits[x.dice.IntN(len(commits))]
+			list = append(list, fault{name, p, 1 + x.dice.IntN(p.times), do})
+		case name == "kill" && i < len(fresh):
+			list = append(list, fault{name, fresh[i], 1, do})
+		default:
+			p := places[x.dice.IntN(len(places))]
+			list = append(list, fault{name, p, 1 + x.dice.IntN(p.times), do})
+		}
+	}
+	return list
+}
+
+// note counts a fault that has hit.
+func (x *tormentor) note(f fault) {
+	x.did[f.name]++
+	x.tonight = append(x.tonight, fmt.Sprintf("%s at %v, time %d", f.name, f.at.moment, f.nth))
+}
+
+// kill kills the night by SIGKILL: at its moment, and one in eight at any time
+// from outside.
+func (x *tormentor) kill(ctx context.Context, day calendar.Date, f fault) error {
+	if x.dice.IntN(8) == 0 {
+		return x.killFromOutside(ctx, day)
+	}
+	return x.killAt(ctx, f, "opening", "nightly", "--date", day.String())
+}
+
+func (x *tormentor) killAt(ctx context.Context, f fault, job string, args ...string) error {
+	x.x.set(job, &trap{at: f.at.moment, nth: f.nth, still: true, spring: func(l *line) { l.of.kill() }})
+	p, err := x.run(ctx, args...)
+	if err != nil {
+		return err
+	}
+	if !x.x.sprung() {
+		return x.cameThrough(p)
+	}
+	if !p.killed {
+		return fmt.Errorf("it was to be killed, and lives: %v", p)
+	}
+	x.note(f)
+	x.covered[f.at.moment] = true
+	x.did["killed "+f.at.Job]++
+	if f.at.verb() == "commit" {
+		x.did["killed, "+f.at.Say+" commit"]++
+	}
+	return nil
+}
+
+// cameThrough sees that a night is well that its fault did not meet.
+func (x *tormentor) cameThrough(p *process) error {
+	x.did["not met"]++
+	return x.well(p, nil)
+}
+
+func (x *tormentor) killFromOutside(ctx context.Context, day calendar.Date) error {
+	x.x.set("opening", nil)
+	p, err := x.start(ctx, "nightly", "--date", day.String())
+	if err != nil {
+		return err
+	}
+	after := time.Duration(x.dice.Int64N(int64(x.u.took[day])))
+	timer := time.AfterFunc(after, func() { p.cmd.Process.Signal(syscall.SIGKILL) })
+	defer timer.Stop()
+	if err := p.end(ctx); err != nil {
+		return err
+	}
+	if !p.killed {
+		return x.cameThrough(p)
+	}
+	x.did["kill"]++
+	x.did["killed from outside"]++
+	x.tonight = append(x.tonight, fmt.Sprintf("killed after %v", after))
+	return nil
+}
+
+// killRelease kills a release before it is made, now and then.
+func (x *tormentor) killRelease(ctx context.Context, day calendar.Date, args []string) error {
+	var places []place
+	for _, p := range x.u.places(day) {
+		if p.Job == "release" {
+			places = append(places, p)
+		}
+	}
+	for range 1 + x.ordeal.kills/100 {
+		p := places[x.dice.IntN(len(places))]
+		f := fault{name: "kill", at: p, nth: 1}
+		if err := x.killAt(ctx, f, "release", args...); err != nil {
+			return fmt.Errorf("%s at %v: %w", f.name, f.at.moment, err)
+		}
+		if err := x.sealedOnly(ctx); err != nil {
+			return fmt.Errorf("%s at %v: %w", f.name, f.at.moment, err)
+		}
+		x.x.set("release", nil)
+	}
+	return nil
+}
+
+// stopped says whether a program that lost its ground ended as it should.
+func stopped(p *process) error {
+	if p.killed || !p.done() && p.code != 75 {
+		return fmt.Errorf("it should have been done or said 75: %v", p)
+	}
+	return nil
+}
+
+// restart stops PostgreSQL at once in the middle of a night and starts it.
+func (x *tormentor) restart(ctx context.Context, day calendar.Date, f fault) error {
+	var failed error
+	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, still: true, spring: func(*line) { failed = x.server.restart(ctx) }})
+	p, err := x.run(ctx, "nightly", "--date", day.String())
+	x.scratch.Pool.Reset()
+	if err := errors.Join(err, failed); err != nil {
+		return err
+	}
+	if !x.x.sprung() {
+		return x.cameThrough(p)
+	}
+	x.note(f)
+	return stopped(p)
+}
+
+// meet runs the night up to a moment and does something there, while the night
+// waits. It returns nil for a moment that was not met.
+func (x *tormentor) meet(ctx context.Context, day calendar.Date, f fault, meanwhile func(first *process) error) (*process, error) {
+	met, goOn := make(chan struct{}), make(chan struct{})
+	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, spring: func(*line) { close(met); <-goOn }})
+	p, err := x.start(ctx, "nightly", "--date", day.String())
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.dead:
+		if err := p.end(ctx); err != nil {
+			return nil, err
+		}
+		return nil, x.cameThrough(p)
+	case <-met:
+	}
+	err = meanwhile(p)
+	close(goOn)
+	if err != nil {
+		p.cmd.Process.Signal(syscall.SIGCONT)
+		p.kill()
+		return p, errors.Join(err, p.end(ctx))
+	}
+	x.note(f)
+	return p, p.end(ctx)
+}
+
+// twin starts the night a second time while the first is in the middle of it, as
+// another machine would.
+func (x *tormentor) twin(ctx context.Context, day calendar.Date, f fault) error {
+	p, err := x.meet(ctx, day, f, func(*process) error {
+		second, err := x.run(ctx, "nightly", "--date", day.String())
+		if err != nil {
+			return err
+		}
+		// Before the first holds the date, and once it has let go, the second does all.
+		if f.at.Job != "opening" && !strings.Contains(f.at.SQL, "pg_advisory_unlock") && second.code != 75 {
+			return fmt.Errorf("the second should have said 75: %v", second)
+		}
+		return stopped(second)
+	})
+	if p == nil || err != nil {
+		return err
+	}
+	return stopped(p)
+}
+
+// freeze stops a night as a machine that swaps or a paused virtual one would.
+// Its server takes it for dead, another does the night, and in the middle of
+// that the frozen one wakes up.
+func (x *tormentor) freeze(ctx context.Context, day calendar.Date, f fault) error {
+	others := x.faults(day, "thaw", 1, nil)
+	p, err := x.meet(ctx, day, f, func(frozen *process) (err error) {
+		defer func() {
+			if err != nil {
+				err = fmt.Errorf("%w\nthe frozen one: %v", err, frozen)
+			}
+		}()
+		if err := frozen.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			return err
+		}
+		if err := frozen.line.drop(ctx); err != nil {
+			return err
+		}
+		wake := func(*line) { frozen.cmd.Process.Signal(syscall.SIGCONT) }
+		x.x.set("opening", &trap{at: others[0].at.moment, nth: others[0].nth, spring: wake})
+		second, err := x.run(ctx, "nightly", "--date", day.String())
+		if err != nil {
+			return err
+		}
+		if !x.x.sprung() {
+			wake(nil)
+			if !second.done() {
+				return fmt.Errorf("the other should have done it: %v", second)
+			}
+		}
+		return stopped(second)
+	})
+	if p == nil || err != nil {
+		return err
+	}
+	return stopped(p)
+}
+
+// clockBack runs the night with the clock set back by a day: no harm may come of it.
+func (x *tormentor) clockBack(ctx context.Context, day calendar.Date) error {
+	if day == tortured.Start {
+		return nil // there is no day before
+	}
+	x.clock = x.someTime(day - 1)
+	defer func() { x.clock = "" }()
+	x.did["clock back"]++
+	x.tonight = append(x.tonight, "clock set back to "+x.clock)
+	return x.finish(ctx, "nightly")
+}
+
+// someTime is a time of a day in the biller's time zone, maybe one that the
+// change to daylight saving time skips or doubles.
+func (x *tormentor) someTime(day calendar.Date) string {
+	year, month, of := day.Date()
+	return time.Date(year, month, of, x.dice.IntN(24), 30, 0, 0, x.house.Policy.Location()).Format(time.RFC3339)
+}
+
+// report says what was done.
+func (x *tormentor) report() string {
+	all := x.u.all()
+	covered := 0
+	for m := range x.covered {
+		if all[m] {
+			covered++
+		}
+	}
+	return fmt.Sprintf("%d kills, %d server restarts; killed at %d of the %d moments of the month (before and after each statement of each job); %s",
+		x.did["kill"], x.did["restart"], covered, len(all), sortedCounts(x.did))
+}
+
+// checkHits fails a torture that has hit too little.
+func (x *tormentor) checkHits(t *testing.T) {
+	o := x.ordeal
+	for _, want := range []struct {
+		what string
+		n    int
+	}{{"kill", o.kills}, {"restart", o.restarts * 9 / 10}, {"freeze", o.others / 2}, {"twin", o.others / 2}, {"echo", o.others / 2}, {"clock back", o.others / 2}, {"full disk", o.fills}, {"full disk, felt", o.fills / 3},
+		{"killed, ask commit", o.kills / 20}, {"killed, told commit", o.kills / 20}, {"killed from outside", o.kills / 30}} {
+		if x.did[want.what] < want.n {
+			t.Errorf("%s: %d times only, want %d", want.what, x.did[want.what], want.n)
+		}
+	}
+	for _, j := range jobs.Jobs() {
+		if x.did["killed "+j.Name] < o.kills/60 {
+			t.Errorf("%s was killed %d times only", j.Name, x.did["killed "+j.Name])
+		}
+	}
+}
+
+// fill fills the disk of the house, or of the server, in the middle of a night,
+// and makes room again.
+func (x *tormentor) fill(ctx context.Context, day calendar.Date, f fault) error {
+	dir, room := x.house.Dir, x.dice.Int64N(64<<10)
+	if x.dice.IntN(2) == 0 {
+		dir, room = x.server.dir, x.dice.Int64N(1<<20)
+	}
+	ballast := filepath.Join(dir, "ballast")
+	var failed error
+	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, still: true, spring: func(*line) { failed = fillUp(ballast, room) }})
+	p, err := x.run(ctx, "nightly", "--date", day.String())
+	if err := errors.Join(err, failed, os.RemoveAll(ballast), x.server.reopen(ctx)); err != nil {
+		return err
+	}
+	x.scratch.Pool.Reset()
+	if !x.x.sprung() {
+		return x.cameThrough(p)
+	}
+	x.note(f)
+	if p.code == 75 {
+		x.did["full disk, felt"]++
+	}
+	return stopped(p)
+}
+
+// fillUp fills the disk that a file is on, but for some room.
+func fillUp(path string, room int64) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	size := int64(0)
+	for block := make([]byte, 1<<20); err == nil; {
+		var n int
+		n, err = f.Write(block)
+		size += int64(n)
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return f.Truncate(max(0, size-room))
+}
+
+// tortureChamber starts a server to be stopped at once, and gives out directories
+// for houses, in memory where there is any: a SIGKILL leaves the system's cache
+// as it is, so a disk would only make it slower.
+// If disks are to be filled, each directory is a small one.
+func tortureChamber(t *testing.T) (*ourServer, func() string) {
+	t.Helper()
+	base := ""
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		base = "/dev/shm"
+	}
+	room := func() string {
+		dir, err := os.MkdirTemp(base, "billcycle-torture")
+		must(t, err)
+		must(t, os.Chmod(dir, 0o711))
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		if *tortureFills > 0 {
+			if said, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=400m,mode=711", "billcycle-torture", dir).CombinedOutput(); err != nil {
+				t.Fatalf("a small disk to be filled can't be mounted (%v: %s): be root, or fill none (-torture.fills 0)", err, said)
+			}
+			t.Cleanup(func() { exec.Command("umount", "-l", dir).Run() })
+		}
+		return dir
+	}
+	dir := room()
+	server, err := openServer(context.Background(), dir)
+	must(t, err)
+	t.Cleanup(func() {
+		if err := server.close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return server, room
+}
+
+// echo lets inputs come again: the same file under another name, one of an
+// earlier day, or one of which a byte has changed.
+func (x *tormentor) echo(day calendar.Date, n int) error {
+	inbox := filepath.Join(x.house.Dir, "inbox")
+	today, err := inputsIn(inbox)
+	if err != nil {
+		return err
+	}
+	for range n {
+		how := x.dice.IntN(3)
+		from := today
+		if how > 0 { // what members or enrolments said long ago may not come again
+			from = slices.DeleteFunc(slices.Clone(x.inputs), func(i input) bool {
+				return !slices.Contains([]string{"charges", "payments", "lockbox", "ach"}, i.feed)
+			})
+		}
+		if len(from) == 0 {
+			continue
+		}
+		i := from[x.dice.IntN(len(from))]
+		switch how {
+		case 0:
+			i.name = "same-" + i.name
+		case 1:
+			i.name = fmt.Sprintf("again-%d-%s", len(x.tonight), i.name)
+		default:
+			if i, err = x.changed(i); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(filepath.Join(inbox, i.feed, i.name), i.content, 0o600); err != nil {
+			return err
+		}
+		x.did["echo"]++
+		x.tonight = append(x.tonight, "echo: "+i.feed+"/"+i.name)
+	}
+	x.inputs = append(x.inputs, today...)
+	return nil
+}
+
+func inputsIn(inbox string) (list []input, err error) {
+	paths, err := filepath.Glob(filepath.Join(inbox, "*", "*"))
+	for _, path := range paths {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, input{filepath.Base(filepath.Dir(path)), filepath.Base(path), content})
+	}
+	return list, err
+}
+
+// changed changes a digit of an input: of an amount, in a feed, and in a bank's
+// file any. Nothing may come of it in the books.
+func (x *tormentor) changed(i input) (input, error) {
+	text := slices.Clone(i.content)
+	from, to := 0, len(text)
+	if column := map[string]int{"charges": 7, "payments": 4}[i.feed]; column > 0 {
+		lines := strings.SplitAfter(string(text), "\n")
+		row := 1 + x.dice.IntN(len(lines)-2)
+		for _, before := range lines[:row] {
+			from += len(before)
+		}
+		cells, err := csv.NewReader(strings.NewReader(lines[row])).Read()
+		if err != nil {
+			return i, err
+		}
+		from += strings.LastIndex(lines[row], ","+cells[column]+",") + 1
+		to = from + len(cells[column])
+	}
+	var digits []int
+	for n := from; n < to; n++ {
+		if text[n] >= '1' && text[n] <= '9' {
+			digits = append(digits, n)
+		}
+	}
+	if len(digits) == 0 {
+		return i, fmt.Errorf("%s/%s has no digit to change", i.feed, i.name)
+	}
+	at := digits[x.dice.IntN(len(digits))]
+	text[at] = '1' + (text[at]-'1'+1+byte(x.dice.IntN(8)))%9
+	i.content, i.name = text, fmt.Sprintf("changed-%d-%s", len(x.tonight), i.name)
+	// It lies among the refused, or its checks wait, and the desk is told.
+	x.foreign = append(x.foreign, i.name, fmt.Sprintf("%x", sha256.Sum256(text)), "exception 0/"+i.feed)
+	return i, nil
+}

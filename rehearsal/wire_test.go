@@ -1,0 +1,327 @@
+package rehearsal_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5/pgproto3"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Every program that is tortured speaks to PostgreSQL through a line of ours,
+// a socket of its own. We read what goes by: each statement as it is asked and
+// as its answer comes back, BEGIN and COMMIT like any other. There a trap may
+// lie, so the program dies, freezes or loses its server right before or right
+// after any statement, and the product needs no code for it.
+
+// moment is a place in what a program and its server say to each other.
+type moment struct {
+	Job string // the job that began last; "opening" before the first
+	Say string // "ask" as a statement arrives, "told" as its answer does
+	SQL string // the statement, its white space made even
+}
+
+func (m moment) String() string { return fmt.Sprintf("%s, %s %.60q", m.Job, m.Say, m.SQL) }
+
+// verb is the statement's first word.
+func (m moment) verb() string {
+	word, _, _ := strings.Cut(m.SQL, " ")
+	return strings.ToLower(word)
+}
+
+// trap is sprung at the nth time that a moment comes.
+type trap struct {
+	at  moment
+	nth int
+
+	// spring is called once, with the line it came on; what was said is held
+	// back meanwhile. Where still is set, all other lines stand still, too.
+	spring func(l *line)
+	still  bool
+}
+
+// exchange is all lines of a house.
+type exchange struct {
+	dir   string // of the lines' sockets
+	to    string // the server's socket
+	admin *pgxpool.Pool
+
+	mu    sync.Mutex
+	job   string
+	lines int
+	said  []moment // since it was last emptied
+	trap  *trap
+	met   int
+}
+
+// set lays a trap, or takes it away with nil, and begins to listen anew.
+func (x *exchange) set(job string, t *trap) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.job, x.trap, x.met, x.said = job, t, 0, nil
+}
+
+// sprung says whether the trap was sprung.
+func (x *exchange) sprung() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.trap == nil
+}
+
+// heard returns what was said since set.
+func (x *exchange) heard() []moment {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.said
+}
+
+// saw is told of everything that goes by.
+func (x *exchange) saw(l *line, say, sql string, arguments [][]byte) {
+	x.mu.Lock()
+	if say == "ask" && strings.HasPrefix(sql, "insert into run (") && len(arguments) > 0 { // how a job begins
+		x.job = string(arguments[0])
+	}
+	m := moment{x.job, say, sql}
+	x.said = append(x.said, m)
+	t := x.trap
+	if t != nil && t.at == m {
+		x.met++
+	}
+	if t == nil || t.at != m || x.met != t.nth {
+		x.mu.Unlock()
+		return
+	}
+	x.trap = nil
+	if t.still {
+		t.spring(l)
+		x.mu.Unlock()
+		return
+	}
+	x.mu.Unlock()
+	t.spring(l)
+}
+
+// line is the way of one program to the server.
+type line struct {
+	x        *exchange
+	of       *process
+	listener net.Listener
+	url      string
+
+	mu       sync.Mutex
+	cut      bool
+	open     []net.Conn
+	backends []int32
+}
+
+// newLine opens a line to a database.
+func (x *exchange) newLine(database string) (*line, error) {
+	x.mu.Lock()
+	x.lines++
+	dir := filepath.Join(x.dir, fmt.Sprint(x.lines))
+	x.mu.Unlock()
+	if err := mkdir(dir); err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	if err != nil {
+		return nil, err
+	}
+	l := &line{x: x, listener: listener}
+	l.url = (&url.URL{Scheme: "postgres", User: url.User("billcycle"), Path: "/" + database,
+		RawQuery: url.Values{"host": {dir}, "port": {"5432"}, "sslmode": {"disable"}}.Encode()}).String()
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go l.connect(c)
+		}
+	}()
+	return l, nil
+}
+
+// hold keeps a connection to be cut with the line; false if it is cut already.
+func (l *line) hold(c net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut {
+		c.Close()
+		return false
+	}
+	l.open = append(l.open, c)
+	return true
+}
+
+// connect carries on what one connection says.
+func (l *line) connect(client net.Conn) {
+	if !l.hold(client) {
+		return
+	}
+	defer client.Close()
+	server, err := net.Dial("unix", l.x.to)
+	if err != nil {
+		return
+	}
+	if !l.hold(server) {
+		return
+	}
+	defer server.Close()
+	// The first thing said has no letter: a greeting, or a cancel request.
+	hello := make([]byte, 4)
+	if _, err := io.ReadFull(client, hello); err != nil {
+		return
+	}
+	rest := make([]byte, binary.BigEndian.Uint32(hello)-4)
+	if _, err := io.ReadFull(client, rest); err != nil {
+		return
+	}
+	if _, err := server.Write(append(hello, rest...)); err != nil {
+		return
+	}
+	t := &talk{line: l, named: map[string]string{}}
+	go func() {
+		defer client.Close()
+		defer server.Close()
+		carry(server, client, t.answered)
+	}()
+	carry(client, server, t.asked)
+}
+
+// carry carries messages from one to the other, each when it has been looked at.
+func carry(from, to net.Conn, look func(kind byte, body []byte)) {
+	head := make([]byte, 5)
+	for {
+		if _, err := io.ReadFull(from, head); err != nil {
+			return
+		}
+		whole := make([]byte, 1+binary.BigEndian.Uint32(head[1:]))
+		copy(whole, head)
+		if _, err := io.ReadFull(from, whole[5:]); err != nil {
+			return
+		}
+		look(head[0], whole[5:])
+		if _, err := to.Write(whole); err != nil {
+			return
+		}
+	}
+}
+
+// talk is one connection's talk.
+type talk struct {
+	line      *line
+	named     map[string]string // the prepared statements
+	bound     string            // what is executed next
+	arguments [][]byte
+
+	mu      sync.Mutex
+	waiting []question
+}
+
+// question waits for its answer. The empty one is a sync, which ReadyForQuery
+// answers.
+type question struct {
+	sql    string
+	simple bool
+}
+
+func even(sql string) string { return strings.Join(strings.Fields(sql), " ") }
+
+func (t *talk) wait(questions ...question) {
+	t.mu.Lock()
+	t.waiting = append(t.waiting, questions...)
+	t.mu.Unlock()
+}
+
+func (t *talk) asked(kind byte, body []byte) {
+	switch kind {
+	case 'Q':
+		sql := even(strings.TrimRight(string(body), "\x00"))
+		t.wait(question{sql, true}, question{})
+		t.line.x.saw(t.line, "ask", sql, nil)
+	case 'P':
+		var m pgproto3.Parse
+		if m.Decode(body) == nil {
+			t.named[m.Name] = even(m.Query)
+		}
+	case 'B':
+		var m pgproto3.Bind
+		if m.Decode(body) == nil {
+			t.bound, t.arguments = t.named[m.PreparedStatement], m.Parameters
+		}
+	case 'E':
+		t.wait(question{t.bound, false})
+		t.line.x.saw(t.line, "ask", t.bound, t.arguments)
+	case 'S':
+		t.wait(question{})
+	}
+}
+
+func (t *talk) answered(kind byte, body []byte) {
+	switch kind {
+	case 'K':
+		t.line.mu.Lock()
+		t.line.backends = append(t.line.backends, int32(binary.BigEndian.Uint32(body)))
+		t.line.mu.Unlock()
+	case 'C', 'I', 's':
+		t.mu.Lock()
+		var sql string
+		if len(t.waiting) > 0 && t.waiting[0] != (question{}) {
+			sql = t.waiting[0].sql
+			if !t.waiting[0].simple {
+				t.waiting = t.waiting[1:]
+			}
+		}
+		t.mu.Unlock()
+		if sql != "" {
+			t.line.x.saw(t.line, "told", sql, nil)
+		}
+	case 'Z':
+		t.mu.Lock()
+		for len(t.waiting) > 0 { // what failed has no answer of its own
+			first := t.waiting[0]
+			if t.waiting = t.waiting[1:]; first == (question{}) {
+				break
+			}
+		}
+		t.mu.Unlock()
+	}
+}
+
+// end cuts the line for good, when what a trap does is over.
+func (l *line) end(ctx context.Context) error {
+	l.x.mu.Lock()
+	l.x.mu.Unlock()
+	l.mu.Lock()
+	l.cut = true
+	err := l.listener.Close()
+	l.mu.Unlock()
+	return errors.Join(err, l.drop(ctx))
+}
+
+// drop cuts the connections that are open, and waits until the server has seen
+// that nobody is there any more. It would by itself in a moment; the tests don't
+// wait for moments.
+func (l *line) drop(ctx context.Context) error {
+	l.mu.Lock()
+	backends := l.backends
+	for _, c := range l.open {
+		c.Close()
+	}
+	l.open, l.backends = nil, nil
+	l.mu.Unlock()
+	if len(backends) == 0 {
+		return nil
+	}
+	_, err := l.x.admin.Exec(ctx, `select pg_terminate_backend(pid, 10000) from pg_stat_activity where pid = any($1) and backend_type = 'client backend' and pid <> pg_backend_pid()`, backends)
+	return err
+}
