@@ -15,26 +15,20 @@ var mutants = []struct {
 		{"billing/import_payments.go", `where payment_id = any($1)`, `where payment_id = any($1) and false`},
 	}, `alter table payment drop constraint payment_pkey`},
 	{"done-mark outside its transaction", []edit{
-		{"jobs/runner.go", `		_, err = tx.Exec(ctx, ` + "`insert into run_chunk", `		return nil
-	})
-	if err == nil {
-		skipped := t.Skipped
-		if skipped == nil {
-			skipped = map[string]int64{}
+		{"jobs/lease.go", `	return pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
+		t, err := do(tx)
+		if err != nil {
+			return err
 		}
-		_, err = r.DB.Exec(ctx, ` + "`insert into run_chunk"},
-		{"jobs/runner.go", `int64(t.Cents))
+`, `	var t billing.Tally
+	if err = pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) (err error) {
+		t, err = do(tx)
 		return err
-	})
-	if err != nil {
-		return billing.Tally{}, err
+	}); err != nil {
+		return err
 	}
-	return t, nil`, `int64(t.Cents))
-	}
-	if err != nil {
-		return billing.Tally{}, err
-	}
-	return t, nil`},
+	return pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
+`},
 	}, ""},
 	{"sent before it is sealed", []edit{
 		{"jobs/outbox.go", `	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, sum)
@@ -53,12 +47,12 @@ var mutants = []struct {
 func catchMutants(t *testing.T, server *ourServer, room func() string, u undisturbed, workers int, seed uint64) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
-			program, err := build(t.Context(), t.TempDir(), append(forTorture(workers), m.edits...)...)
+			program, err := build(t.Context(), t.TempDir(), append(forTorture, m.edits...)...)
 			must(t, err)
-			w := newWorld(t, server, program, room())
+			w := newWorld(t, server, program, room(), workers)
 			_, err = w.scratch.Pool.Exec(t.Context(), m.sql)
 			must(t, err)
-			x, err := liveTortured(w, u, ordeal{seed: seed, kills: 300, restarts: 5, others: 60})
+			x, err := liveTortured(w, u, ordeal{seed: seed, kills: 500, others: 60})
 			if err == nil {
 				t.Fatalf("the mutant was not caught: %s", x.report())
 			}

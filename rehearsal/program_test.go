@@ -147,6 +147,7 @@ type world struct {
 	server  *ourServer
 	x       *exchange
 	scratch *postgres.Scratch
+	workers int
 	clock   string // what the program takes for now, RFC 3339; "" for the system's
 }
 
@@ -174,7 +175,8 @@ func (w *world) start(ctx context.Context, args ...string) (*process, error) {
 	p := &process{w: w, line: l, dead: make(chan struct{})}
 	l.of = p
 	p.cmd = exec.Command(w.program, args...)
-	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.house.Dir, "BILLCYCLE_DATABASE=" + l.url, "BILLCYCLE_DATA=" + w.house.Dir, "BILLCYCLE_POLICY=" + w.policy}
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.house.Dir, "BILLCYCLE_DATABASE=" + l.url, "BILLCYCLE_DATA=" + w.house.Dir, "BILLCYCLE_POLICY=" + w.policy,
+		"GOMAXPROCS=" + strconv.Itoa(w.workers)} // a night works on as many ranges at once as it has processors
 	if w.clock != "" {
 		p.cmd.Env = append(p.cmd.Env, clockVariable+"="+w.clock)
 	}

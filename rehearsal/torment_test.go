@@ -56,6 +56,15 @@ func (x *tormentor) night(ctx context.Context, day calendar.Date) error {
 	if err := x.echo(day, x.share("echo", x.ordeal.others)); err != nil {
 		return err
 	}
+	if x.ordeal.kills >= walkFrom {
+		for _, j := range jobs.Jobs() {
+			if x.u.busiest(j.Name) == day {
+				if err := x.walk(ctx, day, j.Name); err != nil {
+					return err
+				}
+			}
+		}
+	}
 	if err := x.disturb(ctx, day); err != nil {
 		return err
 	}
@@ -161,7 +170,8 @@ func (x *tormentor) disturb(ctx context.Context, day calendar.Date) error {
 }
 
 // faults chooses moments of a night for a fault. A third of them are around a
-// commit, where a crash can do most. For the others, kills take those first where
+// commit, most of them of jobs that have something to do, where a crash can do
+// most. For the others, kills take those first where
 // nobody was killed yet.
 func (x *tormentor) faults(day calendar.Date, name string, n int, do func(context.Context, calendar.Date, fault) error) (list []fault) {
 	places := slices.DeleteFunc(x.u.places(day), func(p place) bool {
@@ -172,7 +182,7 @@ func (x *tormentor) faults(day calendar.Date, name string, n int, do func(contex
 		if !x.covered[p.moment] {
 			fresh = append(fresh, p)
 		}
-		if p.verb() == "commit" {
+		if p.verb() == "commit" && (x.u.busy(day, p.Job) || x.dice.IntN(4) == 0) {
 			commits = append(commits, p)
 		}
 	}
@@ -196,6 +206,40 @@ func (x *tormentor) faults(day calendar.Date, name string, n int, do func(contex
 func (x *tormentor) note(f fault) {
 	x.did[f.name]++
 	x.tonight = append(x.tonight, fmt.Sprintf("%s at %v, time %d", f.name, f.at.moment, f.nth))
+}
+
+// walkFrom is how many kills make a month in which the busiest night of every
+// job is walked through.
+const walkFrom = 200
+
+// walk kills a job right before and right after its first commit, again and again
+// until it is through. Where a commit changes nothing, such as that of a file
+// that is here already, the next one is taken.
+func (x *tormentor) walk(ctx context.Context, day calendar.Date, job string) error {
+	var was books
+	for n, turns := 1, 0; turns < 30; turns++ {
+		for _, say := range []string{"ask", "told"} {
+			f := fault{name: "kill", at: place{moment: moment{job, say, "commit"}}, nth: n}
+			if err := x.killAt(ctx, f, "opening", "nightly", "--date", day.String()); err != nil {
+				return fmt.Errorf("killed at %v, time %d: %w", f.at.moment, n, err)
+			}
+			if err := x.sealedOnly(ctx); err != nil {
+				return fmt.Errorf("killed at %v, time %d: %w", f.at.moment, n, err)
+			}
+			if !x.x.sprung() {
+				return nil
+			}
+		}
+		is, err := bookOf(ctx, x.world)
+		if err != nil {
+			return err
+		}
+		if maps.Equal(is, was) {
+			n++
+		}
+		was = is
+	}
+	return nil
 }
 
 // kill kills the night by SIGKILL: at its moment, and one in eight at any time

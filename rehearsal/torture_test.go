@@ -38,7 +38,7 @@ import (
 
 var (
 	tortureSeed     = flag.Uint64("torture.seed", 1, "the same seed chooses the same faults")
-	tortureWorkers  = flag.String("torture.workers", "2", "numbers of workers, one month for each: \"2 4\"")
+	tortureWorkers  = flag.String("torture.workers", "2", "numbers of ranges worked on at once, one month for each: \"2 4\"")
 	tortureKills    = flag.Int("torture.kills", 30, "kills in a month")
 	tortureRestarts = flag.Int("torture.restarts", 1, "server restarts in a month")
 	tortureOthers   = flag.Int("torture.others", 2, "of each other fault in a month: freezes, twins, echoes, clocks set back")
@@ -64,21 +64,18 @@ const clockVariable = "BILLCYCLE_TEST_NOW"
 // forTorture are the places in which the tortured program differs from the real
 // one: the accounts of a small month make several ranges, and the clock can be
 // set.
-func forTorture(workers int) []edit {
-	return []edit{
-		{"jobs/runner.go", "run.ChunkAccounts = 10_000", "run.ChunkAccounts = 9"},
-		{"jobs/runner.go", "run.Workers = 2", fmt.Sprintf("run.Workers = %d", workers)},
-		{"cmd/billcycle/main.go", "now: time.Now}", `now: func() time.Time {
-			if t, err := time.Parse(time.RFC3339, os.Getenv("` + clockVariable + `")); err == nil {
-				return t
-			}
-			return time.Now()
-		}}`},
-	}
+var forTorture = []edit{
+	{"jobs/runner.go", "run.ChunkAccounts = 10_000", "run.ChunkAccounts = 9"},
+	{"cmd/billcycle/main.go", "now: time.Now}", `now: func() time.Time {
+		if t, err := time.Parse(time.RFC3339, os.Getenv("` + clockVariable + `")); err == nil {
+			return t
+		}
+		return time.Now()
+	}}`},
 }
 
 // newWorld returns a world with an empty house on a fresh database.
-func newWorld(t testing.TB, server *ourServer, program, dir string) *world {
+func newWorld(t testing.TB, server *ourServer, program, dir string, workers int) *world {
 	t.Helper()
 	ctx := context.Background()
 	keys, err := secret.Load(filepath.Join(dir, "keys"))
@@ -87,7 +84,7 @@ func newWorld(t testing.TB, server *ourServer, program, dir string) *world {
 	policy.Lockboxes = fixtures.New(1, 1, tortured.Start, policy).Lockboxes()
 	text, err := json.Marshal(map[string]any{"lockboxes": policy.Lockboxes})
 	must(t, err)
-	w := &world{program: program, policy: filepath.Join(t.TempDir(), "policy.json"), server: server}
+	w := &world{program: program, policy: filepath.Join(t.TempDir(), "policy.json"), server: server, workers: workers}
 	must(t, os.WriteFile(w.policy, text, 0o600))
 	w.scratch, err = server.server.Scratch(ctx, "tortured")
 	must(t, err)
@@ -233,6 +230,34 @@ func (u undisturbed) all() map[moment]bool {
 	return all
 }
 
+// busy says whether a job has more to do on a night than on its idlest.
+func (u undisturbed) busy(day calendar.Date, job string) bool {
+	least := len(u.said[day])
+	for _, said := range u.said {
+		least = min(least, saidBy(said, job))
+	}
+	return saidBy(u.said[day], job) > least
+}
+
+// busiest is the night on which a job says most.
+func (u undisturbed) busiest(job string) (busiest calendar.Date) {
+	for _, day := range slices.Sorted(maps.Keys(u.said)) {
+		if busiest == 0 || saidBy(u.said[day], job) > saidBy(u.said[busiest], job) {
+			busiest = day
+		}
+	}
+	return busiest
+}
+
+func saidBy(said []moment, job string) (n int) {
+	for _, m := range said {
+		if m.Job == job {
+			n++
+		}
+	}
+	return n
+}
+
 // sealedOnly sees that nothing is in the outbox that is not sealed in the
 // database, to the byte.
 func (w *world) sealedOnly(ctx context.Context) error {
@@ -297,18 +322,18 @@ func liveTortured(w *world, u undisturbed, o ordeal) (*tormentor, error) {
 func TestTorture(t *testing.T) {
 	seed := *tortureSeed
 	server, rooms := tortureChamber(t)
+	program, err := build(t.Context(), t.TempDir(), forTorture...)
+	must(t, err)
 	for _, workers := range strings.Fields(*tortureWorkers) {
 		t.Run(workers+" workers", func(t *testing.T) {
 			var n int
 			if _, err := fmt.Sscan(workers, &n); err != nil || n < 1 {
 				t.Fatalf("-torture.workers: %q is no number of workers", workers)
 			}
-			program, err := build(t.Context(), t.TempDir(), forTorture(n)...)
-			must(t, err)
 			began := time.Now()
-			u := liveUndisturbed(t, newWorld(t, server, program, rooms()))
+			u := liveUndisturbed(t, newWorld(t, server, program, rooms(), n))
 			t.Logf("the month undisturbed took %v", time.Since(began).Round(time.Millisecond))
-			w := newWorld(t, server, program, rooms())
+			w := newWorld(t, server, program, rooms(), n)
 			o := ordeal{seed: seed, kills: *tortureKills, restarts: *tortureRestarts, others: *tortureOthers, fills: *tortureFills}
 			x, err := liveTortured(w, u, o)
 			t.Logf("seed %d: %s", seed, x.report())
