@@ -147,25 +147,31 @@ func (a *Account) ReviveCoverage(p *Policy, day calendar.Date) (charged ledger.C
 		if c.LapsedOn.IsZero() || c.MonthlyCents == 0 || !a.curedByNews(p, c.LapsedOn) {
 			continue
 		}
-		t := Terms{c.StartOn, c.SaidEnd, c.MonthlyCents, c.APTCCents, c.PaidThrough}
-		for _, next := range a.Coverages { // it does not run into what followed
-			if next.MRN == c.MRN && next.Plan == c.Plan && next.StartOn > c.StartOn && !next.void() && (t.EndOn.IsZero() || t.EndOn >= next.StartOn) {
-				t.EndOn = next.StartOn - 1
-			}
+		t := Terms{c.StartOn, a.endUnlapsed(c), c.MonthlyCents, c.APTCCents, c.PaidThrough}
+		if t.EndOn.IsZero() || t.EndOn > c.EndOn { // else another has taken its place
+			a.settleFed(day, c.MRN, func() {
+				a.amend(p, day, c, t)
+				a.chargePassed(p, day, c)
+			})
 		}
-		if !t.EndOn.IsZero() && t.EndOn <= c.EndOn {
-			continue // another has taken its place
-		}
-		a.settleFed(day, c.MRN, func() {
-			a.amend(p, day, c, t)
-			a.chargePassed(p, day, c)
-		})
-		c.LapsedOn = 0
+		c.LapsedOn, c.dirty = 0, true
 	}
 	a.startPremiums()
 	a.useCredit(p, day)
 	a.lookAgain()
 	return a.Figures().Ledger - before
+}
+
+// endUnlapsed is the day with which a period ends if no grace has ended it: the
+// day that enrolment said, and before what followed.
+func (a *Account) endUnlapsed(c *Coverage) calendar.Date {
+	end := c.SaidEnd
+	for _, next := range a.Coverages {
+		if next.MRN == c.MRN && next.Plan == c.Plan && next.StartOn > c.StartOn && !next.void() && (end.IsZero() || end >= next.StartOn) {
+			end = next.StartOn - 1
+		}
+	}
+	return end
 }
 
 // curedByNews says whether a grace that ended coverage on a day was cured by
@@ -201,9 +207,11 @@ func (a *Account) asBeforeLapse(lapsedOn calendar.Date) *Account {
 		}
 		then.Coverages = append(then.Coverages, &now)
 	}
-	for n, c := range a.Coverages {
+	for _, c := range a.Coverages {
+		whole := *c // but for what another has taken the place of
+		whole.EndOn = a.endUnlapsed(c)
 		for m := calendar.CycleOf(c.StartOn); c.LapsedOn == lapsedOn && m <= c.ChargedTo; m++ {
-			taken := then.Coverages[n].Premium(m) - c.Premium(m)
+			taken := whole.Premium(m) - c.Premium(m)
 			for _, i := range slices.Backward(then.Items) { // the one that billed it, not what was split off
 				if taken > 0 && i.Origin == FromCoverage && i.ForDoc == c.No && i.ForCycle == m {
 					i.Cents, taken = i.Cents+taken, 0
