@@ -104,10 +104,12 @@ func (a *Account) cured(p *Policy, lapsed, after, until calendar.Date) bool {
 	}
 	days := []calendar.Date{until}
 	for _, r := range a.Receipts {
-		if after < r.ReceivedOn && r.ReceivedOn < until {
-			days = append(days, r.ReceivedOn)
+		days = append(days, r.ReceivedOn)
+		if r.State == Returned {
+			days = append(days, r.EndedOn) // what others had left pays what it opens again
 		}
 	}
+	days = slices.DeleteFunc(days, func(day calendar.Date) bool { return day <= after || day > until })
 	slices.Sort(days)
 	for _, day := range slices.Compact(days) {
 		r := newReplay(a, p, day)

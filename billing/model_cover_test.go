@@ -162,7 +162,7 @@ func (m *model) graceFrom(day calendar.Date) (from calendar.Cycle) {
 	}
 	interesting := map[calendar.Date]bool{day: true}
 	for _, p := range m.paid {
-		interesting[p.received] = true
+		interesting[p.received], interesting[p.returned] = true, true
 	}
 	for _, b := range m.bills {
 		interesting[b.dueOn] = true
