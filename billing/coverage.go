@@ -119,6 +119,7 @@ func (a *Account) enrol(p *Policy, day calendar.Date, mrn, plan string, t Terms)
 			a.amend(p, day, c, Terms{c.StartOn, t.StartOn - 1, c.MonthlyCents, c.APTCCents, c.PaidThrough})
 		case c.StartOn > t.StartOn && (t.EndOn.IsZero() || c.StartOn <= t.EndOn):
 			a.amend(p, day, c, Terms{c.StartOn, c.StartOn - 1, c.MonthlyCents, c.APTCCents, c.PaidThrough})
+			c.LapsedOn, c.dirty = 0, true // another has its place, whatever had ended it
 		}
 	}
 	if own == nil {

@@ -108,6 +108,8 @@ func (m *model) enrol(day, start, end calendar.Date, monthly, aptc ledger.Cents)
 			m.change(c, day, start-1, c.monthly, c.aptc)
 		case c.start > start && (end.IsZero() || c.start <= end):
 			m.change(c, day, c.start-1, c.monthly, c.aptc)
+			c.lapsedOn, c.taken = 0, nil
+			m.lapsed = m.lastLapse()
 		}
 	}
 	if own == nil {
