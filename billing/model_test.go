@@ -421,7 +421,15 @@ func (m *model) partsOf(charge int32) (parts []*owed) {
 			parts = append(parts, o)
 		}
 	}
-	slices.SortStableFunc(parts, m.older)
+	bill := func(o *owed) int {
+		if o.state == billing.Deferred {
+			return -1 // on none any more
+		}
+		return o.bill
+	}
+	slices.SortStableFunc(parts, func(a, b *owed) int {
+		return cmp.Or(bill(a)-bill(b), a.last()-b.last(), int(a.arrived-b.arrived), a.seq-b.seq)
+	})
 	return parts
 }
 
