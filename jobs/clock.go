@@ -11,6 +11,7 @@ import (
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // Clock runs the nights when they are due. Cron is an alarm clock only: it says
@@ -88,7 +89,8 @@ func (c *Clock) Serve(ctx context.Context) error {
 }
 
 // Look runs what is due now. After a failure it waits, longer each time and at
-// most half an hour, before it tries the same again.
+// most half an hour, before it tries the same again; for a database that is away
+// it looks each minute.
 func (c *Clock) Look(ctx context.Context) error {
 	now := c.Now()
 	if now.Before(c.retry) {
@@ -100,11 +102,15 @@ func (c *Clock) Look(ctx context.Context) error {
 		c.say("another program works on the nights: this one looks on")
 		return nil
 	case err != nil && ctx.Err() == nil:
-		if c.Failed != nil && (len(nights) == 0 || nights[len(nights)-1].Err == nil) {
+		away, wait := postgres.IsUnavailable(err), min(time.Minute<<min(c.failed, 5), 30*time.Minute)
+		if away {
+			wait = time.Minute
+		}
+		if c.Failed != nil && (len(nights) == 0 || nights[len(nights)-1].Err == nil) && (!away || c.failed == 0) {
 			c.Failed(ctx, c.Policy.Newest(now), err)
 		}
 		c.failed++
-		c.retry = now.Add(min(time.Minute<<min(c.failed-1, 5), 30*time.Minute))
+		c.retry = now.Add(wait)
 	default:
 		c.failed, c.said = 0, ""
 	}

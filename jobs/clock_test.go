@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
@@ -286,5 +287,28 @@ func TestLateNightIsToldOnce(t *testing.T) {
 	}
 	if fmt.Sprint(told) != "[2026-02-28 at 28 06:30 2026-02-28 at 01 06:30]" {
 		t.Errorf("told %v", told)
+	}
+}
+
+// A database that is away is looked for each minute, however long it is away,
+// and told of once: the night begins soon after it is back.
+func TestDatabaseAwayIsLookedForEachMinute(t *testing.T) {
+	gone, err := pgxpool.New(t.Context(), "host="+t.TempDir()+" port=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gone.Close()
+	policy := billing.DefaultPolicy()
+	at, told := moment(t, "2026-03-05T12:00:00Z"), 0
+	c := &jobs.Clock{Runner: jobs.Runner{House: jobs.House{DB: gone, Policy: &policy}}, Now: func() time.Time { return at },
+		Failed: func(context.Context, calendar.Date, error) { told++ }}
+	for range 10 {
+		if err := c.Look(t.Context()); err == nil {
+			t.Fatal("it did not look")
+		}
+		at = at.Add(time.Minute)
+	}
+	if told != 1 {
+		t.Errorf("told %d times", told)
 	}
 }
