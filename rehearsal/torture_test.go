@@ -320,6 +320,7 @@ func liveTortured(w *world, u undisturbed, o ordeal) (*tormentor, error) {
 
 // TestTorture is the short form, unless its flags say more.
 func TestTorture(t *testing.T) {
+	onlyTortured(t)
 	seed := *tortureSeed
 	server, rooms := tortureChamber(t)
 	program, err := build(t.Context(), t.TempDir(), forTorture...)
@@ -355,4 +356,12 @@ func sortedCounts(counts map[string]int) string {
 		words = append(words, fmt.Sprintf("%s %d", name, counts[name]))
 	}
 	return strings.Join(words, ", ")
+}
+
+// onlyTortured leaves a test of minutes to make torture.
+func onlyTortured(t *testing.T) {
+	t.Helper()
+	if os.Getenv("BILLCYCLE_TORTURE") == "" {
+		t.Skip("takes minutes: make torture")
+	}
 }

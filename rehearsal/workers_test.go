@@ -137,8 +137,9 @@ func (c *crew) busy(ctx context.Context) (worker int64, pid int, step, what stri
 
 // A month of nights helped by three workers, which on every ninth are killed and
 // frozen over and over in the middle of what they do, ends in the books of a
-// month without any of that. With BILLCYCLE_TORTURE they are on every night.
+// month without any of that. It takes minutes: a part of make torture.
 func TestWorkersKilledAndFrozen(t *testing.T) {
+	onlyTortured(t)
 	demo := rehearsal.Demo{Members: 48, Months: 1, Seed: 11, Start: rehearsal.DemoStart}
 	want, _ := live(t, demo, newHouse(t))
 
@@ -163,7 +164,7 @@ func TestWorkersKilledAndFrozen(t *testing.T) {
 				return err
 			}
 		}
-		if day%9 > 0 && os.Getenv("BILLCYCLE_TORTURE") == "" {
+		if day%9 > 0 {
 			_, err := jobs.Runner{House: h}.Night(ctx, day)
 			return err
 		}
