@@ -93,6 +93,9 @@ func read(ctx context.Context, h jobs.House) (books, error) {
 				}
 				return err
 			}
+			if folder == "statements" && strings.HasPrefix(e.Name(), ".") {
+				return nil // what a killed program was writing: nobody reads it
+			}
 			content, err := os.ReadFile(path)
 			name, _ := filepath.Rel(h.Dir, path)
 			b[name] = fmt.Sprintf("%x", sha256.Sum256(content))
