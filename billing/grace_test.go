@@ -120,6 +120,25 @@ func TestGracePolicy(t *testing.T) {
 	}
 }
 
+// A grace that was cured by money known late is over, though meanwhile another
+// period has the place of what it had ended: what that took was not owed.
+func TestCuredThoughItsPlaceIsTaken(t *testing.T) {
+	l := newTale(t)
+	l.p.Grace.APTCMonths = 1
+	l.enrol("2026-03-20", "2026-04-01", "", 45000, 30000, "")
+	l.cut("2026-04-01")
+	l.endsGrace("2026-05-01", 0)
+	l.enrol("2026-05-02", "2026-04-16", "2026-04-20", 3000, 0, "")
+	l.pending("2026-04-20", 7500).ArrivedOn = day("2026-05-05")
+	if charged := l.a.ReviveCoverage(&l.p, day("2026-05-05")); charged != 0 {
+		t.Errorf("charged %d again", charged)
+	}
+	old := l.a.Coverages[0]
+	if old.EndOn != day("2026-04-15") || !old.LapsedOn.IsZero() {
+		t.Errorf("covered to %s, ended by its grace on %s", old.EndOn, old.LapsedOn)
+	}
+}
+
 // Without a tax credit there is no such grace, and one that ended does not
 // begin again with the old debt when the member is enrolled anew.
 func TestNoGrace(t *testing.T) {

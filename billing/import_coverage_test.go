@@ -204,6 +204,27 @@ func TestAgreementsAreKept(t *testing.T) {
 	d.proven("plans_add_up", "one_premium_per_month", "remittances_were_dormant", "items_agree_with_ledger", "items_agree_with_allocations", "receipts_agree_with_allocations", "statements_chain", "statement_balance", "receipts_have_their_entry")
 }
 
+// What an adjustment took of a plan whole goes with the last installment: it is
+// deferred no more, in the books as in memory.
+func TestPlanAdjustedInPartIsBilledWhole(t *testing.T) {
+	d := family(t)
+	d.takes("charges", 2, 0, chargesHeader, "c1,"+ann+",medical,2026-02-11,Visit,1000,0,1000", "c2,"+ann+",medical,2026-02-12,Visit,500,0,500")
+	d.cuts("2026-04-01")
+	change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
+		if _, err := a.MakePlan(day("2026-04-05"), billing.Medical, 1500, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Adjust(d.im.Policy, day("2026-04-06"), billing.Medical, -500, 2, billing.Detail{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	d.cuts("2026-05-01")
+	d.invariants()
+	d.proven("plans_add_up")
+	d.wants("select count(*) from item where state = 'deferred'", "0")
+	d.wants("select sum(cents) from item where origin = 'installment'", "1000")
+}
+
 // A plan of which nothing is left to bill, since an adjustment took it, is kept:
 // the night finds it.
 func TestPlanAdjustedAwayIsClosed(t *testing.T) {

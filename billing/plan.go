@@ -107,8 +107,10 @@ func (a *Account) billInstallments(b *Bill, newest bool) {
 					ForCycle: i.ForCycle, ForDoc: pl.No, Parent: i.Parent, Detail: &Detail{Description: fmt.Sprintf("Installment %d of %d", pl.Billed, pl.Installments)}})
 				a.stand(Standing{On: b.MadeOn, Item: part.No, State: string(Billed), Source: i.No, Cents: take})
 				i.Cents -= take
+				i.dirty = true
 			}
-			if i.dirty = i.dirty || take > 0 || i.Cents == 0; i.Cents == 0 { // nothing of it is deferred any more
+			if i.Cents == 0 { // nothing of it is deferred any more
+				i.dirty = true
 				i.State, i.Cycle, i.BilledOn, i.MadeOn = Billed, b.Cycle, b.CutOn, b.MadeOn
 			}
 			cents -= take
