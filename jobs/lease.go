@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 	"time"
 
@@ -260,7 +262,7 @@ func (r *Run) rangeOrHalves(ctx context.Context, name string, l lease, in billin
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil || errors.Is(err, errFenced) || postgres.IsUnavailable(err):
+	case ctx.Err() != nil || noAccounts(err):
 		return err
 	case in.To-in.From == 1:
 		return r.inTx(ctx, name, l, in, func(tx pgx.Tx) (billing.Tally, error) {
@@ -273,6 +275,14 @@ func (r *Run) rangeOrHalves(ctx context.Context, name string, l lease, in billin
 		return err
 	}
 	return r.rangeOrHalves(ctx, name, l, billing.Range{From: middle, To: in.To})
+}
+
+// noAccounts says that an error is of no account's making, and would be there
+// for all: the range is another's now, or the database is away, or the disk.
+func noAccounts(err error) bool {
+	var file *fs.PathError
+	var rename *os.LinkError
+	return errors.Is(err, errFenced) || postgres.IsUnavailable(err) || errors.As(err, &file) || errors.As(err, &rename)
 }
 
 // inTx does the work on a range, or on a part of it, and writes its done-mark

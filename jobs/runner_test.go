@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -514,4 +515,33 @@ func TestUnknownJob(t *testing.T) {
 	if _, err := (jobs.Runner{House: b.House}).Run(t.Context(), "wash-up", day("2026-03-01")); err == nil || !strings.Contains(err.Error(), `"wash-up"`) {
 		t.Errorf("an unknown job gave %v", err)
 	}
+}
+
+// A disk that is full or not there is no account's fault: nobody is parked, the
+// night stops, and goes on where it stopped when the disk is back.
+func TestDiskInTheWayParksNobody(t *testing.T) {
+	b := newBiller(t, 3)
+	b.put("members/paperless.csv", "mrn,guarantor_mrn,first_name,last_name,address1,city,state,zip,delivery,email\n"+
+		mrn(1)+","+mrn(1)+",Ann,Member,1 Main Street,Oakland,CA,94601,paperless,ann@example.com\n")
+	store := filepath.Join(b.Dir, "statements")
+	if err := os.WriteFile(store, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reports, err := jobs.Runner{House: b.House}.Night(t.Context(), day("2026-03-01"))
+	if !errors.As(err, new(*fs.PathError)) {
+		t.Errorf("the night came to %v", err)
+	}
+	for _, r := range reports {
+		if r.Parked > 0 {
+			t.Errorf("%s parked %d", r.Job, r.Parked)
+		}
+	}
+	if err := os.Remove(store); err != nil {
+		t.Fatal(err)
+	}
+	b.night("2026-03-01")
+	if n := b.figure(`select count(*) from parked`); n != 0 {
+		t.Errorf("%d parked", n)
+	}
+	b.holds()
 }
