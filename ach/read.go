@@ -123,16 +123,9 @@ func (x *reading) ahead(ctx context.Context, spans []span) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var readers []*pgxpool.Conn
-	for range runtime.GOMAXPROCS(0) {
-		soon, stop := context.WithTimeout(ctx, patience)
-		conn, err := pool.Acquire(soon)
-		stop()
-		if err != nil {
-			break
-		}
+	readers := borrow(ctx, pool)
+	for _, conn := range readers {
 		defer conn.Release()
-		readers = append(readers, conn)
 	}
 	if len(readers) == 0 {
 		return x.inTurn(ctx, spans)
@@ -187,6 +180,20 @@ func (x *reading) ahead(ctx context.Context, spans []span) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// borrow takes a connection for each core, or as many as are free.
+func borrow(ctx context.Context, pool *pgxpool.Pool) (readers []*pgxpool.Conn) {
+	for range runtime.GOMAXPROCS(0) {
+		soon, stop := context.WithTimeout(ctx, patience)
+		conn, err := pool.Acquire(soon)
+		stop()
+		if err != nil {
+			break
+		}
+		readers = append(readers, conn)
+	}
+	return readers
 }
 
 // querier is what a span is read on.
