@@ -55,6 +55,7 @@ const (
 	pairs   = 5
 	workers = 2
 	chunk   = 10_000
+	wide    = 5 * chunk // of late fees, as a night has them
 )
 
 // bench is a bench under way: a scratch biller that lives through a month.
@@ -216,7 +217,7 @@ func (b *bench) lateFees(ctx context.Context, since, deadline calendar.Date, wan
 	fees := int64(0)
 	var mu sync.Mutex
 	err := b.stage(ctx, "late-fees", want, 2, workers, func(ctx context.Context) error {
-		return b.ranges(ctx, func(ctx context.Context, tx pgx.Tx, in billing.Range) error {
+		return b.rangesOf(ctx, wide, func(ctx context.Context, tx pgx.Tx, in billing.Range) error {
 			t, err := billing.AssessLateFees(ctx, tx, &b.policy, deadline+1, since, in)
 			mu.Lock()
 			fees += t.Done
@@ -320,6 +321,10 @@ func (b *bench) posting(day calendar.Date) func(context.Context) error {
 // ranges works on all accounts as a night does: by key range, a transaction
 // each, several at once.
 func (b *bench) ranges(ctx context.Context, do func(ctx context.Context, tx pgx.Tx, in billing.Range) error) error {
+	return b.rangesOf(ctx, chunk, do)
+}
+
+func (b *bench) rangesOf(ctx context.Context, accounts int64, do func(ctx context.Context, tx pgx.Tx, in billing.Range) error) error {
 	var wg sync.WaitGroup
 	next := make(chan billing.Range)
 	errs := make([]error, workers)
@@ -332,8 +337,8 @@ func (b *bench) ranges(ctx context.Context, do func(ctx context.Context, tx pgx.
 			}
 		})
 	}
-	for from := int64(0); from <= b.n; from += chunk {
-		next <- billing.Range{From: max(from, 1), To: min(from+chunk, b.n+1)}
+	for from := int64(0); from <= b.n; from += accounts {
+		next <- billing.Range{From: max(from, 1), To: min(from+accounts, b.n+1)}
 	}
 	close(next)
 	wg.Wait()

@@ -34,6 +34,9 @@ const (
 	// bySubject is added to a need where a policy chooses by what an account
 	// is: its guarantor's state and its members' plans.
 	bySubject Need = 1 << 8
+	// unbooked leaves out what was booked since the newest bill, which only a
+	// cut asks for.
+	unbooked Need = 1 << 9
 )
 
 // Need returns how much must be loaded of accounts for which this policy is to
@@ -87,9 +90,10 @@ func Load(ctx context.Context, tx pgx.Tx, need Need, ids ...int64) (*Book, error
 			return rows.Err()
 		})
 	}
-	b.ask(need&^bySubject, ask)
+	much := need &^ (bySubject | unbooked)
+	b.ask(much, much >= ToCut && need&unbooked == 0, ask)
 	if need&bySubject != 0 {
-		askSubject(need&^bySubject, ask)
+		askSubject(much, ask)
 	}
 	if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 		return nil, err
@@ -138,11 +142,11 @@ func lock(ctx context.Context, tx pgx.Tx, ids []int64) error {
 
 // ask asks for what a need includes. The reader of each row stands beside its
 // columns.
-func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *ledger.Row))) {
+func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Account, row *ledger.Row))) {
 	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked, pending, base,
 		replay and exists (select from receipt r where r.account_id = account.id and r.guest) from account where id = any($1) order by id`,
 		func(a *Account, r *ledger.Row) {
-			a.whole, a.counted = need == Whole, need >= ToCut
+			a.whole, a.counted = need == Whole, booked
 			a.MRN, a.OpenedOn, a.docs, a.entries = r.Text(), r.Date(), r.Int32(), r.Int32()
 			a.FirstCycle, a.LastCycle = calendar.Cycle(r.Int32()), calendar.Cycle(r.Int32())
 			a.Autopay, a.AutopaySince, a.LastDebit = r.Text(), r.Date(), (*ledger.Cents)(r.NullInt64())
@@ -190,6 +194,8 @@ func (b *Book) ask(need Need, ask func(sql string, read func(a *Account, row *le
 	}
 	if need >= ToCut {
 		askAgreements(need, ask)
+	}
+	if booked {
 		ask(`select j.account_id, j.posted_on, j.what, case when j.debit = 'receivable' then j.cents else -j.cents end
 			from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			join journal_at_hand j on j.account_id = a.id and j.no > coalesce(b.entries, 0)

@@ -195,8 +195,8 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 		slices.Sort(look)
 		look = slices.Compact(look)
 	}
-	if len(look) > 0 {
-		b, err := Load(ctx, tx, p.Need(Whole), look...)
+	for some := range slices.Chunk(look, blockAccounts) { // not more in memory at once
+		b, err := Load(ctx, tx, p.Need(Whole|unbooked), some...)
 		if err != nil {
 			return t, err
 		}

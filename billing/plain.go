@@ -123,6 +123,7 @@ func plainBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 			x := plainBill{account: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), base: ledger.Cents(r.Int64())}
 			plainly := r.Bool()
 			x.cutOn, x.subject = r.Date(), Subject{r.Text(), r.Text()}
+			x.docs, x.entries = r.Int32(), r.Int32()
 			if plainly {
 				plain = append(plain, x)
 			} else {
@@ -135,7 +136,7 @@ func plainBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 }
 
 const plainBillsSQL = `
-		select b.account_id, b.cycle, b.due_on, a.base, p.plain and h.account_id is null and d.account_id is null and c.account_id is null and v.account_id is null and f.account_id is null, b.cut_on, b.plan, b.state
+		select b.account_id, b.cycle, b.due_on, a.base, p.plain and h.account_id is null and d.account_id is null and c.account_id is null and v.account_id is null and f.account_id is null, b.cut_on, b.plan, b.state, a.docs, a.entries
 		from bill b
 		join account a on a.id = b.account_id and a.id >= $3 and a.id < $4
 		cross join lateral (select not a.relook and not a.replay and a.pending = 0 as calm) s
@@ -161,6 +162,8 @@ type plainBill struct {
 	base    ledger.Cents
 	cutOn   calendar.Date
 	subject Subject
+	docs    int32 // the last numbers that its account has given
+	entries int32
 }
 
 // fee is the late fee on a plain bill, 0 for none.
@@ -175,11 +178,12 @@ func (x plainBill) fee(p *Policy) ledger.Cents {
 // assessPlain assesses the fees of plain bills, as Account.fee does.
 func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in Range, late []plainBill) (total ledger.Cents, err error) {
 	var ids, cents []int64
-	var cycles []int32
+	var cycles, docs, entries []int32
 	var words []string
 	for _, x := range late {
 		fee := x.fee(p)
 		ids, cents, cycles, words = append(ids, x.account), append(cents, int64(fee)), append(cycles, int32(x.cycle)), append(words, lateFeeWords(x.dueOn))
+		docs, entries = append(docs, x.docs+1), append(entries, x.entries+1)
 		total += fee
 	}
 	if len(late) == 0 {
@@ -188,8 +192,7 @@ func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, i
 	return total, byRange(ctx, tx, func() error {
 		_, err := tx.Exec(ctx, `
 		with fee as materialized (
-			select a.id, a.docs + 1 as no, a.entries + 1 as entry, u.cents, u.cycle, u.words
-			from unnest($2::bigint[], $3::bigint[], $4::int[], $5::text[]) u(id, cents, cycle, words) join account a on a.id = u.id and a.id >= $6 and a.id < $7
+			select * from unnest($2::bigint[], $3::bigint[], $4::int[], $5::text[], $8::int[], $9::int[]) u(id, cents, cycle, words, no, entry)
 		), item as (
 			insert into item (account_id, no, kind, origin, state, cents, arrived_on, for_cycle, entry, description) select id, no, 'fee', 'late_fee', 'unbilled', cents, $1, cycle, entry, words from fee
 		), book as (
@@ -197,7 +200,7 @@ func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, i
 		), total as (
 			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'late_fee', 'receivable', 'fees', count(*), sum(cents) from fee having count(*) > 0
 		)
-		update account a set docs = f.no, entries = f.entry from fee f where a.id = f.id and a.id >= $6 and a.id < $7`, day, ids, cents, cycles, words, in.From, in.To)
+		update account a set docs = f.no, entries = f.entry from fee f where a.id = f.id and a.id >= $6 and a.id < $7`, day, ids, cents, cycles, words, in.From, in.To, docs, entries)
 		return err
 	})
 }

@@ -36,7 +36,7 @@ type House struct {
 	Program       string        // its version: programs that differ don't work on one run
 	Workers       int           // ranges that this program works on at once; 0 = 2
 	Lease         time.Duration // for how long a program may be silent before its ranges are given to others; 0 = 30 s
-	ChunkAccounts int64         // accounts in a range; 0 = 10,000
+	ChunkAccounts int64         // accounts in a range, but for wide steps; 0 = 10,000
 
 	// Release, if set, releases the ACH files that a run has built, in the same
 	// run, as this second person. Only the demo and the rehearsal set it.

@@ -138,13 +138,13 @@ func (r *Run) left(ctx context.Context, name string) (todo []billing.Range, err 
 	at := int64(1)
 	var in billing.Range
 	if _, err := pgx.ForEachRow(rows, []any{&in.From, &in.To}, func() error {
-		todo = append(todo, r.cut(at, in.From)...)
+		todo = append(todo, r.cut(name, at, in.From)...)
 		at = max(at, in.To)
 		return nil
 	}); err != nil {
 		return nil, err
 	}
-	if todo = append(todo, r.cut(at, top+1)...); r.only != nil {
+	if todo = append(todo, r.cut(name, at, top+1)...); r.only != nil {
 		todo = within(todo, r.only)
 	}
 	return todo, nil
@@ -162,11 +162,15 @@ func within(ranges, only []billing.Range) (out []billing.Range) {
 	return out
 }
 
-// cut cuts a gap into ranges that begin at multiples of the range's size, so
+// cut cuts a gap into ranges that begin at multiples of the step's range, so
 // that a resumed run has the same ones.
-func (r *Run) cut(from, to int64) (out []billing.Range) {
+func (r *Run) cut(name string, from, to int64) (out []billing.Range) {
+	size := r.ChunkAccounts
+	if steps[name].wide {
+		size *= 5
+	}
 	for from < to {
-		end := min(to, (from/r.ChunkAccounts+1)*r.ChunkAccounts)
+		end := min(to, (from/size+1)*size)
 		out = append(out, billing.Range{From: from, To: end})
 		from = end
 	}

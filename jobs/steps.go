@@ -19,6 +19,7 @@ import (
 type step struct {
 	ordered bool // one range after the other, by the program that runs the night
 	draws   bool // into the statements' store
+	wide    bool // works on rows where they lie, and the more at once the cheaper: its ranges are five times as large
 	do      func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error)
 }
 
@@ -29,7 +30,7 @@ var steps = map[string]step{
 	"post": {do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
 		return billing.PostDue(ctx, tx, r.Policy, r.Day, in)
 	}},
-	"assess": {do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
+	"assess": {wide: true, do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
 		return billing.AssessLateFees(ctx, tx, r.Policy, r.Day, r.since, in)
 	}},
 	"plans": {do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
