@@ -108,7 +108,7 @@ func (o Office) Pull(ctx context.Context, fileID int64, trace Trace, reason stri
 		if err := takeOut(ctx, tx, account, receipt); err != nil {
 			return err
 		}
-		*f, err = o.fill(ctx, tx, *f, trace)
+		*f, err = o.fill(ctx, tx, *f, true)
 		info = *f
 		return err
 	})

@@ -370,13 +370,15 @@ func TestMissedBuildDay(t *testing.T) {
 func TestEnrolmentEnds(t *testing.T) {
 	b := newBiller(t)
 	stays, gone := b.payer(100), b.payer(200)
-	b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, stays, buildDay+1)
+	b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, stays, dueDay+1)
 	b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, gone, buildDay)
-	if tally, files := b.build(buildDay); tally.Done != 1 || len(files) != 1 || files[0].Cents != 100 {
+	tally, files := b.build(buildDay)
+	if tally.Done != 1 || len(files) != 1 || files[0].Cents != 100 {
 		t.Errorf("%+v %+v", tally, files)
 	}
 	b.want("standing", b.ask(`select string_agg(id || ' ' || autopay, ' ' order by id) from account where id in ($1, $2)`, stays, gone), fmt.Sprintf("%d on %d off", stays, gone))
-	b.build(buildDay + 1)
+	b.release(buildDay, files...)
+	b.build(dueDay + 1)
 	b.want("the day after", b.ask(`select autopay from account where id = $1`, stays), "off")
 	b.want("nothing for a person", b.exceptions(), "")
 }

@@ -67,11 +67,11 @@ func (f *FileInfo) spans() (all []span) {
 
 // reading is a file's debits being read and written.
 type reading struct {
-	o      Office
-	tx     pgx.Tx
-	w      *Writer
-	file   FileInfo
-	pulled Trace
+	o     Office
+	tx    pgx.Tx
+	w     *Writer
+	file  FileInfo
+	alone bool // on the one connection: others do not see yet what this transaction has changed
 
 	opened   int // account numbers
 	unopened error
@@ -84,7 +84,7 @@ type reading struct {
 func (x *reading) all(ctx context.Context) ([]loose, error) {
 	spans := x.file.spans()
 	var err error
-	if len(spans) == 1 {
+	if len(spans) == 1 || x.alone {
 		err = x.inTurn(ctx, spans)
 	} else {
 		err = x.ahead(ctx, spans)
@@ -210,7 +210,7 @@ func (x *reading) read(ctx context.Context, q querier, s span) ([]loose, error) 
 	if err := f.accounts(ctx, q); err != nil {
 		return nil, err
 	}
-	if err := f.methods(ctx, q, x.o.Keys, x.o.Day.String()); err != nil {
+	if err := f.methods(ctx, q, x.o.Keys, x.file.EffectiveOn.String()); err != nil {
 		return nil, err
 	}
 	return f.rows, f.names(ctx, q)
@@ -289,6 +289,8 @@ func (f *found) accounts(ctx context.Context, q querier) error {
 	})
 }
 
+// methods reads the bank accounts. They must be authorized on the day that the
+// money is taken.
 func (f *found) methods(ctx context.Context, q querier, keys *secret.Keys, day string) error {
 	routing := "" // most of the time that of the row before
 	return f.ask(ctx, q, `select account_id, id, method = 'ach' and authorized_on <= '`+day+`' and (ended_on is null or ended_on > '`+day+`'), routing, account_type, number_sealed from autopay_method`, "account_id",
@@ -356,8 +358,7 @@ func (f *found) names(ctx context.Context, q querier) error {
 	return rows.Err()
 }
 
-// write writes the debits of a span, but for the pulled one, and keeps those
-// that cannot be sent.
+// write writes the debits of a span, and keeps those that cannot be sent.
 func (x *reading) write(debits []loose) error {
 	for i := range debits {
 		d := &debits[i]
@@ -365,9 +366,6 @@ func (x *reading) write(debits []loose) error {
 			x.opened++
 		} else {
 			x.unopened = d.unopened
-		}
-		if d.Trace == x.pulled { // withdrawn already, which other connections do not see yet
-			continue
 		}
 		if err := x.w.judge(d); err != nil {
 			return err

@@ -33,9 +33,14 @@ func (e *ReleaseError) Error() string {
 // Release lets a file leave the house, in the name of the Operator: a second
 // person, who is neither the clock nor the file's maker, on a day before its
 // effective date. A refusal is a *ReleaseError. A file that the same person
-// has released before is left as it is (Already).
+// has released before is left as it is (Already). One that holds what may not
+// go out any more is mended, not released: it is not what the person has seen.
 func (o Office) Release(ctx context.Context, fileID int64) (info FileInfo, err error) {
+	out := 0
 	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+		if err := lockFiles(ctx, tx); err != nil {
+			return err
+		}
 		if info, err = fileForUpdate(ctx, tx, fileID); err != nil {
 			return err
 		}
@@ -50,6 +55,9 @@ func (o Office) Release(ctx context.Context, fileID int64) (info FileInfo, err e
 		if why != "" {
 			return &ReleaseError{info, why}
 		}
+		if info, out, err = o.mend(ctx, tx, info); err != nil || out > 0 {
+			return err
+		}
 		info.State, info.ReleasedBy, info.ReleasedOn = FileReleased, o.Operator, o.Day
 		if _, err := tx.Exec(ctx, `update ach_file set state = 'released', released_by = $2, released_on = $3, released_sha256 = $4 where id = $1`, fileID, o.Operator, o.Day, []byte(info.SHA256)); err != nil {
 			return err
@@ -57,6 +65,9 @@ func (o Office) Release(ctx context.Context, fileID int64) (info FileInfo, err e
 		return billing.Act{Day: o.Day, Operator: o.Operator, Verb: "ach_release",
 			Detail: map[string]any{"file": info.Name, "entries": info.Entries, "cents": info.Cents, "sha256": info.SHA256}}.Record(ctx, tx, 0)
 	})
+	if err == nil && out > 0 {
+		err = &ReleaseError{info, fmt.Sprintf("%d of its debits may not go out as they were any more (ach returns --waiting), so it was made anew: look at it and release it again", out)}
+	}
 	return info, err
 }
 

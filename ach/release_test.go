@@ -181,11 +181,13 @@ func TestPull(t *testing.T) {
 		b.build(day)
 	}
 	b.want("never built again", b.debits(one), "0:2026-03-25:withdrawn")
-	b.ranged(func(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
-		return billing.AssessLateFees(ctx, tx, p, day, 0, in)
-	}, calendar.MustParse("2026-04-01"))
+	b.ranged(billingLateFees, calendar.MustParse("2026-04-01"))
 	b.want("no late fee", b.figures(one), "57500 0 57500 on")
 	b.want("invariants", b.broken(), "")
+}
+
+func billingLateFees(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
+	return billing.AssessLateFees(ctx, tx, p, day, 0, in)
 }
 
 // The last entry that is pulled takes the file with it.

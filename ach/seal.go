@@ -36,8 +36,11 @@ func partContext(name string, part int) string { return fmt.Sprintf("ach_file/%s
 // Nothing has left the house. A debit that cannot be sent is withdrawn and put
 // before a person (exception unusable_method or no_authorization); the others
 // go out. Called again, it finds nothing left to do. It returns the files it
-// made.
+// made. Those made before are mended first.
 func (o Office) Seal(ctx context.Context) (files []FileInfo, err error) {
+	if err := o.Mend(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'open' and effective_on > $1 order by id`, o.Day)
 	if err != nil {
 		return nil, err
@@ -82,7 +85,7 @@ func (o Office) sealFile(ctx context.Context, tx pgx.Tx, id int64) (FileInfo, er
 	if err := o.name(ctx, tx, &info); err != nil {
 		return info, err
 	}
-	return o.fill(ctx, tx, info, 0)
+	return o.fill(ctx, tx, info, false)
 }
 
 // name gives a file the name and modifier of the day that it is sealed on.
@@ -100,16 +103,16 @@ func (o Office) name(ctx context.Context, tx pgx.Tx, info *FileInfo) error {
 	return nil
 }
 
-// fill writes the entries of a file into its parts, but for the one that is
-// being pulled, and notes what it came to.
-func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, pulled Trace) (FileInfo, error) {
+// fill writes the entries of a file into its parts, and notes what it came to.
+// Anew says that the transaction has changed them.
+func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, anew bool) (FileInfo, error) {
 	company := CompanyOf(o.Policy)
 	parts := &sealer{ctx: ctx, tx: tx, keys: o.Keys, file: info, hash: sha256.New()}
 	w, err := NewWriter(parts, File{Company: company, Created: Stamp{Date: info.BuiltOn, Hour: sealedAt}, IDModifier: info.modifier, Effective: info.EffectiveOn, FirstBatch: 1})
 	if err != nil {
 		return info, err
 	}
-	read := reading{o: o, tx: tx, w: w, file: info, pulled: pulled}
+	read := reading{o: o, tx: tx, w: w, file: info, alone: anew}
 	bad, err := read.all(ctx)
 	if err != nil {
 		return info, err

@@ -18,7 +18,7 @@ func (a *Account) CardDue(day calendar.Date) (cents ledger.Cents, reason string)
 	if b == nil {
 		return 0, NoBill
 	}
-	return a.collect(b, day, b.DueOn)
+	return a.collect(b, day, b.DueOn, day)
 }
 
 // CardDueAgain decides the same for a charge of the bill of a cycle that was
@@ -76,7 +76,7 @@ func (a *Account) CollectsOn(p *Policy) calendar.Date {
 	if a.ByCard {
 		on, build = b.DueOn, b.DueOn
 	}
-	if a.AutopaySince > build || !a.autopayOn(build) {
+	if a.AutopaySince > build || !a.autopayOn(on) {
 		return 0
 	}
 	return on

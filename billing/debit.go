@@ -44,15 +44,16 @@ type Debit struct {
 
 // Why an account gets no debit, besides the reasons of its hold.
 const (
-	NoBill          = "no_bill"
-	AutopayNotOn    = "autopay_not_on"
-	AlreadyDebited  = "already_debited"
-	NotYet          = "not_yet"
-	NothingDue      = "nothing_due" // a pending check or credit may cover it
-	EnrolledTooLate = "enrolled_after_build_day"
-	ReleasedTooLate = "released_after_build_day"
-	RetryTooLarge   = "retry_above_due"
-	RetryDropped    = "retry_dropped"
+	NoBill            = "no_bill"
+	AutopayNotOn      = "autopay_not_on"
+	AlreadyDebited    = "already_debited"
+	NotYet            = "not_yet"
+	NothingDue        = "nothing_due" // a pending check or credit may cover it
+	EnrolledTooLate   = "enrolled_after_build_day"
+	ReleasedTooLate   = "released_after_build_day"
+	RetryTooLarge     = "retry_above_due"
+	RetryDropped      = "retry_dropped"
+	AuthorizationEnds = "authorization_ends" // before the debit would take effect
 )
 
 // buildDay is the day on which a debit's file is made.
@@ -135,23 +136,26 @@ func (a *Account) debitNow(p *Policy, b *Bill, day calendar.Date) (ledger.Cents,
 		return 0, 0, NoBill
 	}
 	build := p.of(b).buildDay(b.DebitOn)
-	due, why := a.collect(b, day, build)
 	effective := b.DebitOn
 	if day > build {
 		effective = max(b.DebitOn, calendar.AddBankingDays(day, 1))
 	}
+	due, why := a.collect(b, day, build, effective)
 	return due, effective, why
 }
 
 // collect decides whether autopay collects a bill for the first time on a day,
-// and how much: build is the day on which it should, or should have. If that
-// has passed, the account must be whole.
-func (a *Account) collect(b *Bill, day, build calendar.Date) (ledger.Cents, string) {
+// and how much: build is the day on which it should, or should have, and takes
+// the one on which the money is taken. If the first has passed, the account
+// must be whole.
+func (a *Account) collect(b *Bill, day, build, takes calendar.Date) (ledger.Cents, string) {
 	switch h := a.HeldOn(day); {
 	case a.firstDebit(b.Cycle) != nil || !b.CardOn.IsZero():
 		return 0, AlreadyDebited
 	case !a.autopayOn(day):
 		return 0, AutopayNotOn
+	case !a.autopayOn(takes):
+		return 0, AuthorizationEnds
 	case b.DebitNone:
 		return 0, NothingDue
 	case day < build:
@@ -196,7 +200,7 @@ func (a *Account) retry(p *Policy, d *Debit, day calendar.Date) (*Debit, string)
 	}
 	d.RetryOn, d.dirty = 0, true
 	switch {
-	case !a.autopayOn(day) || a.AutopaySince > build || a.HeldOn(build) != nil:
+	case !a.autopayOn(effective) || a.AutopaySince > build || a.HeldOn(build) != nil:
 		return nil, RetryDropped
 	case a.Due() < d.Cents:
 		return nil, RetryTooLarge
@@ -422,7 +426,11 @@ func (a *Account) missedDebit(p *Policy, b *Bill, day calendar.Date) bool {
 // unasked says whether the newest bill's build day has passed without a debit,
 // though nothing but the biller stood in its way.
 func (a *Account) unasked(b *Bill, build, day calendar.Date) bool {
-	return a.autopayOn(build) && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
+	takes := b.DebitOn
+	if a.ByCard {
+		takes = build
+	}
+	return a.autopayOn(takes) && b == a.NewestBill() && build < day && !b.DebitNone && a.AutopaySince <= build &&
 		a.firstDebit(b.Cycle) == nil && b.CardOn.IsZero() && a.HeldOn(build) == nil
 }
 

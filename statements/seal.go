@@ -101,7 +101,7 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 		join bill b on b.account_id = u.account_id and b.cycle = u.cycle
 		join account a on a.id = b.account_id join member m on m.mrn = a.mrn
 		left join lateral (select entries from bill x where x.account_id = b.account_id and x.cycle < b.cycle order by x.cycle desc limit 1) prev on true
-		left join lateral (select method, number_last4 from autopay_method x where x.account_id = b.account_id and (x.ended_on is null or x.ended_on > b.made_on) order by id desc limit 1) am on true
+		left join lateral (select method, number_last4 from autopay_method x where x.account_id = b.account_id and (x.ended_on is null or x.ended_on > greatest(b.made_on, b.debit_on)) order by id desc limit 1) am on true
 		left join lateral (select billed, installments from plan x where x.account_id = b.account_id and x.state = 'running' and x.billed > 0 order by no desc limit 1) pl on true
 		left join reads_aloud ra on ra.account_id = b.account_id
 		order by b.account_id, b.cycle`, s.accounts, s.cycles)

@@ -72,8 +72,11 @@ func (p *program) autopayOffCommand() *cobra.Command {
 	var on dateFlag
 	c := p.command(command{
 		use:     "off MRN --reason WHY",
-		short:   "Cancel autopay; a debit that is built already still goes",
+		short:   "Cancel autopay; a debit whose file was released still goes",
 		example: `  billcycle autopay off 1000000016 --reason "asked by phone"`,
+		long: `End the authorization, today or from a day on. No debit takes effect on that day or
+later, but for one whose file was released already. One in a file that still waits is
+taken out of it, and you are not the one to release that file.`,
 		run: func(ctx context.Context, args []string) error {
 			return p.enrol(ctx, &a, "autopay off", args[0], billing.EnrolledBy{Method: "ach", AuthorizedBy: "phone", EndedOn: on.Date}, map[string]any{"from": on.Date})
 		},
@@ -107,6 +110,9 @@ func (p *program) enrol(ctx context.Context, a *act, verb, mrn string, e billing
 		return err
 	case got.Accepted == 0 && verb == "autopay off":
 		return refuse(fmt.Errorf("account of MRN %s has no enrolment in autopay that could end", mrn))
+	}
+	if err := house.Office(day).Mend(ctx); err != nil { // what the old enrolment has in a file that waits
+		return err
 	}
 	return p.figuresAfter(ctx, house, done{Act: verb, MRN: mrn, Date: day, Operator: house.Operator})
 }
