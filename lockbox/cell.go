@@ -120,8 +120,7 @@ func money(text []byte, form string) (ledger.Cents, reading) {
 		c, got := decimal(text)
 		return c / 100, got
 	}
-	text, negative := bytes.CutPrefix(text, []byte("-"))
-	text = bytes.TrimPrefix(text, []byte("$"))
+	text, negative := negated(text)
 	if bytes.IndexByte(text, ',') >= 0 {
 		whole, _, _ := bytes.Cut(text, []byte("."))
 		for i, group := range bytes.Split(whole, []byte(",")) {
@@ -139,6 +138,26 @@ func money(text []byte, form string) (ledger.Cents, reading) {
 		c = -c
 	}
 	return c, got
+}
+
+// negated takes off a dollar sign and what makes an amount negative: a minus
+// before or after it, or brackets around it.
+func negated(text []byte) (rest []byte, negative bool) {
+	rest = bytes.Trim(text, " ")
+	if inner, ok := bytes.CutPrefix(rest, []byte("(")); ok {
+		if inner, ok = bytes.CutSuffix(inner, []byte(")")); !ok {
+			return text, false
+		}
+		rest, negative = bytes.Trim(inner, " "), true
+	} else if after, ok := bytes.CutPrefix(rest, []byte("-")); ok {
+		rest, negative = after, true
+	} else if before, ok := bytes.CutSuffix(rest, []byte("-")); ok {
+		rest, negative = before, true
+	}
+	if dollars, ok := bytes.CutPrefix(rest, []byte("$")); ok {
+		rest = bytes.TrimLeft(dollars, " ")
+	}
+	return rest, negative
 }
 
 // decimal reads an amount in dollars with a point where there are cents.

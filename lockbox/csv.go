@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,8 @@ type csvReader struct {
 	scratch   []byte // unquoted cells
 	raw       []byte // the line, or the lines if a cell goes over several
 	records   int
-	suits     bool // the first row is of a type that the layout has
+	suits     bool    // the first row is of a type that the layout has
+	known     float64 // the share of the profile's titles that the header has
 
 	layouts [10]*cellLayout // of rows, by record type; of a table, 6
 	totals  *cellLayout     // of a table's totals line
@@ -52,11 +54,16 @@ const (
 type cellLayout struct {
 	at   [fields]int
 	form [fields]string
-	last int // the highest cell that must be there
+	last int // the highest cell that must be there, and what it holds
+
+	lastName string
 }
 
 func newCSVReader(r io.Reader, p Profile, each func(Batch) error) *csvReader {
-	c := &csvReader{footing: newFooting(r, p, each), delimiter: cmp.Or(p.Delimiter, ",")[0]}
+	c := &csvReader{footing: newFooting(r, p, each)}
+	if p.Delimiter != "" {
+		c.delimiter = p.Delimiter[0]
+	}
 	c.made = func() []Item { return c.items }
 	if c.rows() {
 		for record, fields := range p.Records {
@@ -76,12 +83,12 @@ func (r *csvReader) rows() bool { return len(r.p.Records) > 0 }
 func cellsOf(cells map[string]Field, schema map[string]fieldSpec, amounts, dates string) *cellLayout {
 	l := &cellLayout{}
 	for name, f := range cells {
-		l.add(schema[name], f.From, f.Form, amounts, dates)
+		l.add(name, schema[name], f.From, f.Form, amounts, dates)
 	}
 	return l
 }
 
-func (l *cellLayout) add(spec fieldSpec, at int, form, amounts, dates string) {
+func (l *cellLayout) add(name string, spec fieldSpec, at int, form, amounts, dates string) {
 	if spec.field == fOther {
 		return
 	}
@@ -92,8 +99,8 @@ func (l *cellLayout) add(spec fieldSpec, at int, form, amounts, dates string) {
 		form = cmp.Or(form, dates)
 	}
 	l.at[spec.field], l.form[spec.field] = at, form
-	if spec.must {
-		l.last = max(l.last, at)
+	if spec.must && at > l.last {
+		l.last, l.lastName = at, name
 	}
 }
 
@@ -142,16 +149,47 @@ func (r *csvReader) row() (ok bool, err error) {
 	}
 	if long || len(r.raw) > maxLineBytes {
 		r.records++
-		r.problem(RefusesFile, shape, "", "", "", "", "the row is longer than %d characters; this is no lockbox file", maxLineBytes)
+		r.problem(RefusesFile, shape, ofFileItself, "length", "more than "+strconv.Itoa(maxLineBytes)+" characters", "at most "+strconv.Itoa(maxLineBytes), "the row is longer than %d characters; this is no lockbox file", maxLineBytes)
 		return false, nil
+	}
+	if r.delimiter == 0 {
+		r.delimiter = r.delimiterOf(r.raw)
 	}
 	var closed bool
 	if r.cells, r.scratch, closed = splitCells(r.raw, r.delimiter, r.cells, r.scratch); !closed {
 		r.records++
-		r.problem(RefusesFile, shape, "", "", "", "", "a quote stands where none may be: a cell is not closed, or goes on after its end")
+		r.problem(RefusesFile, shape, ofFileItself, "quotes", quoteAt(r.raw), "cells that are closed", "a quote stands where none may be: a cell is not closed, or goes on after its end")
 		return false, nil
 	}
 	return true, nil
+}
+
+// delimiterOf tells by the first row what stands between cells: what yields
+// more of the profile's titles, or else more cells.
+func (r *csvReader) delimiterOf(row []byte) byte {
+	best, most := byte(','), 0
+	for _, c := range []byte(",;\t|") {
+		cells, _, closed := splitCells(row, c, nil, nil)
+		if n := r.titled(cells)*maxLineBytes + len(cells); closed && n > most {
+			best, most = c, n
+		}
+	}
+	return best
+}
+
+// firstCell is the first cell of a row that is not blank.
+func firstCell(cells [][]byte) string {
+	for _, cell := range cells {
+		if text := show(cell); text != "" {
+			return text
+		}
+	}
+	return ""
+}
+
+// quoteAt says where a row has its last quote.
+func quoteAt(row []byte) string {
+	return "a quote at character " + strconv.Itoa(bytes.LastIndexByte(row, '"')+1)
 }
 
 // typed reads a row by its record type.
@@ -163,19 +201,19 @@ func (r *csvReader) typed() error {
 	}
 	if r.trailer && !r.after {
 		r.after, r.missing = true, true
-		r.problem(RefusesFile, structure, kind, "", "", "", "a row follows the file's trailer (record 9); if it is a second file, send them one by one")
+		r.problem(RefusesFile, structure, orBlank(maskLong(kind)), "record type", orBlank(maskLong(kind)), "nothing after record 9", "a row follows the file's trailer (record 9); if it is a second file, send them one by one")
 	}
 	if l == nil {
-		r.problem(RefusesFile, shape, "", "", show(r.cells[0]), "", "there is no record of this type in the layout; a row was damaged, or the layout is another one")
+		r.problem(RefusesFile, shape, ofFileItself, "record type", orBlank(maskLong(show(r.cells[0]))), "one of "+r.p.recordTypes(), "there is no record of this type in the layout; a row was damaged, or the layout is another one")
 		return nil
 	}
 	r.suits = r.suits || r.records == 1
 	if r.records == 1 && kind != "1" && r.layouts[1] != nil {
 		r.missing = true
-		r.problem(RefusesFile, structure, kind, "", "", "", "the file does not begin with its header (record 1): its beginning is missing")
+		r.problem(RefusesFile, structure, kind, "record type", kind, "1", "the file does not begin with its header (record 1): its beginning is missing")
 	}
 	if len(r.cells) < l.last {
-		r.problem(RefusesFile, shape, kind, "", fmt.Sprintf("%d cells", len(r.cells)), fmt.Sprintf("%d cells", l.last), "the row is too short for a cell that cannot be left out: it was cut or damaged, or the layout is another one")
+		r.problem(RefusesFile, shape, kind, l.lastName, fmt.Sprintf("%d cells", len(r.cells)), fmt.Sprintf("%d cells", l.last), "the row is too short for a cell that cannot be left out: it was cut or damaged, or the layout is another one")
 	}
 	if kind != "6" {
 		r.closeItem()
@@ -185,7 +223,7 @@ func (r *csvReader) typed() error {
 	case "1":
 		if r.head {
 			r.missing = true
-			r.problem(RefusesFile, structure, "1", "", "", "", "a second header stands inside the file: the first transmission was cut off")
+			r.problem(RefusesFile, structure, "1", "record type", "1", "5, 6, 8 or 9", "a second header stands inside the file: the first transmission was cut off")
 		}
 		r.head = true
 		r.sum.Origin, r.sum.Destination = r.text(l, fOrigin), r.text(l, fDestination)
@@ -197,7 +235,7 @@ func (r *csvReader) typed() error {
 	case "6":
 		if !r.batch.open {
 			r.missing = true
-			r.problem(RefusesFile, structure, "6", "", "", "", "a check stands outside any batch: its record 5 is missing")
+			r.problem(RefusesFile, structure, "6", "record type", "6", "5", "a check stands outside any batch: its record 5 is missing")
 			r.startRows("", false)
 		}
 		r.check(l, kind)
@@ -218,7 +256,7 @@ func (r *csvReader) startRows(number string, announced bool) {
 	}
 	r.startBatch(number)
 	if announced && number != "" && r.numbersOf("").given(number) {
-		r.problem(RefusesFile, structure, "5", "batch", number, "", "this batch number stands twice in the file")
+		r.problem(RefusesFile, structure, "5", "batch", number, "a number of its own", "this batch number stands twice in the file")
 	}
 }
 
@@ -227,10 +265,10 @@ func (r *csvReader) batchRow(l *cellLayout) error {
 	switch {
 	case !r.batch.open:
 		r.missing = true
-		r.problem(RefusesFile, structure, "8", "", "", "", "a batch is closed that was never opened: its record 5 is missing")
+		r.problem(RefusesFile, structure, "8", "record type", "8", "5", "a batch is closed that was never opened: its record 5 is missing")
 		r.startRows(number, false)
 	case number != r.batch.found.Number && l.at[fBatch] > 0:
-		r.problem(RefusesFile, structure, "8", "batch", number, r.batch.found.Number, "the record closes another batch than the one above it")
+		r.problem(RefusesFile, structure, "8", "batch", orBlank(number), orBlank(r.batch.found.Number), "the record closes another batch than the one above it")
 	}
 	said := r.total(l, "8", ofBatch, r.batch.items, "checks in the batch")
 	r.digest(r.canonical(), true)
@@ -278,16 +316,19 @@ func (r *csvReader) total(l *cellLayout, kind string, of int, items int, what st
 
 // tabled reads a row of a table: the header, the totals line, or a check.
 func (r *csvReader) tabled() error {
-	if r.p.TotalMark != "" && strings.EqualFold(show(r.cells[0]), r.p.TotalMark) {
+	if r.p.TotalMark != "" && strings.EqualFold(firstCell(r.cells), r.p.TotalMark) {
 		return r.totalsLine()
 	}
 	if r.trailer && !r.after {
 		r.after, r.missing = true, true
-		r.problem(RefusesFile, structure, "", "", "", "", "a row follows the totals line; if it is a second file, send them one by one")
+		r.problem(RefusesFile, structure, "6", "record type", orBlank(maskLong(show(r.cells[0]))), "nothing after "+r.p.TotalMark, "a row follows the totals line; if it is a second file, send them one by one")
 	}
 	if !r.head {
-		r.head, r.top = true, r.line()
 		r.digest(r.canonical(), false)
+		if r.titled(r.cells) == 0 { // something that stands above the table
+			return nil
+		}
+		r.head, r.top = true, r.line()
 		r.header()
 		return nil
 	}
@@ -297,7 +338,7 @@ func (r *csvReader) tabled() error {
 		return nil
 	}
 	if len(r.cells) < l.last {
-		r.problem(RefusesFile, shape, "6", "", fmt.Sprintf("%d cells", len(r.cells)), fmt.Sprintf("%d cells", l.last), "the row is too short for a column that cannot be left out")
+		r.problem(RefusesFile, shape, "6", l.lastName, fmt.Sprintf("%d cells", len(r.cells)), fmt.Sprintf("%d cells", l.last), "the row is too short for a column that cannot be left out")
 	}
 	if err := r.place(l); err != nil {
 		return err
@@ -307,42 +348,63 @@ func (r *csvReader) tabled() error {
 	return nil
 }
 
-// header finds the columns of a table.
+// titled counts the profile's titles that stand in a row.
+func (r *csvReader) titled(cells [][]byte) (n int) {
+	there := map[string]bool{}
+	for _, cell := range cells {
+		there[headerCell(show(cell))] = true
+	}
+	for _, title := range r.p.Columns {
+		if there[headerCell(title)] {
+			n++
+		}
+	}
+	return n
+}
+
+// header finds the columns of a table. A table whose header lacks one is read
+// all the same, if it can be, so that what is told of it is true.
 func (r *csvReader) header() {
 	schema, l := columnSchema(), &cellLayout{}
 	titles := map[string]int{}
+	mapped := map[string]bool{}
+	for _, title := range r.p.Columns {
+		mapped[headerCell(title)] = true
+	}
 	for i, cell := range r.cells {
 		title := headerCell(show(cell))
-		if titles[title] != 0 && title != "" {
-			r.problem(RefusesFile, shape, "", title, "", "", "two columns have this title")
+		if titles[title] != 0 && mapped[title] {
+			r.problem(RefusesFile, shape, ofHeader, title, "column "+strconv.Itoa(titles[title]), "column "+strconv.Itoa(i+1), "two columns have this title")
 		}
 		titles[title] = i + 1
 	}
-	for name, title := range r.p.Columns {
-		if titles[headerCell(title)] == 0 {
-			continue
-		}
-		l.add(schema[name], titles[headerCell(title)], "", r.p.Amounts, r.p.Dates)
-	}
 	var lost []string
 	for name, title := range r.p.Columns {
-		if l.at[schema[name].field] == 0 {
+		if at := titles[headerCell(title)]; at > 0 {
+			l.add(name, schema[name], at, "", r.p.Amounts, r.p.Dates)
+		} else {
 			lost = append(lost, title)
 		}
 	}
-	slices.Sort(lost)
-	for _, title := range lost {
-		r.problem(RefusesFile, shape, "", title, "", "", "the header has no column of this title; a header names every column that the profile maps")
-	}
-	if len(lost) == 0 {
+	r.lacks(lost)
+	r.known = 1 - float64(len(lost))/float64(len(r.p.Columns))
+	if l.at[fAmount] > 0 {
 		r.layouts[6] = l
+	}
+}
+
+// lacks tells which columns the header does not have.
+func (r *csvReader) lacks(titles []string) {
+	slices.Sort(titles)
+	for _, title := range titles {
+		r.problem(RefusesFile, shape, ofHeader, title, orBlank(maskLong(strings.TrimSpace(r.top))), "no column "+strconv.Quote(title), "the header has no column of this title; a header names every column that the profile maps")
 	}
 }
 
 func (r *csvReader) totalsLine() error {
 	if r.totaled {
 		r.missing = true
-		r.problem(RefusesFile, structure, r.p.TotalMark, "", "", "", "a second totals line; the first stands on line %d", r.saidAt)
+		r.problem(RefusesFile, structure, r.p.TotalMark, "record type", r.p.TotalMark, "one totals line", "a second totals line; the first stands on line %d", r.saidAt)
 		return nil
 	}
 	l := r.totals
@@ -352,7 +414,7 @@ func (r *csvReader) totalsLine() error {
 	if l.at[fCount] > 0 {
 		n, ok := r.countCell(l, fCount)
 		if r.said.Items = n; !ok {
-			r.problem(r.countScope(), shape, r.p.TotalMark, "count", r.text(l, fCount), "", "the count of checks is not a number")
+			r.problem(r.countScope(), shape, r.p.TotalMark, "count", orBlank(r.text(l, fCount)), "a whole number", "the count of checks is not a number")
 			r.said.Items = -1
 		}
 	}
@@ -388,7 +450,7 @@ func (r *csvReader) place(l *cellLayout) error {
 	if !r.batch.open {
 		r.startBatch(batch)
 		if batch != "" && r.numbersOf(number+"|"+on.String()).given(batch) {
-			r.problem(RefusesFile, structure, "6", "batch", batch, "", "this batch number stands twice for lockbox %s on deposit date %s", number, on)
+			r.problem(RefusesFile, structure, "6", "batch", batch, "a number of its own", "this batch number stands twice for lockbox %s on deposit date %s", number, on)
 		}
 	}
 	return nil
@@ -412,14 +474,14 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 	debit := amount < 0
 	if sign := r.text(l, fSign); l.at[fSign] > 0 && sign != "C" {
 		if debit = true; sign != "D" {
-			r.problem(RefusesFile, shape, kind, "sign", sign, "", "this must be C for a credit or D for a debit")
+			r.problem(RefusesFile, shape, kind, "sign", orBlank(sign), "C or D", "this must be C for a credit or D for a debit")
 		}
 		amount = -max(amount, -amount)
 	}
 	if debit {
 		r.debits[ofBatch] -= amount
 		r.debits[ofFile] -= amount
-		r.problem(RefusesFile, structure, kind, "amount", cents(amount), "", "this is a debit, no check; take returns in by the bank's file of returns")
+		r.problem(RefusesFile, structure, kind, "amount", cents(amount), "a credit", "this is a debit, no check; take returns in by the bank's file of returns")
 	}
 	if l.at[fFee] > 0 {
 		if fee, ok := r.amount(l, kind, "fee", fFee); ok && fee != 0 && !debit {
@@ -428,7 +490,7 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 	}
 	item := r.text(l, fItem)
 	if item != "" && r.numbers.given(item) {
-		r.problem(RefusesFile, structure, kind, "item", item, "", "this item number stands twice in batch %s", r.batch.found.Number)
+		r.problem(RefusesFile, structure, kind, "item", item, "a number of its own", "this item number stands twice in batch %s", r.batch.found.Number)
 	}
 	box, on := r.box.number, r.box.date
 	if r.rows() {
@@ -440,7 +502,7 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 			r.batch.found.Lockbox, r.batch.found.DepositDate = box, on
 		}
 		if box != r.batch.found.Lockbox {
-			r.problem(RefusesFile, structure, kind, "lockbox", box, r.batch.found.Lockbox, "the check names another lockbox than the first of its batch")
+			r.problem(RefusesFile, structure, kind, "lockbox", orBlank(box), orBlank(r.batch.found.Lockbox), "the check names another lockbox than the first of its batch")
 		}
 	}
 	received := on
@@ -504,7 +566,7 @@ func (r *csvReader) text(l *cellLayout, f field) string {
 func (r *csvReader) amount(l *cellLayout, kind, name string, f field) (ledger.Cents, bool) {
 	c, got := money(r.cell(l, f), l.form[f])
 	if got != good {
-		r.problem(RefusesFile, shape, kind, name, show(r.cell(l, f)), "", "the amount cannot be read: want %s", map[string]string{"dollars": "dollars and cents with a point, as in 1234.56 or 1,234.56", "cents": "whole cents in digits"}[l.form[f]])
+		r.problem(RefusesFile, shape, kind, name, orBlank(show(r.cell(l, f))), "no amount in "+l.form[f], "the amount cannot be read: want %s", map[string]string{"dollars": "dollars and cents with a point, as in 1234.56 or 1,234.56", "cents": "whole cents in digits"}[l.form[f]])
 		return 0, false
 	}
 	return c, true
@@ -522,7 +584,7 @@ func (r *csvReader) compareCell(l *cellLayout, kind, name string, f field, found
 	}
 	n, ok := r.countCell(l, f)
 	if !ok {
-		r.problem(r.countScope(), shape, kind, name, r.text(l, f), strconv.Itoa(found), "the count of %s is not a number", of)
+		r.problem(r.countScope(), shape, kind, name, orBlank(r.text(l, f)), strconv.Itoa(found), "the count of %s is not a number", of)
 		return
 	}
 	r.compareCount(r.lines.number, kind, name, r.text(l, f), n, found, 0, of)
@@ -535,7 +597,7 @@ func (r *csvReader) date(l *cellLayout, kind, name string, f field, scope Scope)
 	}
 	d, got := dateCell(r.cell(l, f), l.form[f], r.p.pivot())
 	if got == bad {
-		r.problem(scope, shape, kind, name, r.text(l, f), "", "there is no such date; the layout says %s", l.form[f])
+		r.problem(scope, shape, kind, name, r.text(l, f), "no date of the form "+l.form[f], "there is no such date; the layout says %s", l.form[f])
 	}
 	return d
 }
@@ -550,13 +612,17 @@ func (r *csvReader) finish() (Summary, error) {
 	whole := r.records > 0
 	if r.records == 0 {
 		r.sum.Balanced = false
-		r.problem(RefusesFile, structure, "", "", "", "", "the file has no rows at all")
+		r.problem(RefusesFile, structure, ofFileItself, "length", "no rows", "0 rows", "the file has no rows at all")
+	}
+	if !r.rows() && !r.head && r.records > 0 {
+		r.lines.number = 1
+		r.lacks(slices.Collect(maps.Values(r.p.Columns)))
 	}
 	if r.rows() {
 		r.sum.Balanced = r.sum.Balanced && r.spoke
 		whole = whole && (r.head || r.layouts[1] == nil) && (r.trailer || r.layouts[9] == nil)
 		if r.layouts[9] != nil && !r.trailer {
-			r.problem(RefusesFile, structure, "9", "", "", "", "the file does not end with its trailer (record 9): it was cut off, or is still being written; ask for it again")
+			r.problem(RefusesFile, structure, "9", "record type", "the end of the file", "no record 9", "the file does not end with its trailer (record 9): it was cut off, or is still being written; ask for it again")
 		}
 		return r.complete(whole), nil
 	}
@@ -571,10 +637,10 @@ func (r *csvReader) finish() (Summary, error) {
 		}
 	case r.p.TotalMark != "":
 		r.missing, r.sum.Balanced = true, false
-		r.problem(RefusesFile, structure, r.p.TotalMark, "", "", "", "the file has no totals line: it was cut off, or is still being written; ask for it again")
+		r.problem(RefusesFile, structure, r.p.TotalMark, "record type", "the end of the file", "no "+r.p.TotalMark, "the file has no totals line: it was cut off, or is still being written; ask for it again")
 	case r.p.Stated == nil:
 		r.sum.Balanced = false
-		r.problem(RefusesFile, structure, "", "", "", cents(r.sum.Cents), "nothing proves the sum of this file: state the number and the amount of its checks, as the bank's deposit advice gives them (--count and --cents)")
+		r.problem(RefusesFile, structure, ofFileItself, "total", "no total", cents(r.sum.Cents), "nothing proves the sum of this file: state the number and the amount of its checks, as the bank's deposit advice gives them (--count and --cents)")
 	}
 	return r.complete(whole && r.head), nil
 }

@@ -131,8 +131,11 @@ func (d Desk) mask(raw, profile string) string {
 	if p, err := ProfileNamed(d.profiles(), profile); err == nil {
 		return Item{Raw: raw}.MaskedRaw(p)
 	}
-	return longNumber.ReplaceAllStringFunc(raw, lastFour)
+	return maskLong(raw)
 }
+
+// maskLong masks every long number of a text.
+func maskLong(text string) string { return longNumber.ReplaceAllStringFunc(text, lastFour) }
 
 var longNumber = regexp.MustCompile(`[0-9]{5,}`)
 

@@ -202,7 +202,7 @@ func (r *x12Reader) keepSegment() {
 		return
 	}
 	if r.segments++; r.segments == 2*maxOverflows {
-		r.problem(RefusesFile, structure, "BPR", "", "", "", "the check has more than %d segments", 2*maxOverflows)
+		r.problem(RefusesFile, structure, "BPR", "segments", strconv.Itoa(r.segments), "fewer than "+strconv.Itoa(2*maxOverflows), "the check has more than %d segments", 2*maxOverflows)
 	}
 	if r.keeps() && r.segments < 2*maxOverflows {
 		r.text = append(r.text, show(r.joined)...)

@@ -34,7 +34,7 @@ var envelopeNames = [3]struct {
 // delimiters are what the interchange header says of itself.
 type delimiters struct {
 	element, component, terminator byte
-	fixed                          bool // the header is as long as it must be
+	length                         int // of the header with its end; it must be isaBytes
 }
 
 const isaBytes = 106
@@ -61,7 +61,7 @@ func delimitersOf(head []byte) (d delimiters, ok bool) {
 			return d, false
 		}
 		d.component, d.terminator = head[at+1], head[at+2]
-		d.fixed = at+3 == isaBytes
+		d.length = at + 3
 	case bytes.HasPrefix(head, []byte("GS")), bytes.HasPrefix(head, []byte("ST")):
 		d.element, d.component = head[2], ':'
 		for _, c := range head[3:] {
@@ -89,29 +89,30 @@ func (r *x12Reader) begin(level int) error {
 	}
 	if level > 0 && !r.envelopes[level-1].open {
 		r.missing = true
-		r.problem(RefusesFile, structure, name.begin, "", "", "", "the %s stands outside any %s: its beginning (%s) is missing", name.what, envelopeNames[level-1].what, envelopeNames[level-1].begin)
+		r.problem(RefusesFile, structure, name.begin, "segment", name.begin, envelopeNames[level-1].begin, "the %s stands outside any %s: its beginning (%s) is missing", name.what, envelopeNames[level-1].what, envelopeNames[level-1].begin)
 	}
 	number := r.get(name.number)
 	if e.numbers.given(number) && level > 0 {
-		r.problem(RefusesFile, structure, name.begin, fmt.Sprintf("%s%02d", name.begin, name.number), number, "", "this control number was given to another %s already", name.what)
+		r.problem(RefusesFile, structure, name.begin, fmt.Sprintf("%s%02d", name.begin, name.number), orBlank(number), "a number of its own", "this control number was given to another %s already", name.what)
 	}
 	e.open, e.was, e.number, e.line, e.inside = true, true, number, r.lines.number, 0
 	switch level {
 	case interchange:
 		r.sum.Origin, r.sum.Destination = r.get(6), r.get(8)
+		r.checkOrigin("ISA", "ISA06", r.sum.Origin)
 		r.sum.FileDate = r.date(r.seg[0], 9, Note)
 	case group:
 		r.envelopes[interchange].inside++
 		r.envelopes[set].numbers.reset()
 		if code := r.get(1); code != "LB" {
-			r.problem(RefusesFile, structure, "GS", "GS01", code, "LB", "this functional group is no lockbox")
+			r.problem(RefusesFile, structure, "GS", "GS01", orBlank(code), "LB", "this functional group is no lockbox")
 		}
 	case set:
 		r.envelopes[group].inside++
 		e.inside = 1
 		r.loop = heading
 		if code := r.get(1); code != "823" {
-			r.problem(RefusesFile, structure, "ST", "ST01", code, "823", "this transaction set is no lockbox (823)")
+			r.problem(RefusesFile, structure, "ST", "ST01", orBlank(code), "823", "this transaction set is no lockbox (823)")
 		}
 	}
 	return nil
@@ -132,13 +133,13 @@ func (r *x12Reader) end(level int) error {
 	}
 	if !e.open {
 		r.missing = true
-		r.problem(RefusesFile, structure, name.end, "", "", "", "a %s ends that never began: its beginning (%s) is missing", name.what, name.begin)
+		r.problem(RefusesFile, structure, name.end, "segment", name.end, name.begin, "a %s ends that never began: its beginning (%s) is missing", name.what, name.begin)
 		return nil
 	}
 	e.open = false
 	field := name.end + "02"
 	if number := r.get(2); !sameNumber(number, e.number) {
-		r.problem(RefusesFile, structure, name.end, field, number, e.number, "the end of the %s names another control number than its beginning on line %d", name.what, e.line)
+		r.problem(RefusesFile, structure, name.end, field, orBlank(number), orBlank(e.number), "the end of the %s names another control number than its beginning on line %d", name.what, e.line)
 	}
 	r.count(name.end+"01", e.inside, name.of)
 	return nil
@@ -149,7 +150,7 @@ func (r *x12Reader) end(level int) error {
 func (r *x12Reader) count(field string, found int, of string) {
 	n, err := strconv.ParseUint(r.get(1), 10, 31)
 	if err != nil {
-		r.problem(r.countScope(), shape, field[:len(field)-2], field, r.get(1), strconv.Itoa(found), "the count of %s is not a number", of)
+		r.problem(r.countScope(), shape, field[:len(field)-2], field, orBlank(r.get(1)), strconv.Itoa(found), "the count of %s is not a number", of)
 		return
 	}
 	r.compareCount(r.lines.number, field[:len(field)-2], field, r.get(1), int(n), found, 0, of)
@@ -168,7 +169,7 @@ func (r *x12Reader) leave(level int, by string) error {
 			}
 		}
 		e.open, r.missing = false, true
-		r.problem(RefusesFile, structure, envelopeNames[l].end, "", "", "", "the %s that began on line %d has no end (%s) before %s: the file was cut, or lines were lost", envelopeNames[l].what, e.line, envelopeNames[l].end, by)
+		r.problem(RefusesFile, structure, envelopeNames[l].end, "segment", by, "no "+envelopeNames[l].end, "the %s that began on line %d has no end (%s) before %s: the file was cut, or lines were lost", envelopeNames[l].what, e.line, envelopeNames[l].end, by)
 	}
 	return nil
 }

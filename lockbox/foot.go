@@ -7,6 +7,7 @@ import (
 	"hash"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -122,7 +123,7 @@ func (r *footing) openItem(record string, cents ledger.Cents) {
 	i.open, i.line, i.record, i.overflows, i.cents, i.coupons = true, r.lines.number, record, 0, cents, 0
 	i.seen.reset()
 	if b.items == maxBatchItems+1 {
-		r.problem(RefusesFile, structure, record, "", "", "", "batch %s has more than %d checks; the bank should close it sooner", b.found.Number, maxBatchItems)
+		r.problem(RefusesFile, structure, record, "batch", strconv.Itoa(b.items)+" checks", "at most "+strconv.Itoa(maxBatchItems), "batch %s has more than %d checks; the bank should close it sooner", b.found.Number, maxBatchItems)
 	}
 }
 
@@ -161,7 +162,7 @@ func (r *footing) numbersOf(scope string) *series {
 		seen = &series{single: single{max: r.batchNumbers}}
 		if r.seen[scope] = seen; len(r.seen) == maxBoxes {
 			clear(r.seen)
-			r.problem(RefusesFile, structure, "", "lockbox", "", "", "the file has more than %d lockboxes and deposit dates", maxBoxes)
+			r.problem(RefusesFile, structure, r.boxTotal.record, "lockbox", "more than "+strconv.Itoa(maxBoxes), "at most "+strconv.Itoa(maxBoxes), "the file has more than %d lockboxes and deposit dates", maxBoxes)
 		}
 	}
 	return seen
@@ -187,7 +188,7 @@ func (r *footing) closeBatch(said *Total, at int, by string) error {
 		r.box.unequal = true
 		if by != "" {
 			r.missing = true
-			r.problem(RefusesFile, structure, r.batchTotal.record, "", "", "", "batch %s, opened on line %d, is not closed by its total (record %s) before %s", b.found.Number, b.line, r.batchTotal.record, by)
+			r.problem(RefusesFile, structure, r.batchTotal.record, "record type", by, "no record "+r.batchTotal.record, "batch %s, opened on line %d, is not closed by its total (record %s) before %s", b.found.Number, b.line, r.batchTotal.record, by)
 		}
 	}
 	r.box.items += b.items
@@ -244,7 +245,7 @@ func (r *footing) closeBox(said *Total, at int, by string) {
 		r.sum.Balanced = false
 		if by != "" {
 			r.missing = true
-			r.problem(RefusesFile, structure, t.record, "", "", "", "lockbox %s, opened on line %d, is not closed by its total (record %s) before %s", x.number, x.line, t.record, by)
+			r.problem(RefusesFile, structure, t.record, "record type", by, "no record "+t.record, "lockbox %s, opened on line %d, is not closed by its total (record %s) before %s", x.number, x.line, t.record, by)
 		}
 	}
 	at = cmp.Or(at, r.lines.number)
@@ -279,7 +280,7 @@ func (r *footing) compareCount(at int, record, field, said string, n, found, lim
 	if n == found || limit > 0 && found >= limit && n == found%limit {
 		return
 	}
-	r.problemAt(at, r.countScope(), counts, record, field, said, strconv.Itoa(found), "the count of %s disagrees", of)
+	r.problemAt(at, r.countScope(), counts, record, field, orBlank(said), strconv.Itoa(found), "the count of %s disagrees", of)
 }
 
 func (r *footing) countScope() Scope {
@@ -293,13 +294,14 @@ func (r *footing) countScope() Scope {
 func (r *footing) complete(whole bool) Summary {
 	if r.lines.tooLarge {
 		r.missing = true
-		r.problem(RefusesFile, structure, "", "", "", "", "the file is larger than %d bytes", r.lines.max)
+		r.problem(RefusesFile, structure, ofFileItself, "length", "more than "+strconv.FormatInt(r.lines.max, 10)+" bytes", "at most "+strconv.FormatInt(r.lines.max, 10), "the file is larger than %d bytes", r.lines.max)
 	}
 	if r.p.Stated != nil {
 		r.checkStated(*r.p.Stated)
 	}
 	if unlisted := r.listed - len(r.sum.Problems); unlisted > 0 {
-		r.sum.Problems = append(r.sum.Problems, Problem{Line: r.lines.number, Refuses: RefusesFile, Problem: fmt.Sprintf("%d more problems are not listed", unlisted)})
+		r.sum.Problems = append(r.sum.Problems, Problem{Line: max(r.lines.number, 1), Record: ofFileItself, Field: "problems", Said: strconv.Itoa(r.listed), Found: "at most " + strconv.Itoa(maxProblems),
+			Problem: fmt.Sprintf("%d more problems are not listed", unlisted), Do: "mend what is listed first", Refuses: RefusesFile})
 	}
 	r.sum.Lockboxes = len(r.boxes)
 	r.sum.Whole = whole && !r.missing
@@ -315,13 +317,20 @@ func (r *footing) complete(whole bool) Summary {
 // checkStated holds what the operator says of the file against it.
 func (r *footing) checkStated(said Total) {
 	if said.Items >= 0 && said.Items != r.sum.Items {
-		r.problem(RefusesFile, sums, "", "count", strconv.Itoa(said.Items), strconv.Itoa(r.sum.Items), "the file has another number of checks than was typed in for it")
+		r.problem(RefusesFile, sums, ofFileItself, "count", strconv.Itoa(said.Items), strconv.Itoa(r.sum.Items), "the file has another number of checks than was typed in for it")
 	}
 	if said.Cents != r.sum.Cents {
 		r.sum.Balanced = false
-		r.problem(RefusesFile, sums, "", "cents", cents(said.Cents), cents(r.sum.Cents), "the checks of the file come to another amount than was typed in for it")
+		r.problem(RefusesFile, sums, ofFileItself, "cents", cents(said.Cents), cents(r.sum.Cents), "the checks of the file come to another amount than was typed in for it")
 	}
 	r.tell(said.Cents)
+}
+
+// checkOrigin holds the bank that a file names against those of the profile.
+func (r *footing) checkOrigin(record, field, origin string) {
+	if len(r.p.Origins) > 0 && !slices.Contains(r.p.Origins, origin) {
+		r.problem(RefusesFile, structure, record, field, orBlank(origin), strings.Join(r.p.Origins, " or "), "the profile is for files of another bank (its key origins)")
+	}
 }
 
 // tell notes that a total was read.
@@ -344,7 +353,7 @@ func (r *footing) add(a, b ledger.Cents) ledger.Cents {
 		if !r.overflow {
 			r.overflow = true
 			r.sum.Balanced = false
-			r.problem(RefusesFile, sums, "", "", "", "", "the amounts come to more than can be counted")
+			r.problem(RefusesFile, sums, ofFileItself, "total", "more than "+cents(math.MaxInt64), "at most "+cents(math.MaxInt64), "the amounts come to more than can be counted")
 		}
 		return math.MaxInt64
 	}
@@ -360,7 +369,8 @@ func (r *footing) problemAt(line int, scope Scope, sort sort, record, field, sai
 	if len(args) > 0 {
 		text = fmt.Sprintf(text, args...)
 	}
-	p := Problem{Line: line, Record: record, Field: field, Said: said, Found: found, Problem: text, Refuses: scope, sort: sort}
+	p := Problem{Line: max(line, 1), Record: record, Field: field, Said: said, Found: found, Problem: text, Refuses: scope, sort: sort}
+	p.Do = p.advice()
 	if r.batch.open {
 		p.Batch = r.batch.found.Ordinal
 		r.batch.found.Refused = r.batch.found.Refused || scope == RefusesBatch

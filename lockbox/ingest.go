@@ -104,6 +104,7 @@ type arrival struct {
 type parcel struct {
 	batchKey
 	ordinal   int
+	line      int
 	items     int
 	cents     ledger.Cents
 	said      ledger.Cents
@@ -122,19 +123,21 @@ type batchKey struct {
 // database. A box with a profile of its own in the policy is read by that.
 func (d Desk) inspect(name string, content io.ReadSeeker, profile Profile) (*arrival, error) {
 	f := &arrival{name: name, profile: profile}
-	if profile.Name == "" {
-		p, err := Recognize(content, d.profiles())
-		if unknown := (*FormatError)(nil); errors.As(err, &unknown) {
-			f.sum = Summary{Format: unknown.Format, Problems: []Problem{unknown.Problem()}}
-			f.sum.SHA256, err = hashOf(content)
-			f.sum.CanonicalSHA256 = f.sum.SHA256
-			return f, err
-		}
-		if err != nil {
-			return nil, err
-		}
-		f.profile = p
+	may := d.profiles()
+	if profile.Name != "" {
+		may = []Profile{profile}
 	}
+	p, err := Recognize(content, may)
+	if unknown := (*FormatError)(nil); errors.As(err, &unknown) {
+		f.sum = Summary{Format: unknown.Format, Problems: []Problem{unknown.Problem()}}
+		f.sum.SHA256, err = hashOf(content)
+		f.sum.CanonicalSHA256 = f.sum.SHA256
+		return f, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.profile = p
 	if err := f.read(content); err != nil {
 		return nil, err
 	}
@@ -177,7 +180,7 @@ func (f *arrival) read(content io.ReadSeeker) error {
 	f.batches = nil
 	var err error
 	f.sum, err = Read(content, f.profile, func(b Batch) error {
-		p := &parcel{batchKey: batchKey{b.Lockbox, b.Number, b.DepositDate}, ordinal: b.Ordinal, items: len(b.Items),
+		p := &parcel{batchKey: batchKey{b.Lockbox, b.Number, b.DepositDate}, ordinal: b.Ordinal, line: b.Line, items: len(b.Items),
 			cents: b.Cents, said: b.Cents, canonical: b.CanonicalSHA256, state: stateAccepted}
 		if b.Said != nil {
 			p.said = b.Said.Cents
@@ -214,16 +217,22 @@ func (d Desk) notOurs(sum Summary) (problems []Problem) {
 	if len(d.Policy.Lockboxes) == 0 {
 		return nil
 	}
+	var ours []string
+	for _, l := range d.Policy.Lockboxes {
+		ours = append(ours, l.Lockbox)
+	}
 	told := map[string]bool{}
 	for _, box := range sum.Boxes {
 		i := slices.IndexFunc(d.Policy.Lockboxes, func(l billing.LockboxAccount) bool { return sameNumber(l.Lockbox, box.Lockbox) })
 		p := Problem{Line: 1, Refuses: RefusesFile}
 		switch {
 		case i < 0:
-			p.Record, p.Field, p.Said = "5", "lockbox", box.Lockbox
+			p.Record, p.Field, p.Said, p.Found = "5", "lockbox", orBlank(box.Lockbox), strings.Join(ours, " or ")
+			p.Do = "add the box to the policy if it is ours; else tell the bank whose file it has sent"
 			p.Problem = "this lockbox is not one of ours (policy key lockboxes): the file is another company's, or the box must be added there"
 		case d.Policy.Lockboxes[i].Routing != "" && !sameNumber(d.Policy.Lockboxes[i].Routing, sum.Origin) && !sameNumber(d.Policy.Lockboxes[i].Routing, sum.Destination):
-			p.Record, p.Field, p.Said, p.Found = "1", "origin", sum.Origin, d.Policy.Lockboxes[i].Routing
+			p.Record, p.Field, p.Said, p.Found = "1", "origin", orBlank(sum.Origin), d.Policy.Lockboxes[i].Routing
+			p.Do = "ask the bank whose file this is, or correct the policy's routing number"
 			p.Problem = "the file comes from another bank than the one the policy names for lockbox " + box.Lockbox
 		default:
 			continue

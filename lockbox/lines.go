@@ -38,6 +38,8 @@ type lines struct {
 	bytes    int64 // read so far
 	max      int64
 	eol      byte // '\n', or '\r' for a file that has only those; 0 until known
+	records  bool // a file without line ends may be records of one length
+	width    int  // that length; 0 for lines
 	eof      bool
 	tooLarge bool
 }
@@ -53,8 +55,8 @@ func newLines(r io.Reader, h hash.Hash) *lines {
 func (l *lines) next() (line []byte, long bool, err error) {
 	for {
 		if l.settled() {
-			if i := bytes.IndexByte(l.buf[l.at:l.end], l.eol); i >= 0 {
-				line, l.at = l.buf[l.at:l.at+i], l.at+i+1
+			if i, end := l.cut(); i >= 0 {
+				line, l.at = l.buf[l.at:l.at+i], l.at+end
 				break
 			}
 		}
@@ -86,22 +88,78 @@ func (l *lines) next() (line []byte, long bool, err error) {
 	return trim(line), false, nil
 }
 
+// cut says where the line at hand ends and where the next begins; -1 if its end
+// has not been read yet.
+func (l *lines) cut() (end, next int) {
+	if l.width > 0 {
+		if l.end-l.at < l.width {
+			return -1, 0
+		}
+		return l.width, l.width
+	}
+	end = bytes.IndexByte(l.buf[l.at:l.end], l.eol)
+	return end, end + 1
+}
+
 // settled decides once, as soon as the first bytes tell, whether lines end in a
-// line feed or in a carriage return alone.
+// line feed, in a carriage return alone, or after a number of bytes.
 func (l *lines) settled() bool {
 	if l.eol == 0 {
 		head := l.buf[l.at:l.end]
-		switch {
-		case bytes.IndexByte(head, '\n') >= 0:
-			l.eol = '\n'
-		case !l.eof && len(head) <= maxLineBytes: // too early
-		case bytes.IndexByte(head, '\r') >= 0:
-			l.eol = '\r'
-		default:
-			l.eol = '\n'
+		if bytes.IndexByte(head, '\n') < 0 && !l.eof && len(head) <= maxLineBytes {
+			return false // too early
+		}
+		if l.eol, l.width = lineEnd(head); !l.records {
+			l.width = 0
+		}
+		if l.width > 0 && bytes.HasPrefix(head, []byte("\ufeff")) {
+			l.at += len("\ufeff")
 		}
 	}
-	return l.eol != 0
+	return true
+}
+
+// lineEnd tells by the beginning of a file what its lines end in, or, if nothing
+// ends them, of how many bytes its records are: 0 if they are of no one length.
+func lineEnd(head []byte) (eol byte, width int) {
+	head = head[:min(len(head), maxLineBytes)]
+	switch {
+	case bytes.IndexByte(head, '\n') >= 0:
+		return '\n', 0
+	case bytes.IndexByte(head, '\r') >= 0:
+		return '\r', 0
+	}
+	return '\n', recordLength(bytes.TrimPrefix(head, []byte("\ufeff")))
+}
+
+// mayFollow says by record type which types may follow it in some bank's file.
+var mayFollow = [10]string{1: "2567", 2: "567", 4: "4678", 5: "56789", 6: "46789", 7: "56789", 8: "5689", 9: "1"}
+
+// recordLength finds the length of the records of a BAI file without line ends:
+// the shortest by which nearly all of them begin with a type that may stand
+// there. The few that are damaged are for the reader to tell. It is 0 if there is
+// no such length.
+func recordLength(head []byte) int {
+	if len(head) < 3 || head[0] != '1' && head[0] != '5' || !allDigits(head[1:3]) {
+		return 0
+	}
+	for n := 30; n <= maxColumns && 2*n < len(head); n++ {
+		seen, fits, last := 0, 0, head[0]
+		for at := n; at < len(head); at += n {
+			c := head[at]
+			if last == '9' && len(trim(head[at:])) == 0 {
+				break
+			}
+			if seen++; last > '0' && last <= '9' && strings.IndexByte(mayFollow[last-'0'], c) >= 0 {
+				fits++
+			}
+			last = c
+		}
+		if seen >= 2 && 4*fits >= 3*seen {
+			return n
+		}
+	}
+	return 0
 }
 
 // peek returns the first n bytes or as many as there are, without the byte order

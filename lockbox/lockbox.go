@@ -24,19 +24,50 @@ const (
 )
 
 // Problem is one thing wrong with a file (or, from Profile.Check, with a
-// profile) and its place. Said is what the file states and Found what was
-// there; amounts are cents. Account numbers never stand in it.
+// profile) and its place. Said is what the file states there and Found what that
+// was held against; amounts are cents. Of a problem of a file all are told.
+// Account numbers never stand in it.
 type Problem struct {
-	Line    int    `json:"line"`   // from 1; of an 823 the number of its segment; 0 for a profile
-	Record  string `json:"record"` // the record type or segment, "" if it is about the file as a whole
+	Line    int    `json:"line"`   // from 1; of an 823 the number of its segment, of a file without line ends that of its record; 0 for a profile
+	Record  string `json:"record"` // the record type or segment; "header" of a table, "file" for what is about it as a whole
 	Field   string `json:"field"`
 	Said    string `json:"said"`
 	Found   string `json:"found"`
 	Problem string `json:"problem"`
+	Do      string `json:"do"` // what to do about it
 	Refuses Scope  `json:"refuses"`
 	Batch   int    `json:"-"` // the batch's ordinal in the file, 0 if it belongs to none
 
 	sort sort
+}
+
+// What a problem is about where it is about no record, and what it says of a
+// field in which nothing stands.
+const (
+	ofFileItself = "file"
+	ofHeader     = "header"
+	blank        = "blank"
+)
+
+func orBlank(s string) string { return cmp.Or(s, blank) }
+
+// advice says what to do about a problem of its sort.
+func (p Problem) advice() string {
+	switch {
+	case p.Record == ofHeader:
+		return "name the column in the profile as the bank does, or take it out of the profile; a header that lost a column is for the bank to mend"
+	case p.Refuses == Note:
+		return "nothing has to be done about the file; it is only told"
+	case p.sort == sums && p.Refuses == RefusesBatch:
+		return "ask the bank for the batch once more: it takes the place of the refused one, and its checks keep their received dates"
+	case p.sort == sums:
+		return "ask the bank for the right file; if every file of it disagrees, it has another layout (lockbox profiles)"
+	case p.sort == counts:
+		return "ask the bank for the right file; if it never counts right, its profile may say so (\"counts\": \"note\")"
+	case p.sort == shape:
+		return "ask the bank for the file again; if every line of it is so, it has another layout (lockbox profiles)"
+	}
+	return "ask the bank for the whole file again"
 }
 
 // sort tells apart what Recognize weighs: a line of the wrong shape speaks

@@ -54,6 +54,11 @@ func TestNoDamageIsTakenInSilence(t *testing.T) {
 					return
 				}
 				s, got := moneyOf(t, damaged, file.profile)
+				for _, p := range s.Problems {
+					if p.Line < 1 || p.Record == "" || p.Field == "" || p.Said == "" || p.Found == "" || p.Problem == "" || p.Do == "" {
+						t.Fatalf("%s, and what is told of it has blanks: %+v", what, p)
+					}
+				}
 				if s.Foots() && len(s.Problems) == 0 {
 					if silent++; got != want {
 						t.Fatalf("%s, and the file is taken in silence: it says %s, it said %s\n%s", what, got, want, damaged)

@@ -114,7 +114,8 @@ type Profile struct {
 	// Dates is the form of the dates of a table: "MM/DD/YYYY"; a single M or D may
 	// have one digit or two.
 	Dates string `json:"dates,omitempty"`
-	// Delimiter stands between the cells of a CSV file; a comma if it is empty.
+	// Delimiter stands between the cells of a CSV file: one of , ; | : ~ or a tab.
+	// If it is empty, the first row tells.
 	Delimiter string `json:"delimiter,omitempty"`
 	// TotalMark is the first cell of the totals line of a table, which may be the
 	// first or the last line. Without one, whoever takes the file in states count
@@ -141,6 +142,11 @@ const (
 )
 
 func (p Profile) format() string { return cmp.Or(p.Format, formatBAI) }
+
+// recordTypes lists the types of record that the layout has.
+func (p Profile) recordTypes() string {
+	return strings.Join(slices.Sorted(maps.Keys(p.Records)), ", ")
+}
 
 // Field is where a field stands: columns From to To, counted from 1, both
 // included. As text it is "8-17", with the form after a blank where there is

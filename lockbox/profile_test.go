@@ -161,7 +161,12 @@ func TestRecognizeByOrigin(t *testing.T) {
 			t.Errorf("another bank's file is recognized as %q, %v", p.Name, err)
 		}
 	}
-	if _, err := Recognize(strings.NewReader(replaced(a, 1, "0900000012", "0900000099")), []Profile{own}); err == nil || !strings.Contains(err.Error(), "origin") {
+	// The profile that was named reads any file, and says whose it is not.
+	if sum, err := Inspect(strings.NewReader(replaced(a, 1, "0900000012", "0900000099")), []Profile{own}); err != nil || sum.Foots() || len(sum.Problems) != 1 ||
+		sum.Problems[0].Field != "origin" || sum.Problems[0].Said != "0900000099" || sum.Problems[0].Found != "0900000012" {
+		t.Errorf("no profile is left: %+v, %v", sum, err)
+	}
+	if _, err := Recognize(strings.NewReader(replaced(a, 1, "0900000012", "0900000099")), []Profile{own, own}); err == nil || !strings.Contains(err.Error(), "origin") {
 		t.Errorf("no profile is left, but the error is %v", err)
 	}
 }

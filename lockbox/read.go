@@ -52,6 +52,7 @@ type reader struct {
 func newReader(r io.Reader, p Profile, each func(Batch) error) *reader {
 	rd := &reader{footing: newFooting(r, p, each), plan: p.plan()}
 	rd.made = rd.items
+	rd.lines.records = true
 	rd.batchNumbers = highest(rd.plan.spans[6][fBatch])
 	rd.batchTotal = totalOf(rd.plan, 7)
 	rd.boxTotal = totalOf(rd.plan, 8)
@@ -85,7 +86,7 @@ func (r *reader) run() (Summary, error) {
 		}
 		r.records++
 		if long {
-			r.problem(RefusesFile, shape, "", "", "", "", "the line is longer than %d columns; this is no lockbox record", maxLineBytes)
+			r.problem(RefusesFile, shape, ofFileItself, "length", "more than "+strconv.Itoa(maxLineBytes)+" columns", "at most "+strconv.Itoa(maxLineBytes), "the line is longer than %d columns; this is no lockbox record", maxLineBytes)
 			continue
 		}
 		if err := r.record(line); err != nil {
@@ -104,17 +105,17 @@ func (r *reader) record(line []byte) error {
 	}
 	kind := line[0] - '0'
 	if kind > 9 || kind == 0 || kind == 3 || !r.plan.has[kind] {
-		r.problem(RefusesFile, shape, "", "", show(line[:1]), "", "there is no record of this type in the layout; a line was damaged, or the layout is another one")
+		r.problem(RefusesFile, shape, ofFileItself, "record type", orBlank(show(line[:1])), "one of "+r.p.recordTypes(), "there is no record of this type in the layout; a line was damaged, or the layout is another one")
 		return nil
 	}
 	switch {
 	case r.trailer && !r.after && kind == 1:
-		r.problem(RefusesFile, structure, "1", "", "", "", "a second header follows the trailer: these are two transmissions in one file; send them one by one")
+		r.problem(RefusesFile, structure, "1", "record type", "1", "nothing after record 9", "a second header follows the trailer: these are two transmissions in one file; send them one by one")
 	case r.trailer && !r.after:
-		r.problem(RefusesFile, structure, string(line[:1]), "", "", "", "a record follows the file's trailer (record 9)")
+		r.problem(RefusesFile, structure, string(line[:1]), "record type", string(line[:1]), "nothing after record 9", "a record follows the file's trailer (record 9)")
 	case r.records == 1 && kind != 1 && r.plan.has[1]:
 		r.missing = true
-		r.problem(RefusesFile, structure, string(line[:1]), "", "", "", "the file does not begin with its header (record 1): its beginning is missing")
+		r.problem(RefusesFile, structure, string(line[:1]), "record type", string(line[:1]), "1", "the file does not begin with its header (record 1): its beginning is missing")
 	}
 	if r.trailer {
 		r.after, r.missing = true, true
@@ -131,7 +132,7 @@ func (r *reader) record(line []byte) error {
 		r.headerRecord(line)
 	case 2:
 		if r.service || r.box.open {
-			r.problem(RefusesFile, structure, "2", "", "", "", "the service record (2) belongs once, right after the header")
+			r.problem(RefusesFile, structure, "2", "record type", "2", "record 2 after record 1 only", "the service record (2) belongs once, right after the header")
 		}
 		r.service = true
 	case 5:
@@ -166,13 +167,14 @@ func (r *reader) headerRecord(line []byte) {
 	if r.header {
 		if !r.after {
 			r.missing = true
-			r.problem(RefusesFile, structure, "1", "", "", "", "a second header stands inside the file: the first transmission was cut off")
+			r.problem(RefusesFile, structure, "1", "record type", "1", "no second record 1", "a second header stands inside the file: the first transmission was cut off")
 		}
 		return
 	}
 	r.header = true
 	s := &r.plan.spans[1]
 	r.sum.Destination, r.sum.Origin = show(s[fDestination].cut(line)), show(s[fOrigin].cut(line))
+	r.checkOrigin("1", "origin", r.sum.Origin)
 	r.sum.FileDate, r.sum.FileTime = r.date(line, 1, fDate, "date", Note), show(s[fTime].cut(line))
 }
 
@@ -187,13 +189,13 @@ func (r *reader) boxRecord(line []byte) error {
 		r.closeBox(nil, 0, "record 5")
 	case r.box.open && r.box.fresh:
 		r.missing = true
-		r.problem(RefusesFile, structure, "5", "", "", "", "the record 5 on line %d opened a batch or lockbox that nothing closed", r.box.line)
+		r.problem(RefusesFile, structure, "5", "record type", "5", "6, 7 or 8", "the record 5 on line %d opened a batch or lockbox that nothing closed", r.box.line)
 	}
 	if !r.box.open {
 		r.box = openBox{open: true, number: number}
 	}
 	if number == "" && len(line) >= s[fLockbox].to {
-		r.problem(RefusesFile, shape, "5", "lockbox", "", "", "the lockbox number is blank")
+		r.problem(RefusesFile, shape, "5", "lockbox", blank, "a lockbox number", "the lockbox number is blank")
 	}
 	r.box.line, r.box.fresh = r.lines.number, true
 	r.box.date = r.date(line, 5, fDepositDate, "deposit_date", RefusesFile)
@@ -213,7 +215,7 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 	}
 	if !r.box.open {
 		r.missing = true
-		r.problem(RefusesFile, structure, "6", "", "", "", "a check stands outside any lockbox: its record 5 is missing")
+		r.problem(RefusesFile, structure, "6", "record type", "6", "5", "a check stands outside any lockbox: its record 5 is missing")
 		r.box = openBox{open: true, line: r.lines.number}
 	}
 	if r.batch.open && r.batch.number != int(n) {
@@ -226,19 +228,19 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 	}
 	item, got := r.number(line, 6, fItem, "item")
 	if got == good && r.batch.seen.again(int(item)) {
-		r.problem(RefusesFile, structure, "6", "item", show(s[fItem].cut(line)), "", "this item number stands twice in batch %s", r.batch.found.Number)
+		r.problem(RefusesFile, structure, "6", "item", show(s[fItem].cut(line)), "a number of its own", "this item number stands twice in batch %s", r.batch.found.Number)
 	}
 	cents, got := s[fAmount].cents(line)
 	if got != good && len(line) >= s[fAmount].to {
-		r.problem(RefusesFile, shape, "6", "amount", show(s[fAmount].cut(line)), "", "the amount of the check cannot be read: %s", amountForm(s[fAmount]))
+		r.problem(RefusesFile, shape, "6", "amount", orBlank(show(s[fAmount].cut(line))), "no amount", "the amount of the check cannot be read: %s", amountForm(s[fAmount]))
 	}
 	if box := show(s[fLockbox].cut(line)); box != "" && box != r.box.number {
-		r.problem(RefusesFile, structure, "6", "lockbox", box, r.box.number, "the check names another lockbox than the record 5 above it")
+		r.problem(RefusesFile, structure, "6", "lockbox", box, orBlank(r.box.number), "the check names another lockbox than the record 5 above it")
 	}
 	r.openItem("6", cents)
 	r.item.number = int(item)
 	if digits := s[fRouting].cut(line); !allDigits(digits) {
-		r.problem(Note, shape, "6", "routing", lastFour(show(digits)), "", "the routing number is not digits; the check is read without it")
+		r.problem(Note, shape, "6", "routing", lastFour(show(digits)), "no number", "the routing number is not digits; the check is read without it")
 	}
 	r.checkDate(line, fReceivedDate, "received_date", RefusesBatch)
 	r.checkDate(line, fDepositDate, "deposit_date", RefusesBatch)
@@ -254,7 +256,7 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 func (r *reader) overflowRecord(line []byte, wide []rune) {
 	s := &r.plan.spans[4]
 	if !r.item.open {
-		r.problem(RefusesFile, structure, "4", "", "", "", "an overflow record stands without the check (record 6) it belongs to")
+		r.problem(RefusesFile, structure, "4", "record type", "4", "6", "an overflow record stands without the check (record 6) it belongs to")
 		return
 	}
 	batch, got1 := r.number(line, 4, fBatch, "batch")
@@ -264,15 +266,15 @@ func (r *reader) overflowRecord(line []byte, wide []rune) {
 			"the overflow names another batch and item than the check above it")
 	}
 	if n, got := r.number(line, 4, fSequence, "sequence"); got == good && r.item.seen.again(int(n)) {
-		r.problem(RefusesFile, structure, "4", "sequence", show(s[fSequence].cut(line)), "", "this overflow sequence stands twice on item %d of batch %s", r.item.number, r.batch.found.Number)
+		r.problem(RefusesFile, structure, "4", "sequence", show(s[fSequence].cut(line)), "a number of its own", "this overflow sequence stands twice on item %d of batch %s", r.item.number, r.batch.found.Number)
 	}
 	c, got := s[fAmount].cents(line)
 	if got == bad {
-		r.problem(RefusesFile, shape, "4", "amount", show(s[fAmount].cut(line)), "", "the amount of the coupon cannot be read: %s", amountForm(s[fAmount]))
+		r.problem(RefusesFile, shape, "4", "amount", orBlank(show(s[fAmount].cut(line))), "no amount", "the amount of the coupon cannot be read: %s", amountForm(s[fAmount]))
 	}
 	r.item.coupons = r.add(r.item.coupons, c)
 	if r.item.overflows++; r.item.overflows == maxOverflows {
-		r.problem(RefusesFile, structure, "4", "", "", "", "item %d of batch %s has more than %d overflow records", r.item.number, r.batch.found.Number, maxOverflows)
+		r.problem(RefusesFile, structure, "4", "sequence", strconv.Itoa(maxOverflows), "fewer than "+strconv.Itoa(maxOverflows), "item %d of batch %s has more than %d overflow records", r.item.number, r.batch.found.Number, maxOverflows)
 	}
 	if r.item.overflows < maxOverflows && r.keeps() {
 		r.keep(line, wide)
@@ -284,7 +286,7 @@ func (r *reader) batchRecord(line, raw []byte) error {
 	n, got := r.number(line, 7, fBatch, "batch")
 	if !r.box.open {
 		r.missing = true
-		r.problem(RefusesFile, structure, "7", "", "", "", "a batch is closed outside any lockbox: its record 5 is missing")
+		r.problem(RefusesFile, structure, "7", "record type", "7", "5", "a batch is closed outside any lockbox: its record 5 is missing")
 		r.box = openBox{open: true, line: r.lines.number}
 	}
 	if !r.batch.open {
@@ -294,7 +296,7 @@ func (r *reader) batchRecord(line, raw []byte) error {
 		r.problem(RefusesFile, structure, "7", "batch", strconv.Itoa(int(n)), strconv.Itoa(r.batch.number), "the record closes another batch than the one above it")
 	}
 	if box := show(s[fLockbox].cut(line)); box != "" && box != r.box.number {
-		r.problem(RefusesFile, structure, "7", "lockbox", box, r.box.number, "the record closes a batch of another lockbox than the record 5 above it")
+		r.problem(RefusesFile, structure, "7", "lockbox", box, orBlank(r.box.number), "the record closes a batch of another lockbox than the record 5 above it")
 	}
 	if d := r.date(line, 7, fDepositDate, "deposit_date", RefusesBatch); d != 0 && r.box.date != 0 && d != r.box.date {
 		r.problem(RefusesBatch, structure, "7", "deposit_date", d.String(), r.box.date.String(), "the batch's total has another deposit date than its record 5")
@@ -314,11 +316,11 @@ func (r *reader) totalRecord(line []byte) error {
 	}
 	if !r.box.open {
 		r.missing = true
-		r.problem(RefusesFile, structure, "8", "", "", "", "a lockbox is closed that was never opened: its record 5 is missing")
+		r.problem(RefusesFile, structure, "8", "record type", "8", "5", "a lockbox is closed that was never opened: its record 5 is missing")
 		r.box = openBox{open: true, line: r.lines.number}
 	}
 	if box := show(s[fLockbox].cut(line)); box != "" && box != r.box.number {
-		r.problem(RefusesFile, structure, "8", "lockbox", box, r.box.number, "the record closes another lockbox than the one that is open")
+		r.problem(RefusesFile, structure, "8", "lockbox", box, orBlank(r.box.number), "the record closes another lockbox than the one that is open")
 	}
 	r.date(line, 8, fDepositDate, "deposit_date", Note)
 	said := r.total(line, 8)
@@ -350,9 +352,9 @@ func (r *reader) finish() (Summary, error) {
 	switch {
 	case r.records == 0:
 		r.sum.Balanced = false
-		r.problem(RefusesFile, structure, "", "", "", "", "the file has no records at all")
+		r.problem(RefusesFile, structure, ofFileItself, "length", "no records", "0 records", "the file has no records at all")
 	case r.plan.has[9] && !r.trailer:
-		r.problem(RefusesFile, structure, "9", "", "", "", "the file does not end with its trailer (record 9): it was cut off, or is still being written; ask for it again")
+		r.problem(RefusesFile, structure, "9", "record type", "the end of the file", "no record 9", "the file does not end with its trailer (record 9): it was cut off, or is still being written; ask for it again")
 	}
 	return r.complete(r.records > 0 && (r.header || !r.plan.has[1]) && (r.trailer || !r.plan.has[9])), nil
 }
@@ -369,7 +371,7 @@ func (r *reader) openBatch(number int, text []byte) {
 	r.box.fresh = false
 	// An empty batch is often numbered 000, in every lockbox of the file.
 	if seen := r.numbersOf(b.found.Lockbox + "|" + b.found.DepositDate.String()); number != 0 && seen.again(number) {
-		r.problem(RefusesFile, structure, "6", "batch", b.found.Number, "", "this batch number stands twice for lockbox %s on deposit date %s", b.found.Lockbox, b.found.DepositDate)
+		r.problem(RefusesFile, structure, "6", "batch", b.found.Number, "a number of its own", "this batch number stands twice for lockbox %s on deposit date %s", b.found.Lockbox, b.found.DepositDate)
 	}
 }
 
@@ -381,7 +383,7 @@ func (r *reader) total(line []byte, kind byte) *Total {
 	if got != good {
 		r.sum.Balanced = false
 		if len(line) >= s[fTotal].to {
-			r.problem(RefusesFile, shape, string('0'+kind), "total", show(s[fTotal].cut(line)), "", "the total cannot be read: %s", amountForm(s[fTotal]))
+			r.problem(RefusesFile, shape, string('0'+kind), "total", orBlank(show(s[fTotal].cut(line))), "no amount", "the total cannot be read: %s", amountForm(s[fTotal]))
 		}
 		return nil
 	}
@@ -402,7 +404,7 @@ func (r *reader) checkCount(line []byte, kind byte, f field, name string, found 
 	said, got := s.number(line)
 	switch got {
 	case bad:
-		r.problem(r.countScope(), shape, string('0'+kind), name, show(s.cut(line)), strconv.Itoa(found), "the count of %s is not a number", of)
+		r.problem(r.countScope(), shape, string('0'+kind), name, orBlank(show(s.cut(line))), strconv.Itoa(found), "the count of %s is not a number", of)
 		return
 	case absent:
 		said = -1
@@ -416,7 +418,7 @@ func (r *reader) number(line []byte, kind byte, f field, name string) (int64, re
 	n, got := s.number(line)
 	tooShort := s.must && len(line) < s.to // told by record
 	if !tooShort && (got == bad || got == absent && s.must) {
-		r.problem(RefusesFile, shape, string('0'+kind), name, show(s.cut(line)), "", "this must be a number of %d digits", s.width())
+		r.problem(RefusesFile, shape, string('0'+kind), name, orBlank(show(s.cut(line))), "no number of "+strconv.Itoa(s.width())+" digits", "this must be a number of %d digits", s.width())
 	}
 	return n, got
 }
@@ -426,7 +428,7 @@ func (r *reader) date(line []byte, kind byte, f field, name string, scope Scope)
 	s := &r.plan.spans[kind][f]
 	d, got := s.date(line, r.plan.pivot)
 	if got == bad {
-		r.problem(scope, shape, string('0'+kind), name, show(s.cut(line)), "", "there is no such date; the layout says %s", r.p.Records[string('0'+kind)][name].Form)
+		r.problem(scope, shape, string('0'+kind), name, orBlank(show(s.cut(line))), "no date of the form "+r.p.Records[string('0'+kind)][name].Form, "there is no such date; the layout says %s", r.p.Records[string('0'+kind)][name].Form)
 	}
 	return d
 }

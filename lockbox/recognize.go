@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,7 @@ type FormatError struct {
 	// file that nothing is known about.
 	Format string
 	Said   string // how its first line begins
+	Found  string // what it is, in a word or two
 	Text   string
 }
 
@@ -31,7 +33,7 @@ func (e *FormatError) Error() string { return "lockbox file: " + e.Text }
 
 // Problem returns the error as a problem of the file.
 func (e *FormatError) Problem() Problem {
-	return Problem{Line: 1, Said: e.Said, Problem: e.Text, Refuses: RefusesFile}
+	return Problem{Line: 1, Record: ofFileItself, Field: "format", Said: orBlank(e.Said), Found: e.Found, Problem: e.Text, Refuses: RefusesFile}
 }
 
 // Recognize finds the profile among ps whose layout a file has, by its
@@ -44,7 +46,8 @@ func (e *FormatError) Problem() Problem {
 // then before the others.
 //
 // A file that foots by no profile is still given the likeliest one, whose
-// reading then tells what is wrong. The error is a *FormatError for a file of
+// reading then tells what is wrong; so is one for which a single profile is
+// given, if it is of its format. The error is a *FormatError for a file of
 // another format.
 func Recognize(r io.ReadSeeker, ps []Profile) (Profile, error) {
 	head, tail, whole, err := ends(r)
@@ -83,35 +86,58 @@ func ends(r io.ReadSeeker) (head, tail []byte, whole bool, err error) {
 	if err != nil {
 		return nil, nil, false, err
 	}
+	eol, width := lineEnd(head)
+	bom := len(head) - len(bytes.TrimPrefix(head, []byte("\ufeff")))
 	if len(head) <= headBytes {
 		whole = true
 	} else {
-		if i := bytes.LastIndexByte(head, '\n'); i >= 0 {
-			head = head[:i+1]
-		}
 		size, err := r.Seek(0, io.SeekEnd)
 		if err != nil {
 			return nil, nil, false, err
 		}
-		if _, err := r.Seek(max(headBytes, size-tailBytes), io.SeekStart); err != nil {
+		from := max(headBytes, size-tailBytes)
+		if width > 0 {
+			head = head[:len(head)-(len(head)-bom)%width]
+			from += (int64(width) - (from-int64(bom))%int64(width)) % int64(width)
+		} else if i := bytes.LastIndexByte(head, eol); i >= 0 {
+			head = head[:i+1]
+		}
+		if _, err := r.Seek(from, io.SeekStart); err != nil {
 			return nil, nil, false, err
 		}
 		if tail, err = io.ReadAll(io.LimitReader(r, tailBytes)); err != nil {
 			return nil, nil, false, err
 		}
-		tail = tail[bytes.IndexByte(tail, '\n')+1:]
+		if tail = inLines(tail, eol, width); width == 0 {
+			tail = tail[bytes.IndexByte(tail, '\n')+1:]
+		}
 	}
 	_, err = r.Seek(0, io.SeekStart)
-	return head, tail, whole, err
+	return inLines(head[bom:], eol, width), tail, whole, err
+}
+
+// inLines returns a piece of a file with line feeds at the ends of its lines.
+func inLines(text []byte, eol byte, width int) []byte {
+	switch {
+	case width > 0:
+		return slices.Concat(bytes.Join(slices.Collect(slices.Chunk(text, width)), []byte("\n")), []byte("\n"))
+	case eol == '\r':
+		return bytes.ReplaceAll(text, []byte("\r"), []byte("\n"))
+	}
+	return text
 }
 
 func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
 	format, err := formatOf(head)
+	if unknown := (*FormatError)(nil); errors.As(err, &unknown) && unknown.Format == "" && len(ps) == 1 && ps[0].format() == formatCSV && separatorsIn(head) > 0 {
+		format, err = formatCSV, nil // a table of two columns, say
+	}
 	if err != nil {
 		return Profile{}, err
 	}
 	best, found := fit{}, -1
-	described := false // some profile is of this format
+	near, nearest := 0.0, -1 // the table whose header is most like the file's
+	described := false       // some profile is of this format
 	for i, p := range ps {
 		if p.format() != format {
 			continue
@@ -121,18 +147,26 @@ func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
 		if ok && (found < 0 || f.compare(best) < 0) {
 			best, found = f, i
 		}
+		if !ok && f.titles > near {
+			near, nearest = f.titles, i
+		}
 	}
-	if found < 0 && !described {
-		return Profile{}, &FormatError{Format: format, Said: opening(head), Text: "this is a file of format " + format + ", and no profile that it may have is of that format"}
+	switch {
+	case found >= 0:
+		return ps[found], nil
+	case described && len(ps) == 1 && len(ps[0].Check()) == 0:
+		return ps[0], nil
+	case near >= 0.5:
+		return ps[nearest], nil
+	case !described:
+		return Profile{}, &FormatError{Format: format, Said: opening(head), Found: "no profile of format " + format,
+			Text: "this is a file of format " + format + ", and no profile that it may have is of that format"}
 	}
-	if found < 0 {
-		return Profile{}, &FormatError{Format: format, Said: opening(head), Text: map[string]string{
-			formatBAI: "this is a BAI lockbox file, but no profile is for the bank it names as its origin",
-			formatCSV: "this is a CSV file, but no profile is for its columns: describe them in a profile of your own",
-			formatX12: "this is an 823, but no profile is for the bank it names as its sender",
-		}[format]}
-	}
-	return ps[found], nil
+	return Profile{}, &FormatError{Format: format, Said: opening(head), Found: "no profile for it", Text: map[string]string{
+		formatBAI: "this is a BAI lockbox file, but no profile is for the bank it names as its origin",
+		formatCSV: "this is a CSV file, but no profile is for its columns: describe them in a profile of your own",
+		formatX12: "this is an 823, but no profile is for the bank it names as its sender",
+	}[format]}
 }
 
 // fit is how well a profile suits a file; less is better.
@@ -141,6 +175,8 @@ type fit struct {
 	ours      int // 0 if the profile names the file's origin, else 1
 	unequal   int // sums that do not agree
 	strange   int // columns that the layout cannot explain, less those that it explains as dates
+
+	titles float64 // of a table, the share of the profile's titles that its header has
 }
 
 func (a fit) compare(b fit) int {
@@ -153,11 +189,11 @@ func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
 		return fit{}, false
 	}
 	p.Stated = nil
-	sum, strange, ok := tryFormat(p, head)
+	f, sum, ok := tryFormat(p, head)
 	if !ok {
-		return fit{}, false
+		return f, false
 	}
-	f := fit{ours: 1, strange: strange}
+	f.ours = 1
 	if len(p.Origins) > 0 {
 		for _, origin := range p.Origins {
 			if origin == sum.Origin {
@@ -204,7 +240,7 @@ func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
 
 // tryFormat reads the beginning of a file by a profile. A table of a header
 // that the profile does not know is none of its files.
-func tryFormat(p Profile, head []byte) (sum Summary, strange int, ok bool) {
+func tryFormat(p Profile, head []byte) (f fit, sum Summary, ok bool) {
 	var err error
 	switch p.format() {
 	case formatX12:
@@ -212,14 +248,17 @@ func tryFormat(p Profile, head []byte) (sum Summary, strange int, ok bool) {
 	case formatCSV:
 		rd := newCSVReader(bytes.NewReader(head), p, nil)
 		sum, err = rd.run()
-		ok = rd.layouts[6] != nil && (!rd.rows() || rd.suits)
-		return sum, 0, err == nil && ok
+		f.titles = rd.known
+		if rd.rows() {
+			return f, sum, err == nil && rd.suits
+		}
+		return f, sum, err == nil && rd.known == 1
 	default:
 		rd := newReader(bytes.NewReader(head), p, nil)
 		sum, err = rd.run()
-		strange = rd.plan.strange(head)
+		f.strange = rd.plan.strange(head)
 	}
-	return sum, strange, err == nil
+	return f, sum, err == nil
 }
 
 // strange counts the columns of checks and totals that no field of the layout
@@ -253,12 +292,17 @@ func (pl *plan) strange(text []byte) int {
 // or what else a bank may have sent.
 func formatOf(head []byte) (string, error) {
 	other := func(format, text string) (string, error) {
-		return "", &FormatError{Format: format, Said: opening(head), Text: text}
+		return "", &FormatError{Format: format, Said: opening(head), Found: cmp.Or(format, "no lockbox file"), Text: text}
 	}
 	if len(head) >= 6 {
 		length, kind := binary.BigEndian.Uint32(head), string(head[4:6])
 		if length >= 80 && length < 1000 && (kind == "01" || kind == "\xf0\xf1") {
 			return other("x937", "this is an X9.37 file of check images, not supported yet: ask the bank for its lockbox (BAI) file")
+		}
+	}
+	for _, f := range foreign {
+		if bytes.HasPrefix(head, []byte(f.begins)) {
+			return other(f.format, f.text)
 		}
 	}
 	text := bytes.TrimPrefix(head, []byte("\ufeff"))
@@ -268,7 +312,7 @@ func formatOf(head []byte) (string, error) {
 		return other("", "the file has nothing in it")
 	}
 	first = trim(first)
-	separators := max(bytes.Count(first, []byte(",")), bytes.Count(first, []byte(";")), bytes.Count(first, []byte("|")), bytes.Count(first, []byte("\t")))
+	separators := separatorsIn(first)
 	likeBAI := first[0] >= '1' && first[0] <= '9' && len(first) >= 6 && allDigits(first[1:3])
 	switch {
 	case bytes.HasPrefix(first, []byte("01,")):
@@ -287,7 +331,31 @@ func formatOf(head []byte) (string, error) {
 	case likeBAI:
 		return formatBAI, nil
 	}
+	for range 20 { // a table may have a title above it
+		if first, text, _ = bytes.Cut(text, []byte("\n")); separatorsIn(first) >= 3 {
+			return formatCSV, nil
+		}
+	}
 	return other("", "this is no lockbox file: a BAI file begins with a record 1, a digit 1 and two more digits")
+}
+
+// foreign are files of other kinds that banks and mail programs make of a
+// lockbox file, by how they begin.
+var foreign = []struct{ begins, format, text string }{
+	{"PK\x03\x04", "zip", "this is a ZIP archive or a spreadsheet; unpack it, or save the spreadsheet as CSV"},
+	{"\x1f\x8b", "gzip", "this file is compressed (gzip); unpack it first"},
+	{"-----BEGIN PGP", "pgp", "this file is encrypted (OpenPGP); decrypt it first"},
+	{"%PDF", "pdf", "this is a PDF for people; ask the bank for its lockbox (BAI) file"},
+	{"\xff\xfe", "utf-16", "this file is in UTF-16, as some spreadsheets write; save it as UTF-8"},
+	{"\xfe\xff", "utf-16", "this file is in UTF-16, as some spreadsheets write; save it as UTF-8"},
+}
+
+// separatorsIn counts what may stand between the cells of a row.
+func separatorsIn(row []byte) (most int) {
+	for _, c := range []byte(",;|\t") {
+		most = max(most, bytes.Count(row, []byte{c}))
+	}
+	return most
 }
 
 // setOf returns the kind of the first transaction set of an X12 file, "" if it

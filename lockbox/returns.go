@@ -98,6 +98,9 @@ type ReturnsTaken struct {
 
 const maxReturnsBytes = 64 << 20
 
+// ofReturn is the record of a problem with a line of a return file.
+const ofReturn = "return"
+
 // returnRow is a line of a return file.
 type returnRow struct {
 	line  int
@@ -151,27 +154,28 @@ func (d Desk) TakeReturns(ctx context.Context, name string, content io.Reader, l
 }
 
 func (d Desk) readReturns(text []byte, l ReturnsLayout) (rows []*returnRow, problems []Problem) {
-	bad := func(line int, field, said, format string, args ...any) {
+	bad := func(line int, record, field, said, found, format string, args ...any) {
 		if len(problems) < maxProblems {
-			problems = append(problems, Problem{Line: line, Field: field, Said: said, Problem: fmt.Sprintf(format, args...), Refuses: RefusesFile})
+			problems = append(problems, Problem{Line: line, Record: record, Field: field, Said: orBlank(said), Found: found, Problem: fmt.Sprintf(format, args...), Refuses: RefusesFile,
+				Do: "ask the bank for the file again; if every line of it is so, its layout has to say what the bank's columns and words are"})
 		}
 	}
 	if len(text) > maxReturnsBytes {
-		bad(1, "", "", "the file is larger than %d bytes", maxReturnsBytes)
+		bad(1, ofFileItself, "length", "more than "+strconv.Itoa(maxReturnsBytes)+" bytes", "at most "+strconv.Itoa(maxReturnsBytes), "the file is larger than %d bytes", maxReturnsBytes)
 		return nil, problems
 	}
 	in := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
 	in.ReuseRecord = true
 	head, err := in.Read()
 	if err != nil {
-		bad(1, "", "", "there is no header line that can be read: %v", err)
+		bad(1, ofHeader, "columns", "", "no header line", "there is no header line that can be read: %v", err)
 		return nil, problems
 	}
 	at := map[string]int{}
 	for _, name := range returnColumns {
 		at[name] = slices.IndexFunc(head, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), l.Columns[name]) })
 		if at[name] < 0 {
-			bad(1, l.Columns[name], "", "the header has no such column; layout %s takes the %s from it", l.Name, name)
+			bad(1, ofHeader, l.Columns[name], fmt.Sprintf("%d other columns", len(head)), "no column "+strconv.Quote(l.Columns[name]), "the header has no such column; layout %s takes the %s from it", l.Name, name)
 		}
 	}
 	if len(problems) > 0 {
@@ -183,7 +187,7 @@ func (d Desk) readReturns(text []byte, l ReturnsLayout) (rows []*returnRow, prob
 			return rows, problems
 		}
 		if wrong := (*csv.ParseError)(nil); errors.As(err, &wrong) {
-			bad(wrong.StartLine, "", "", "the line can't be read: %v", wrong.Err)
+			bad(wrong.StartLine, ofReturn, "cells", fmt.Sprintf("%d cells", len(cells)), fmt.Sprintf("%d cells", len(head)), "the line can't be read: %v", wrong.Err)
 			if errors.Is(err, csv.ErrFieldCount) {
 				continue
 			}
@@ -193,17 +197,17 @@ func (d Desk) readReturns(text []byte, l ReturnsLayout) (rows []*returnRow, prob
 		cell := func(name string) string { return strings.TrimSpace(cells[at[name]]) }
 		row := &returnRow{line: line, check: strings.TrimLeft(cell("check"), "0"), last4: lastFour(cell("account")), code: l.reason(cell("reason"))}
 		if row.code == "" {
-			bad(line, l.Columns["reason"], show([]byte(cell("reason"))), "the layout does not say what this reason means; it knows %s", strings.Join(slices.Sorted(maps.Keys(l.Reasons)), ", "))
+			bad(line, ofReturn, l.Columns["reason"], show([]byte(cell("reason"))), "no reason that the layout knows", "the layout does not say what this reason means; it knows %s", strings.Join(slices.Sorted(maps.Keys(l.Reasons)), ", "))
 		}
 		var ok bool
 		if row.cents, ok = l.cents(cell("amount")); !ok {
-			bad(line, l.Columns["amount"], show([]byte(cell("amount"))), "no amount in %s", l.Amounts)
+			bad(line, ofReturn, l.Columns["amount"], show([]byte(cell("amount"))), "no amount in "+l.Amounts, "no amount in %s", l.Amounts)
 		}
 		var known bool
 		row.micr, known = twin(d.micrOf(Item{Routing: cell("routing"), Account: cell("account"), Check: row.check, Cents: row.cents}))
 		for _, name := range []string{"routing", "account", "check"} {
 			if s := cell(name); s == "" || !onlyDigits(s) || strings.Trim(s, "0") == "" || !known {
-				bad(line, l.Columns[name], lastFour(s), "the %s number must be digits", name)
+				bad(line, ofReturn, l.Columns[name], lastFour(s), "no number", "the %s number must be digits", name)
 			}
 		}
 		rows = append(rows, row)

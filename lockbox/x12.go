@@ -34,6 +34,7 @@ type x12Reader struct {
 	envelopes [3]envelope // interchange, group, set
 	after     bool        // something follows the end of the interchange
 	closed    bool        // the interchange was closed
+	first     string      // the tag of the first segment
 
 	batchSaid, boxSaid   spoken
 	batchQTY, boxQTY     []quantity
@@ -96,14 +97,14 @@ func (r *x12Reader) run() (Summary, error) {
 	if !ok {
 		r.lines.number = 1
 		r.sum.Balanced = false
-		r.problem(RefusesFile, structure, "ISA", "", show(head[:min(len(head), 3)]), "", "the file does not begin with an interchange header (ISA) that says its delimiters: it was cut or damaged, or is something else")
+		r.problem(RefusesFile, structure, "ISA", "segment", orBlank(show(head[:min(len(head), 3)])), "no ISA with its delimiters", "the file does not begin with an interchange header (ISA) that says its delimiters: it was cut or damaged, or is something else")
 		err := r.lines.drain()
 		return r.complete(false), err
 	}
 	r.element, r.lines.eol = d.element, d.terminator
-	if bytes.HasPrefix(head, []byte("ISA")) && !d.fixed {
+	if bytes.HasPrefix(head, []byte("ISA")) && d.length != isaBytes {
 		r.lines.number = 1
-		r.problem(RefusesFile, shape, "ISA", "", "", "", "the interchange header must be %d characters long with its end; it was cut or damaged", isaBytes)
+		r.problem(RefusesFile, shape, "ISA", "length", strconv.Itoa(d.length)+" characters", strconv.Itoa(isaBytes)+" characters", "the interchange header must be %d characters long with its end; it was cut or damaged", isaBytes)
 		r.lines.number = 0
 	}
 	for {
@@ -120,7 +121,7 @@ func (r *x12Reader) run() (Summary, error) {
 			continue
 		}
 		if long {
-			r.problem(RefusesFile, shape, "", "", "", "", "the segment is longer than %d characters; this is no 823", maxLineBytes)
+			r.problem(RefusesFile, shape, ofFileItself, "length", "more than "+strconv.Itoa(maxLineBytes)+" characters", "at most "+strconv.Itoa(maxLineBytes), "the segment is longer than %d characters; this is no 823", maxLineBytes)
 			continue
 		}
 		if err := r.segment(line); err != nil {
@@ -137,12 +138,15 @@ func (r *x12Reader) segment(line []byte) error {
 		r.seg = append(r.seg, e)
 	}
 	tag := string(r.seg[0])
+	if r.first == "" {
+		r.first = show(r.seg[0])
+	}
 	if r.closed && !r.after {
 		r.after, r.missing = true, true
 		if tag == "ISA" {
-			r.problem(RefusesFile, structure, tag, "", "", "", "a second interchange follows the end of the first: these are two transmissions in one file; send them one by one")
+			r.problem(RefusesFile, structure, tag, "segment", tag, "nothing after IEA", "a second interchange follows the end of the first: these are two transmissions in one file; send them one by one")
 		} else {
-			r.problem(RefusesFile, structure, tag, "", "", "", "a segment follows the end of the interchange (IEA)")
+			r.problem(RefusesFile, structure, show(r.seg[0]), "segment", orBlank(show(r.seg[0])), "nothing after IEA", "a segment follows the end of the interchange (IEA)")
 		}
 	}
 	if r.envelopes[set].open {
@@ -158,7 +162,7 @@ func (r *x12Reader) segment(line []byte) error {
 	}
 	if !r.envelopes[set].open {
 		if tag != "TA1" {
-			r.problem(RefusesFile, structure, show(r.seg[0]), "", "", "", "the segment stands outside any transaction set (ST to SE)")
+			r.problem(RefusesFile, structure, orBlank(show(r.seg[0])), "segment", orBlank(show(r.seg[0])), "ST", "the segment stands outside any transaction set (ST to SE)")
 		}
 		if tag == "TA1" {
 			return nil
@@ -187,7 +191,7 @@ func (r *x12Reader) detail(tag string) error {
 		r.quantitySegment()
 	default:
 		if !slices.Contains(otherSegments, tag) {
-			r.problem(Note, shape, show(r.seg[0]), "", "", "", "there is no such segment in an 823; it is read past")
+			r.problem(Note, shape, orBlank(show(r.seg[0])), "segment", orBlank(show(r.seg[0])), "no segment of an 823", "there is no such segment in an 823; it is read past")
 		}
 		switch {
 		case r.loop >= payment && r.item.open:
@@ -239,7 +243,7 @@ func (r *x12Reader) leaveDeposit(by string) error {
 		}
 	}
 	if r.boxSaid.Total == nil {
-		r.problemAt(r.box.line, RefusesFile, structure, "AMT", "AMT02", "", cents(r.box.cents), "the deposit of lockbox %s has no total (AMT) to be held against", r.box.number)
+		r.problemAt(r.box.line, RefusesFile, structure, "AMT", "AMT02", "no total", cents(r.box.cents), "the deposit of lockbox %s has no total (AMT) to be held against", r.box.number)
 	}
 	r.closeBox(r.boxSaid.Total, r.boxSaid.line, "")
 	r.boxSaid, r.boxQTY, r.boxReceived, r.bare = spoken{}, nil, 0, false
@@ -257,7 +261,7 @@ func (r *x12Reader) depositSegment() error {
 	}
 	number := r.get(1)
 	if number == "" {
-		r.problem(RefusesFile, shape, "DEP", "DEP01", "", "", "the lockbox number is blank")
+		r.problem(RefusesFile, shape, "DEP", "DEP01", blank, "a lockbox number", "the lockbox number is blank")
 	}
 	on := r.date([]byte("DEP"), 2, RefusesFile)
 	r.box = openBox{open: true, line: r.lines.number, number: number, date: on, first: on}
@@ -276,7 +280,7 @@ func (r *x12Reader) batchSegment() error {
 	r.startBatch(cmp.Or(number, r.get(1)))
 	r.loop = batch
 	if number != "" && r.numbersOf(r.scope).given(number) {
-		r.problem(RefusesFile, structure, "BAT", "BAT03", number, "", "this batch number stands twice in the deposit of lockbox %s on %s", r.box.number, r.box.date)
+		r.problem(RefusesFile, structure, "BAT", "BAT03", number, "a number of its own", "this batch number stands twice in the deposit of lockbox %s on %s", r.box.number, r.box.date)
 	}
 	return nil
 }
@@ -286,7 +290,7 @@ func (r *x12Reader) batchSegment() error {
 func (r *x12Reader) needDeposit(tag string) {
 	if !r.box.open {
 		r.missing = true
-		r.problem(RefusesFile, structure, tag, "", "", "", "the segment stands outside any deposit: its DEP is missing")
+		r.problem(RefusesFile, structure, tag, "segment", tag, "DEP", "the segment stands outside any deposit: its DEP is missing")
 		r.box = openBox{open: true, line: r.lines.number}
 	}
 }
@@ -300,16 +304,16 @@ func (r *x12Reader) paymentSegment() error {
 	}
 	amount, got := decimal(r.at(2))
 	if got != good || amount < 0 {
-		r.problem(RefusesFile, shape, "BPR", "BPR02", r.get(2), "", "the amount of the check cannot be read: want dollars, with at most two decimals after a point")
+		r.problem(RefusesFile, shape, "BPR", "BPR02", orBlank(r.get(2)), "no amount", "the amount of the check cannot be read: want dollars, with at most two decimals after a point")
 		amount = 0
 	}
 	switch flag := r.get(3); flag {
 	case "C":
 	case "D":
 		amount = -amount
-		r.problem(RefusesFile, structure, "BPR", "BPR03", flag, "", "this is a debit, no check; take returns in by the bank's file of returns")
+		r.problem(RefusesFile, structure, "BPR", "BPR03", flag, "C", "this is a debit, no check; take returns in by the bank's file of returns")
 	default:
-		r.problem(RefusesFile, shape, "BPR", "BPR03", flag, "", "this must be C for a credit")
+		r.problem(RefusesFile, shape, "BPR", "BPR03", orBlank(flag), "C", "this must be C for a credit")
 	}
 	r.loop = payment
 	r.openItem("BPR", amount)
@@ -335,20 +339,20 @@ func (r *x12Reader) paymentSegment() error {
 
 func (r *x12Reader) remittanceSegment() {
 	if !r.item.open {
-		r.problem(RefusesFile, structure, "RMR", "", "", "", "a coupon stands without the check (BPR) it belongs to")
+		r.problem(RefusesFile, structure, "RMR", "segment", "RMR", "BPR", "a coupon stands without the check (BPR) it belongs to")
 		return
 	}
 	r.loop = remittance
 	amount, got := decimal(r.at(4))
 	if got == bad {
-		r.problem(RefusesFile, shape, "RMR", "RMR04", r.get(4), "", "the amount of the coupon cannot be read: want dollars, with at most two decimals after a point")
+		r.problem(RefusesFile, shape, "RMR", "RMR04", r.get(4), "no amount", "the amount of the coupon cannot be read: want dollars, with at most two decimals after a point")
 	}
 	if action := r.at(3); len(action) > 2 || len(action) > 0 && isDigit(action[0]) {
-		r.problem(Note, shape, "RMR", "RMR03", r.get(3), "", "this is no action code; an amount may have lost its place")
+		r.problem(Note, shape, "RMR", "RMR03", r.get(3), "no action code", "this is no action code; an amount may have lost its place")
 	}
 	r.item.coupons = r.add(r.item.coupons, amount)
 	if r.item.overflows++; r.item.overflows == maxOverflows {
-		r.problem(RefusesFile, structure, "RMR", "", "", "", "the check has more than %d coupons", maxOverflows)
+		r.problem(RefusesFile, structure, "RMR", "segment", strconv.Itoa(maxOverflows)+" coupons", "fewer than "+strconv.Itoa(maxOverflows), "the check has more than %d coupons", maxOverflows)
 	}
 	if r.keeps() && r.item.overflows < maxOverflows {
 		i := &r.items[len(r.items)-1]
@@ -365,7 +369,7 @@ func (r *x12Reader) amountSegment() {
 	case batch:
 		said = &r.batchSaid
 	case heading:
-		r.problem(RefusesFile, structure, "AMT", "", "", "", "a total stands outside any deposit or batch")
+		r.problem(RefusesFile, structure, "AMT", "segment", "AMT", "DEP", "a total stands outside any deposit or batch")
 		return
 	default:
 		return // of a check or a coupon, and no total
@@ -373,11 +377,11 @@ func (r *x12Reader) amountSegment() {
 	amount, got := decimal(r.at(2))
 	if got != good {
 		r.sum.Balanced = false
-		r.problem(RefusesFile, shape, "AMT", "AMT02", r.get(2), "", "the total cannot be read: want dollars, with at most two decimals after a point")
+		r.problem(RefusesFile, shape, "AMT", "AMT02", orBlank(r.get(2)), "no amount", "the total cannot be read: want dollars, with at most two decimals after a point")
 		return
 	}
 	if said.Total != nil {
-		r.problem(RefusesFile, structure, "AMT", "", "", "", "a second total; the first stands on line %d", said.line)
+		r.problem(RefusesFile, structure, "AMT", "AMT02", cents(amount), cents(said.Cents), "a second total; the first stands on line %d", said.line)
 		return
 	}
 	r.tell(amount)
@@ -391,7 +395,7 @@ func (r *x12Reader) quantitySegment() {
 	}
 	n, err := strconv.ParseUint(q.said, 10, 31)
 	if err != nil {
-		r.problem(r.countScope(), shape, "QTY", "QTY02", q.said, "", "the quantity is not a whole number")
+		r.problem(r.countScope(), shape, "QTY", "QTY02", orBlank(q.said), "no whole number", "the quantity is not a whole number")
 		return
 	}
 	q.n = int(n)
@@ -424,7 +428,7 @@ func (r *x12Reader) date(tag []byte, n int, scope Scope) calendar.Date {
 	}
 	d, got := dateCell(text, form, r.p.pivot())
 	if got == bad {
-		r.problem(scope, shape, string(tag), fmt.Sprintf("%s%02d", tag, n), r.get(n), "", "there is no such date; want YYYYMMDD")
+		r.problem(scope, shape, string(tag), fmt.Sprintf("%s%02d", tag, n), r.get(n), "no date of the form "+form, "there is no such date; want YYYYMMDD")
 	}
 	return d
 }
@@ -474,14 +478,14 @@ func (r *x12Reader) finish() (Summary, error) {
 		return r.sum, err
 	}
 	if !r.envelopes[interchange].was {
-		r.problem(RefusesFile, structure, "ISA", "", "", "", "the interchange header (ISA) is missing, and with it the proof of where the file begins and ends; ask for the file again")
+		r.problem(RefusesFile, structure, "ISA", "segment", orBlank(r.first), "no ISA", "the interchange header (ISA) is missing, and with it the proof of where the file begins and ends; ask for the file again")
 	}
 	if !r.envelopes[set].was {
 		r.sum.Balanced = false
-		r.problem(RefusesFile, structure, "ST", "", "", "", "the file has no transaction set")
+		r.problem(RefusesFile, structure, "ST", "segment", "the end of the file", "no ST", "the file has no transaction set")
 	} else if len(r.sum.Boxes) == 0 {
 		r.sum.Balanced = false
-		r.problem(RefusesFile, structure, "DEP", "", "", "", "the file has no deposit: a bank says that there was no mail by a deposit of nothing")
+		r.problem(RefusesFile, structure, "DEP", "segment", "the end of the file", "no DEP", "the file has no deposit: a bank says that there was no mail by a deposit of nothing")
 	}
 	return r.footing.complete(r.envelopes[interchange].was && r.envelopes[group].was && r.envelopes[set].was && r.closed), nil
 }

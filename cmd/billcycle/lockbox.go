@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -138,9 +139,7 @@ func writeSummary(w *page, file string, sum lockbox.Summary) {
 		w.line("%s\t%s, profile %s", file, sum.Format, sum.Profile)
 		w.line("%s\t%s, %s, %s", sum.Cents, counted(sum.Items, "check"), plural(sum.Batches, "batch", "batches"), plural(sum.Lockboxes, "lockbox", "lockboxes"))
 	}
-	for _, problem := range sum.Problems {
-		w.line("%s", problem)
-	}
+	writeProblems(w, sum.Problems)
 	switch {
 	case !sum.Foots():
 		w.line("It does not foot: nothing of it would be taken as it is.")
@@ -272,8 +271,20 @@ func writeIngested(w *page, got lockbox.Ingested) {
 	if got.SkippedBatches > 0 {
 		w.line("%s taken before and skipped, with %s", plural(got.SkippedBatches, "batch", "batches"), counted(got.Skipped, "check"))
 	}
-	for _, problem := range got.Problems {
+	writeProblems(w, got.Problems)
+}
+
+// writeProblems lists problems, and after them what to do about each kind.
+func writeProblems(w *page, problems []lockbox.Problem) {
+	var todo []string
+	for _, problem := range problems {
 		w.line("%s", problem)
+		if problem.Do != "" && problem.Refuses != lockbox.Note && !slices.Contains(todo, problem.Do) {
+			todo = append(todo, problem.Do)
+		}
+	}
+	for _, do := range todo {
+		w.line("What to do: %s.", do)
 	}
 }
 
@@ -320,9 +331,7 @@ Exit code 3 when a line is of no check of ours, 4 when the file was refused.`,
 					return
 				}
 				w.line("returned %d\talready %d\tunmatched %d\t%s", got.Returned, got.Already, got.Unmatched, got.Cents)
-				for _, problem := range got.Problems {
-					w.line("%s", problem)
-				}
+				writeProblems(w, got.Problems)
 			})
 			return firstOf(refused, err)
 		},
