@@ -24,8 +24,8 @@ type csvReader struct {
 	scratch   []byte // unquoted cells
 	raw       []byte // the line, or the lines if a cell goes over several
 	records   int
-	suits     bool    // the first row is of a type that the layout has
-	known     float64 // the share of the profile's titles that the header has
+	suits     bool // the first row is of a type that the layout has
+	known     int  // how much of the profile's titles the header has, in percent
 
 	layouts [10]*cellLayout // of rows, by record type; of a table, 6
 	totals  *cellLayout     // of a table's totals line
@@ -387,7 +387,7 @@ func (r *csvReader) header() {
 		}
 	}
 	r.lacks(lost)
-	r.known = 1 - float64(len(lost))/float64(len(r.p.Columns))
+	r.known = 100 * (len(r.p.Columns) - len(lost)) / len(r.p.Columns)
 	if l.at[fAmount] > 0 {
 		r.layouts[6] = l
 	}

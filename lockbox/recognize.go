@@ -136,7 +136,7 @@ func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
 		return Profile{}, err
 	}
 	best, found := fit{}, -1
-	near, nearest := 0.0, -1 // the table whose header is most like the file's
+	near, nearest := 0, -1 // the table whose header is most like the file's
 	described := false       // some profile is of this format
 	for i, p := range ps {
 		if p.format() != format {
@@ -156,7 +156,7 @@ func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
 		return ps[found], nil
 	case described && len(ps) == 1 && len(ps[0].Check()) == 0:
 		return ps[0], nil
-	case near >= 0.5:
+	case near >= 50:
 		return ps[nearest], nil
 	case !described:
 		return Profile{}, &FormatError{Format: format, Said: opening(head), Found: "no profile of format " + format,
@@ -176,7 +176,7 @@ type fit struct {
 	unequal   int // sums that do not agree
 	strange   int // columns that the layout cannot explain, less those that it explains as dates
 
-	titles float64 // of a table, the share of the profile's titles that its header has
+	titles int // of a table, how much of the profile's titles its header has, in percent
 }
 
 func (a fit) compare(b fit) int {
@@ -252,7 +252,7 @@ func tryFormat(p Profile, head []byte) (f fit, sum Summary, ok bool) {
 		if rd.rows() {
 			return f, sum, err == nil && rd.suits
 		}
-		return f, sum, err == nil && rd.known == 1
+		return f, sum, err == nil && rd.known == 100
 	default:
 		rd := newReader(bytes.NewReader(head), p, nil)
 		sum, err = rd.run()
