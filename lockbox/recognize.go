@@ -137,7 +137,7 @@ func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
 	}
 	best, found := fit{}, -1
 	near, nearest := 0, -1 // the table whose header is most like the file's
-	described := false       // some profile is of this format
+	described := false     // some profile is of this format
 	for i, p := range ps {
 		if p.format() != format {
 			continue
