@@ -10,38 +10,46 @@ import (
 
 // A lockbox file's checks come in by the hundred thousand, and all of them at
 // one moment. So they are laid out in lockbox_item and lockbox_share first, and
-// taken in from there by one statement, which does for each what
-// Account.Receive does. A test holds it to that.
+// taken in from there by a statement for each stretch of them, which does for
+// each what Account.Receive does. A test holds it to that.
+
+// LockChecks locks House and the accounts of a file's checks that are laid out,
+// all at once, so that two who do this never wait for each other.
+func LockChecks(ctx context.Context, tx pgx.Tx, file int64) error {
+	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1, block) from (select 0 as block union select (account_id / $2)::int from lockbox_part where file_id = $1 order by 1) b`, file, blockAccounts)
+	return err
+}
 
 // ReceiveChecks makes pending receipts of the checks of a file that were given
-// to accounts, in the order of the file, and returns how many. All accounts are
-// locked at once, so that two who do this never wait for each other. postsOn
-// gives the posting date of each received date.
-func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, postsOn map[calendar.Date]calendar.Date) (n int64, err error) {
+// to accounts, in the order of the file, of those after check from up to check
+// to, and returns how many. The accounts are locked. postsOn gives the posting
+// date of each received date.
+func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, from, to int, postsOn map[calendar.Date]calendar.Date) (n int64, err error) {
 	var received, posts []calendar.Date
 	for r, p := range postsOn {
 		received, posts = append(received, r), append(posts, p)
 	}
-	if _, err := tx.Exec(ctx, `select pg_advisory_xact_lock(1, block) from (select distinct (account_id / $2)::int as block from lockbox_part where file_id = $1 order by 1) b`, file, blockAccounts); err != nil {
+	// Nobody has counted yet what was laid out a moment ago, so the planner has
+	// to be told: each check looks its account up, and finds it again by place.
+	if _, err := tx.Exec(ctx, `set local enable_hashjoin = off; set local enable_mergejoin = off`); err != nil {
 		return 0, err
 	}
-	// A file's checks are sorted and hashed as a whole: on disk it takes longer.
-	if _, err := tx.Exec(ctx, `set local work_mem = '64MB'`); err != nil {
+	if err := tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts, from, to).Scan(&n); err != nil {
 		return 0, err
 	}
-	err = byRange(ctx, tx, func() error {
-		return tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts).Scan(&n)
-	})
+	_, err = tx.Exec(ctx, `set local enable_hashjoin = on; set local enable_mergejoin = on`)
 	return n, err
 }
 
 const receiveChecksSQL = `
 	with given as (
-		select ordinal, 1 as coupon, account_id, cents, directed, received_on, check_no from lockbox_item where file_id = $2 and account_id is not null
+		select ordinal, 1 as coupon, account_id, cents, directed, received_on, check_no from lockbox_item where file_id = $2 and ordinal > $5 and ordinal <= $6 and account_id is not null
 		union all
-		select s.ordinal, s.coupon, s.account_id, s.cents, s.directed, i.received_on, i.check_no from lockbox_share s join lockbox_item i on i.file_id = $2 and i.ordinal = s.ordinal where s.file_id = $2
+		select s.ordinal, s.coupon, s.account_id, s.cents, s.directed, i.received_on, i.check_no
+		from lockbox_share s join lockbox_item i on i.file_id = s.file_id and i.ordinal = s.ordinal where s.file_id = $2 and s.ordinal > $5 and s.ordinal <= $6
 	), laid as materialized (
-		select g.*, p.posts_on, a.docs + row_number() over inorder as no, a.entries + row_number() over inorder as entry
+		select g.*, p.posts_on, a.ctid as at, row_number() over inorder as nth, a.docs + row_number() over inorder as no, a.entries + row_number() over inorder as entry,
+			lead(1) over inorder is null as last
 		from given g
 		join account a on a.id = g.account_id
 		join unnest($3::date[], $4::date[]) p(received_on, posts_on) on p.received_on = g.received_on
@@ -54,10 +62,8 @@ const receiveChecksSQL = `
 		select account_id, entry, $1, received_on, 'lockbox_in', 'cash', 'lockbox_pending', cents, no from laid
 	), total as (
 		insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'lockbox_in', 'cash', 'lockbox_pending', count(*), sum(cents) from laid having count(*) > 0
-	), taken as (
-		select account_id, count(*) as n from laid group by account_id
 	), count as (
-		update account a set docs = a.docs + t.n, entries = a.entries + t.n, pending = a.pending + t.n from taken t where a.id = t.account_id
+		update account a set docs = l.no, entries = l.entry, pending = a.pending + l.nth from laid l where l.last and a.ctid = l.at
 	)
 	select count(*) from laid`
 

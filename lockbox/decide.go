@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
@@ -49,18 +50,15 @@ func (d Desk) take(ctx context.Context, f *arrival, content io.ReadSeeker) (Inge
 				return nil
 			}
 			in.tx, done = tx, true
-			if err := in.layOut(ctx, content); err != nil {
-				return err
-			}
-			return in.finish(ctx, tx, &out)
+			return in.inTurn(ctx, content, func(do func(pgx.Tx) error) error { return do(tx) }, &out)
 		})
 		if err != nil || done {
 			return err
 		}
-		if err := in.layOut(ctx, content); err != nil {
-			return err
+		if _, pool := d.DB.(*pgxpool.Pool); pool {
+			return in.atOnce(ctx, content, &out)
 		}
-		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return in.finish(ctx, tx, &out) })
+		return in.inTurn(ctx, content, func(do func(pgx.Tx) error) error { return pgx.BeginFunc(ctx, conn, do) }, &out)
 	})
 	if err != nil {
 		return Ingested{Problems: []Problem{}}, fmt.Errorf("lockbox file %s: %w", f.name, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -59,11 +60,15 @@ func dropStaging(ctx context.Context, tx pgx.Tx) error {
 	return tx.SendBatch(ctx, batch).Close()
 }
 
-// finish takes the checks that are laid out in, all of them by the commit of
-// this transaction.
-func (in *intake) finish(ctx context.Context, tx pgx.Tx, out *Ingested) error {
+// finish takes the checks in as they are laid out, all of them by the commit of
+// this transaction. The accounts are locked.
+func (in *intake) finish(ctx context.Context, tx pgx.Tx, laid <-chan int, out *Ingested) error {
+	late, err := in.receiveAll(ctx, tx, laid, out)
+	if err != nil {
+		return err
+	}
 	var taken int
-	err := tx.QueryRow(ctx, `delete from lockbox_staging where file_id = $1 returning taken, suspense, held, refused`, in.id).Scan(&taken, &out.Suspense, &out.Held, &out.Refused)
+	err = tx.QueryRow(ctx, `delete from lockbox_staging where file_id = $1 returning taken, suspense, held, refused`, in.id).Scan(&taken, &out.Suspense, &out.Held, &out.Refused)
 	if err != nil {
 		return err
 	}
@@ -71,6 +76,7 @@ func (in *intake) finish(ctx context.Context, tx pgx.Tx, out *Ingested) error {
 	if got := taken + out.Suspense + out.Held + out.Refused; got != out.Items {
 		return fmt.Errorf("%d of its %d checks are accounted for", got, out.Items)
 	}
+	out.Pending = taken - out.Posted
 	if err := in.replace(ctx, tx); err != nil {
 		return err
 	}
@@ -85,10 +91,11 @@ func (in *intake) finish(ctx context.Context, tx pgx.Tx, out *Ingested) error {
 			return err
 		}
 	}
-	if err := in.receive(ctx, tx, out); err != nil {
-		return err
+	if len(late) > 0 {
+		if err := in.postLate(ctx, tx, late); err != nil {
+			return err
+		}
 	}
-	out.Pending = taken - out.Posted
 	if in.asNew {
 		return in.endWait(ctx, tx, in.id, "lockbox take", in.reason)
 	}
@@ -114,45 +121,60 @@ func (in *intake) count(out *Ingested) {
 	out.Accepted = took || out.SkippedBatches > 0 || out.Items == 0
 }
 
-// receive makes receipts of the checks that were given to accounts, and posts
-// those whose day has come.
-func (in *intake) receive(ctx context.Context, tx pgx.Tx, out *Ingested) error {
-	rows, err := tx.Query(ctx, `select received_on, count(*) from lockbox_item where file_id = $1 and state = 'taken' group by 1`, in.id)
+// receiveAll makes receipts of the checks that were given to accounts, up to one
+// mark after the other, and returns the received dates of those whose posting
+// date has come.
+func (in *intake) receiveAll(ctx context.Context, tx pgx.Tx, laid <-chan int, out *Ingested) (late []calendar.Date, err error) {
+	days := map[calendar.Date]bool{}
+	made, from := int64(0), 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case to, more := <-laid:
+			if !more {
+				return slices.Sorted(maps.Keys(days)), in.received(ctx, tx, made)
+			}
+			n, err := in.receive(ctx, tx, from, to, days, out)
+			if err != nil {
+				return nil, err
+			}
+			made, from = made+n, to
+		}
+	}
+}
+
+// received checks that every part of a check has become a receipt.
+func (in *intake) received(ctx context.Context, tx pgx.Tx, made int64) error {
+	var parts int64
+	err := tx.QueryRow(ctx, `select count(*) from lockbox_part where file_id = $1`, in.id).Scan(&parts)
+	if err == nil && made != parts {
+		err = fmt.Errorf("%d receipts were made of %d parts of checks: %w", made, parts, billing.ErrNoAccount)
+	}
+	return err
+}
+
+// receive makes receipts of the checks after one up to another, and notes the
+// received dates of which the posting date has come.
+func (in *intake) receive(ctx context.Context, tx pgx.Tx, from, to int, late map[calendar.Date]bool, out *Ingested) (made int64, err error) {
+	rows, err := tx.Query(ctx, `select received_on, count(*) from lockbox_item where file_id = $1 and ordinal > $2 and ordinal <= $3 and state = 'taken' group by 1`, in.id, from, to)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	posts := map[calendar.Date]calendar.Date{}
-	var late []calendar.Date
 	var received calendar.Date
 	var n int
 	if _, err := pgx.ForEachRow(rows, []any{&received, &n}, func() error {
 		posts[received] = in.Policy.PostsOn(received)
 		if posts[received] <= in.Day {
-			late = append(late, received)
+			late[received] = true
 			out.Posted += n
 		}
 		return nil
-	}); err != nil {
-		return err
+	}); err != nil || len(posts) == 0 {
+		return 0, err
 	}
-	if len(posts) == 0 {
-		return nil
-	}
-	var parts int64
-	if err := tx.QueryRow(ctx, `select count(*) from lockbox_part where file_id = $1`, in.id).Scan(&parts); err != nil {
-		return err
-	}
-	made, err := billing.ReceiveChecks(ctx, tx, in.Day, in.id, posts)
-	if err != nil {
-		return err
-	}
-	if made != parts {
-		return fmt.Errorf("%d receipts were made of %d parts of checks: %w", made, parts, billing.ErrNoAccount)
-	}
-	if len(late) == 0 {
-		return nil
-	}
-	return in.postLate(ctx, tx, late)
+	return billing.ReceiveChecks(ctx, tx, in.Day, in.id, from, to, posts)
 }
 
 // postLate posts the checks of the file whose posting date has come, each

@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/postgres"
@@ -23,9 +25,9 @@ const usualChunkItems = 10_000
 
 // intake is a file whose checks go in. It is read a second time and laid out
 // chunk by chunk: a chunk's checks, the shares of them, and the mark how far
-// that has come, in one commit. What has been laid out stands nowhere yet. When
-// all of it has, finish takes it in by one commit. Killed in between, the next
-// try goes on after the last mark.
+// that has come, in one commit. What has been laid out stands nowhere yet:
+// finish takes it in, chunk after chunk behind the one who lays out, and all of
+// it by one commit. Killed in between, the next try goes on after the last mark.
 type intake struct {
 	Desk
 	*arrival
@@ -68,33 +70,116 @@ func (in *intake) within(ctx context.Context, do func(tx pgx.Tx) error) error {
 
 var errChanged = errors.New("the file changed while it was read: is it still being written? Try again when it is whole")
 
+// inTurn lays all of the file out and then takes it in, in a transaction that it
+// is given.
+func (in *intake) inTurn(ctx context.Context, content io.ReadSeeker, within func(func(pgx.Tx) error) error, out *Ingested) error {
+	laid := in.marks()
+	if err := in.layOut(ctx, content, laid, nil); err != nil {
+		return err
+	}
+	return within(func(tx pgx.Tx) error {
+		if err := billing.LockChecks(ctx, tx, in.id); err != nil {
+			return err
+		}
+		return in.finish(ctx, tx, laid, out)
+	})
+}
+
+// atOnce does the same on several connections: one looks up whose the checks
+// are, one lays them out, one takes them in. Whose checks there will be is not
+// known when the first are taken in, so all accounts are locked.
+func (in *intake) atOnce(ctx context.Context, content io.ReadSeeker, out *Ingested) error {
+	laid := in.marks()
+	all, ctx := errgroup.WithContext(ctx)
+	all.Go(func() error {
+		return postgres.Beside(ctx, in.DB, func(tx pgx.Tx) error { return in.layOut(ctx, content, laid, tx) })
+	})
+	all.Go(func() error {
+		return postgres.Beside(ctx, in.DB, func(tx pgx.Tx) error {
+			if err := billing.LockRange(ctx, tx, billing.Range{From: billing.House, To: math.MaxInt64}); err != nil {
+				return err
+			}
+			return in.finish(ctx, tx, laid, out)
+		})
+	})
+	return all.Wait()
+}
+
+// marks is where layOut says up to which check it has come, and that all of
+// them lie there by closing it. It holds all that will ever be said.
+func (in *intake) marks() chan int {
+	laid := make(chan int, in.sum.Items/in.chunkItems()+2)
+	if in.upTo > 0 {
+		laid <- in.upTo
+	}
+	return laid
+}
+
 // layOut reads the file and lays its checks out. Reading goes on while the
-// database works on the chunk before.
-func (in *intake) layOut(ctx context.Context, content io.ReadSeeker) error {
+// database works on the chunk before; so does looking up, where it is given a
+// transaction of its own.
+func (in *intake) layOut(ctx context.Context, content io.ReadSeeker, laid chan<- int, lookUps pgx.Tx) error {
 	if _, err := content.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	chunks := make(chan *chunk)
-	both, ctx := errgroup.WithContext(ctx)
-	both.Go(func() error {
+	read := make(chan *chunk)
+	stages, ctx := errgroup.WithContext(ctx)
+	stages.Go(func() error {
+		defer close(read)
+		return in.read(ctx, content, read)
+	})
+	chunks := read
+	if lookUps != nil {
+		chunks = make(chan *chunk)
+		stages.Go(func() error {
+			defer close(chunks)
+			for c := range read {
+				if err := c.lookUp(ctx, lookUps); err != nil {
+					return err
+				}
+				select {
+				case chunks <- c:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return nil
+		})
+	}
+	stages.Go(func() error {
 		for c := range chunks {
 			if err := in.within(ctx, func(tx pgx.Tx) error { return in.store(ctx, tx, c) }); err != nil {
 				return err
 			}
+			laid <- c.checks[len(c.checks)-1].ordinal
 		}
 		return nil
 	})
-	both.Go(func() error {
-		defer close(chunks)
-		return in.read(ctx, content, chunks)
-	})
-	return both.Wait()
+	if err := stages.Wait(); err != nil {
+		return err
+	}
+	close(laid)
+	return nil
 }
 
 // chunk is a number of checks on their way in, and their sealed lines.
 type chunk struct {
 	checks []*incoming
 	raw    rawWriter
+	known  *directory // what their references name; nil before that was looked up
+}
+
+// lookUp asks what the references name of checks that may be taken.
+func (c *chunk) lookUp(ctx context.Context, tx pgx.Tx) error {
+	var open [][]Coupon
+	for _, c := range c.checks {
+		if c.state == "" {
+			open = append(open, c.coupons)
+		}
+	}
+	known, err := lookUp(ctx, tx, open)
+	c.known = &known
+	return err
 }
 
 // read hands out the checks that are not laid out yet. A chunk never ends
@@ -213,19 +298,14 @@ func (in *intake) store(ctx context.Context, tx pgx.Tx, c *chunk) error {
 	if err := holdTwins(ctx, tx, c.checks); err != nil {
 		return err
 	}
-	var open [][]Coupon
-	for _, c := range c.checks {
-		if c.state == "" {
-			open = append(open, c.coupons)
+	if c.known == nil {
+		if err := c.lookUp(ctx, tx); err != nil {
+			return err
 		}
 	}
-	known, err := lookUp(ctx, tx, open)
-	if err != nil {
-		return err
-	}
-	for _, c := range c.checks {
-		if c.state == "" {
-			c.shares, c.reason = known.divide(c.cents, c.coupons)
+	for _, i := range c.checks {
+		if i.state == "" {
+			i.shares, i.reason = c.known.divide(i.cents, i.coupons)
 		}
 	}
 	shareEnvelopes(c.checks)

@@ -76,3 +76,15 @@ func Alone(ctx context.Context, db DB, key int64, wait bool, do func(DB) error) 
 	}()
 	return true, do(conn)
 }
+
+// Beside does something in a transaction on a connection of its own, not one of
+// the pool's: where all of those are taken by who waits for this, it still goes
+// on. db is a pool.
+func Beside(ctx context.Context, db DB, do func(pgx.Tx) error) error {
+	conn, err := pgx.ConnectConfig(ctx, db.(*pgxpool.Pool).Config().ConnConfig)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return pgx.BeginFunc(ctx, conn, do)
+}
