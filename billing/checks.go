@@ -22,9 +22,10 @@ func LockChecks(ctx context.Context, tx pgx.Tx, file int64) error {
 
 // ReceiveChecks makes pending receipts of the checks of a file that were given
 // to accounts, in the order of the file, of those after check from up to check
-// to, and returns how many. The accounts are locked. postsOn gives the posting
-// date of each received date.
-func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, from, to int, postsOn map[calendar.Date]calendar.Date) (n int64, err error) {
+// to. It returns how many it made, and of how many checks the posting date has
+// come. The accounts are locked. postsOn gives the posting date of each received
+// date.
+func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, from, to int, postsOn map[calendar.Date]calendar.Date) (made, due int64, err error) {
 	var received, posts []calendar.Date
 	for r, p := range postsOn {
 		received, posts = append(received, r), append(posts, p)
@@ -32,13 +33,13 @@ func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64
 	// Nobody has counted yet what was laid out a moment ago, so the planner has
 	// to be told: each check looks its account up, and finds it again by place.
 	if _, err := tx.Exec(ctx, `set local enable_hashjoin = off; set local enable_mergejoin = off`); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	if err := tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts, from, to).Scan(&n); err != nil {
-		return 0, err
+	if err := tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts, from, to).Scan(&made, &due); err != nil {
+		return 0, 0, err
 	}
 	_, err = tx.Exec(ctx, `set local enable_hashjoin = on; set local enable_mergejoin = on`)
-	return n, err
+	return made, due, err
 }
 
 const receiveChecksSQL = `
@@ -65,7 +66,7 @@ const receiveChecksSQL = `
 	), count as (
 		update account a set docs = l.no, entries = l.entry, pending = a.pending + l.nth from laid l where l.last and a.ctid = l.at
 	)
-	select count(*) from laid`
+	select count(*), count(*) filter (where posts_on <= $1 and coupon = 1) from laid`
 
 // SuspendChecks books the checks of a file that are in suspense on House's
 // account, in the order of the file, as SuspenseIn does.

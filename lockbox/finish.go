@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -63,12 +62,11 @@ func dropStaging(ctx context.Context, tx pgx.Tx) error {
 // finish takes the checks in as they are laid out, all of them by the commit of
 // this transaction. The accounts are locked.
 func (in *intake) finish(ctx context.Context, tx pgx.Tx, laid <-chan int, out *Ingested) error {
-	late, err := in.receiveAll(ctx, tx, laid, out)
-	if err != nil {
+	if err := in.receive(ctx, tx, laid, out); err != nil {
 		return err
 	}
 	var taken int
-	err = tx.QueryRow(ctx, `delete from lockbox_staging where file_id = $1 returning taken, suspense, held, refused`, in.id).Scan(&taken, &out.Suspense, &out.Held, &out.Refused)
+	err := tx.QueryRow(ctx, `delete from lockbox_staging where file_id = $1 returning taken, suspense, held, refused`, in.id).Scan(&taken, &out.Suspense, &out.Held, &out.Refused)
 	if err != nil {
 		return err
 	}
@@ -91,8 +89,8 @@ func (in *intake) finish(ctx context.Context, tx pgx.Tx, laid <-chan int, out *I
 			return err
 		}
 	}
-	if len(late) > 0 {
-		if err := in.postLate(ctx, tx, late); err != nil {
+	if out.Posted > 0 {
+		if err := in.postLate(ctx, tx); err != nil {
 			return err
 		}
 	}
@@ -121,31 +119,33 @@ func (in *intake) count(out *Ingested) {
 	out.Accepted = took || out.SkippedBatches > 0 || out.Items == 0
 }
 
-// receiveAll makes receipts of the checks that were given to accounts, up to one
-// mark after the other, and returns the received dates of those whose posting
-// date has come.
-func (in *intake) receiveAll(ctx context.Context, tx pgx.Tx, laid <-chan int, out *Ingested) (late []calendar.Date, err error) {
-	days := map[calendar.Date]bool{}
+// receive makes receipts of the checks that were given to accounts, up to one
+// mark after the other, and counts those whose posting date has come.
+func (in *intake) receive(ctx context.Context, tx pgx.Tx, laid <-chan int, out *Ingested) error {
+	posts := map[calendar.Date]calendar.Date{}
+	for received := range in.received {
+		posts[received] = in.Policy.PostsOn(received)
+	}
 	made, from := int64(0), 0
 	for {
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		case to, more := <-laid:
 			if !more {
-				return slices.Sorted(maps.Keys(days)), in.received(ctx, tx, made)
+				return in.allReceived(ctx, tx, made)
 			}
-			n, err := in.receive(ctx, tx, from, to, days, out)
+			n, due, err := billing.ReceiveChecks(ctx, tx, in.Day, in.id, from, to, posts)
 			if err != nil {
-				return nil, err
+				return err
 			}
-			made, from = made+n, to
+			made, out.Posted, from = made+n, out.Posted+int(due), to
 		}
 	}
 }
 
-// received checks that every part of a check has become a receipt.
-func (in *intake) received(ctx context.Context, tx pgx.Tx, made int64) error {
+// allReceived checks that every part of a check has become a receipt.
+func (in *intake) allReceived(ctx context.Context, tx pgx.Tx, made int64) error {
 	var parts int64
 	err := tx.QueryRow(ctx, `select count(*) from lockbox_part where file_id = $1`, in.id).Scan(&parts)
 	if err == nil && made != parts {
@@ -154,32 +154,15 @@ func (in *intake) received(ctx context.Context, tx pgx.Tx, made int64) error {
 	return err
 }
 
-// receive makes receipts of the checks after one up to another, and notes the
-// received dates of which the posting date has come.
-func (in *intake) receive(ctx context.Context, tx pgx.Tx, from, to int, late map[calendar.Date]bool, out *Ingested) (made int64, err error) {
-	rows, err := tx.Query(ctx, `select received_on, count(*) from lockbox_item where file_id = $1 and ordinal > $2 and ordinal <= $3 and state = 'taken' group by 1`, in.id, from, to)
-	if err != nil {
-		return 0, err
-	}
-	posts := map[calendar.Date]calendar.Date{}
-	var received calendar.Date
-	var n int
-	if _, err := pgx.ForEachRow(rows, []any{&received, &n}, func() error {
-		posts[received] = in.Policy.PostsOn(received)
-		if posts[received] <= in.Day {
-			late[received] = true
-			out.Posted += n
-		}
-		return nil
-	}); err != nil || len(posts) == 0 {
-		return 0, err
-	}
-	return billing.ReceiveChecks(ctx, tx, in.Day, in.id, from, to, posts)
-}
-
 // postLate posts the checks of the file whose posting date has come, each
 // account's in order of received date.
-func (in *intake) postLate(ctx context.Context, tx pgx.Tx, received []calendar.Date) error {
+func (in *intake) postLate(ctx context.Context, tx pgx.Tx) error {
+	var received []calendar.Date
+	for day := range in.received {
+		if in.Policy.PostsOn(day) <= in.Day {
+			received = append(received, day)
+		}
+	}
 	const late = `from lockbox_part p join lockbox_item i on i.file_id = p.file_id and i.ordinal = p.ordinal where p.file_id = $1 and i.received_on = any($2)`
 	rows, err := tx.Query(ctx, `select distinct p.account_id `+late+` order by 1`, in.id, received)
 	if err != nil {

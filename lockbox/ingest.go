@@ -96,7 +96,8 @@ type arrival struct {
 	asNew   bool   // a person says that batches which differ are new ones,
 	reason  string // for this reason
 
-	replaced []sighting // batches refused before that it brings anew
+	received map[calendar.Date]bool // the dates on which its checks were received
+	replaced []sighting             // batches refused before that it brings anew
 }
 
 // parcel is a batch of an arrival: what has to be known of it to decide whether
@@ -177,7 +178,7 @@ func (f *arrival) read(content io.ReadSeeker) error {
 	if _, err := content.Seek(0, io.SeekStart); err != nil {
 		return fmt.Errorf("lockbox file: %w", err)
 	}
-	f.batches = nil
+	f.batches, f.received = nil, map[calendar.Date]bool{}
 	var err error
 	f.sum, err = Read(content, f.profile, func(b Batch) error {
 		p := &parcel{batchKey: batchKey{b.Lockbox, b.Number, b.DepositDate}, ordinal: b.Ordinal, line: b.Line, items: len(b.Items),
@@ -189,6 +190,9 @@ func (f *arrival) read(content io.ReadSeeker) error {
 			p.state = stateRefused
 		}
 		f.batches = append(f.batches, p)
+		for _, item := range b.Items {
+			f.received[item.ReceivedDate] = true
+		}
 		return nil
 	})
 	return err

@@ -19,9 +19,14 @@ import (
 	"github.com/billcycle/billcycle/postgres"
 )
 
-// usualChunkItems is how many checks are laid out at a time. A file of any size
-// needs the memory of a few such chunks.
-const usualChunkItems = 10_000
+// usualChunkItems is how many checks are laid out at a time, and firstChunkItems
+// how many at first, each time twice as many, so that those who wait for laid
+// out checks can soon begin. A file of any size needs the memory of a few usual
+// chunks.
+const (
+	usualChunkItems = 10_000
+	firstChunkItems = 1250
+)
 
 // intake is a file whose checks go in. It is read a second time and laid out
 // chunk by chunk: a chunk's checks, the shares of them, and the mark how far
@@ -108,7 +113,7 @@ func (in *intake) atOnce(ctx context.Context, content io.ReadSeeker, out *Ingest
 // marks is where layOut says up to which check it has come, and that all of
 // them lie there by closing it. It holds all that will ever be said.
 func (in *intake) marks() chan int {
-	laid := make(chan int, in.sum.Items/in.chunkItems()+2)
+	laid := make(chan int, in.sum.Items/min(firstChunkItems, in.chunkItems())+2)
 	if in.upTo > 0 {
 		laid <- in.upTo
 	}
@@ -190,14 +195,14 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 		return err
 	}
 	fresh := func() *chunk { return &chunk{raw: rawWriter{keys: in.Keys, file: in.id, z: z}} }
-	c := fresh()
+	c, full := fresh(), min(firstChunkItems, in.chunkItems())
 	send := func() error {
 		if err := c.raw.close(); err != nil {
 			return err
 		}
 		select {
 		case chunks <- c:
-			c = fresh()
+			c, full = fresh(), min(2*full, in.chunkItems())
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
@@ -220,7 +225,7 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 				return err
 			}
 			inside := n+1 < len(b.Items) && envelopeOf(item) != "" && envelopeOf(b.Items[n+1]) == envelopeOf(item)
-			if len(c.checks) >= in.chunkItems() && !inside {
+			if len(c.checks) >= full && !inside {
 				if err := send(); err != nil {
 					return err
 				}
