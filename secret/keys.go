@@ -96,7 +96,7 @@ func (k *Keys) KeyIDs() []uint32 { return slices.Clone(k.now.Load().ids) }
 // that are stored sealed. ("12", "3") and ("1", "23") differ. It does not
 // change with Rotate.
 func (k *Keys) Fingerprint(parts ...string) []byte {
-	var text []byte
+	text := make([]byte, 0, 128)
 	for _, part := range parts {
 		text = binary.AppendUvarint(text, uint64(len(part)))
 		text = append(text, part...)
