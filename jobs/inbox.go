@@ -260,7 +260,10 @@ func runReturns(ctx context.Context, r *Run) error {
 	if err := r.takeCardAnswers(ctx); err != nil {
 		return err
 	}
-	return r.takeMailAnswers(ctx)
+	if err := r.takeMailAnswers(ctx); err != nil {
+		return err
+	}
+	return r.takeBounces(ctx)
 }
 
 // watchRates notes the return rates that come near their limits.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/notices"
 )
 
 // What was not done, and why, is counted in each run. By account it is kept
@@ -96,7 +97,9 @@ type Filter struct {
 // says how many there are.
 func (h House) NotDone(ctx context.Context, f Filter) (list []NotDone, total int, err error) {
 	rows, err := h.DB.Query(ctx, `with found as (
-			select account_id, job, code, subject, first_on, last_on, 'skipped' as kind, null::date as cleared_on, '' as detail from skipped where not $5::boolean::boolean
+			select account_id, job, code, subject, first_on, last_on, 'skipped' as kind, null::date as cleared_on, '' as detail from skipped where not $5::boolean
+			union all select account_id, 'statements', reason, to_char(make_date(cycle / 12, cycle % 12 + 1, 1), 'YYYY-MM'), on_date, on_date, 'skipped', null, detail from print_suppressed where not $5
+			union all select account_id, 'returns', '`+notices.Bounced+`', channel, known_on, known_on, 'skipped', null, reason from bounced where not $5
 			union all select account_id, job, code, subject, on_date, on_date, 'exception', cleared_on, detail from exception where cleared_on is null or not $5
 			union all select account_id, job, '`+parkedCode+`', step, day, last_day, 'parked', cleared_on, error from parked where cleared_on is null or not $5
 		)

@@ -3,10 +3,14 @@ package jobs
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/cards"
 	"github.com/billcycle/billcycle/notices"
+	"github.com/billcycle/billcycle/statements"
 )
 
 func runReminders(ctx context.Context, r *Run) (err error) {
@@ -113,4 +117,45 @@ func (r *Run) takeCardAnswers(ctx context.Context) error {
 		r.noteSuspended(a.name, got.Suspended)
 		return v, err
 	})
+}
+
+// takeBounces takes from the inbox what the carrier says of messages. What a
+// message that came back was about goes by mail, if it is a paperless statement.
+func (r *Run) takeBounces(ctx context.Context) error {
+	return r.take(ctx, "notices", func(ctx context.Context, a arrival) (v verdict, err error) {
+		var mailed, nowhere int
+		got, err := notices.Counter{DB: r.DB, Day: r.Day, Bounced: func(ctx context.Context, tx pgx.Tx, account int64, cycle calendar.Cycle, why string) error {
+			err := r.Mail(r.Day).Instead(ctx, tx, account, cycle, why)
+			switch {
+			case err == nil:
+				mailed++
+			case errors.Is(err, statements.ErrNowhere):
+				nowhere++
+				return r.exceptNowhere(ctx, tx, account, cycle, why)
+			case errors.Is(err, statements.ErrNotNow), errors.Is(err, statements.ErrNone):
+				return nil // it goes by mail already
+			}
+			return err
+		}}.Ingest(ctx, a.file)
+		if errors.Is(err, notices.ErrRefused) {
+			v.refused, err = problems(err, got.Problems), nil
+			return v, err
+		}
+		v.tally.Did(int64(got.Delivered), 0)
+		v.tally.Skip(notices.Bounced, int64(got.Bounced))
+		v.tally.Skip(unchanged, int64(got.Known))
+		v.waits = int64(nowhere)
+		if mailed > 0 {
+			v.note = fmt.Sprintf("%s: %d paperless statements go by mail, since word of them came back", a.name, mailed)
+		}
+		return v, err
+	})
+}
+
+// exceptNowhere puts a statement before a person that can be sent neither by
+// e-mail nor by mail.
+func (r *Run) exceptNowhere(ctx context.Context, tx pgx.Tx, account int64, cycle calendar.Cycle, why string) error {
+	_, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, $3, $4, $5, $6) on conflict do nothing`,
+		account, r.Day, r.Job, nowhereToSend, cycle.String(), why+"; and there is no address to mail the statement to: ask the member")
+	return err
 }

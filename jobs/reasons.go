@@ -9,6 +9,7 @@ import (
 	"github.com/billcycle/billcycle/cards"
 	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/notices"
+	"github.com/billcycle/billcycle/statements"
 )
 
 // Reason is a coded reason for something that was not done.
@@ -26,6 +27,11 @@ var reasons = []Reason{
 	// No statement.
 	{billing.NothingCharged, false, "Nothing was ever charged to the account, so it has no billing cycle."},
 	{billing.AlreadyCut, false, "The statement of its cycle is made, or its cut day has not come."},
+
+	{statements.AddressDoesNotFit, true, "The statement is not mailed: its address does not fit the envelope's window even in 8 point type. Shorten it in the members feed."},
+	{statements.LettersCannotBeShown, true, "The statement is not mailed: a name or the address is in letters that the page can't show. Write it in Latin letters in the members feed."},
+	{statements.TooManySheets, true, "The statement is not mailed: it has more sheets than an envelope holds."},
+	{statements.CannotBeDrawn, true, "The statement is not mailed: its page could not be drawn."},
 
 	// No late fee.
 	{billing.NotLate, false, "Too little of the bill's own charges was open at its deadline, by the days on which money was received."},
@@ -56,9 +62,11 @@ var reasons = []Reason{
 	{cards.NoCard, true, "It was to be asked of a card again, but the account has none in force now."},
 	{cards.Unanswered, true, "The gateway owes an answer to the last charge, so nothing more is asked of the card."},
 
-	// No reminder.
+	// No reminder, and no word that a statement is there.
 	{notices.OptedOut, true, "The member wants no messages on this channel."},
 	{notices.NoAddress, true, "There is no telephone number or e-mail address for this channel."},
+	{notices.Bounced, true, "Messages to the address come back: nothing more is sent there, and paperless statements go by mail until the member has another address."},
+	{nowhereToSend, true, "Word of a paperless statement came back, and there is no address to mail it to: ask the member."},
 	{notices.Already, false, "The reminder was queued by an earlier run."},
 	{notices.Missed, true, "The whole window for the reminder went by without a run: tell the member otherwise."},
 
@@ -122,6 +130,8 @@ const (
 	held       = "held"
 	unmatched  = "unmatched"
 	parkedCode = "parked"
+
+	nowhereToSend = "nowhere_to_send"
 )
 
 // ReasonOf looks a code up. A code that is not in the table is a return code of

@@ -47,8 +47,15 @@ var steps = map[string]step{
 		return t, statements.Seal(ctx, tx, r.Policy, bills)
 	}},
 	"draw": {draws: true, do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
-		_, err := statements.MakePaperless(ctx, tx, r.keep, in)
-		return billing.Tally{}, err // counted when they were cut
+		made, err := statements.MakePaperless(ctx, tx, r.keep, in)
+		if err != nil || len(made) == 0 {
+			return billing.Tally{}, err
+		}
+		if err := adding(ctx, tx, r.fills); err != nil {
+			return billing.Tally{}, err
+		}
+		untold, err := notices.Announce(ctx, tx, r.Policy, r.Day, r.fills, made)
+		return billing.Tally{Passed: untold}, err // counted when they were cut
 	}},
 	"select": {ordered: true, // traces are given in the order of accounts
 		do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {

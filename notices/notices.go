@@ -1,8 +1,8 @@
-// Package notices sends members word: reminders of what is due, by text and by
-// e-mail.
+// Package notices sends members word, by text and by e-mail: that a paperless
+// statement is there, and reminders of what is due.
 //
-// Remind decides who is reminded today and stores each message as it will go
-// out: to whom, in which language, every word. WriteFile writes the messages of
+// Announce and Remind decide who is told today and store each message as it
+// will go out: to whom, in which language, every word. WriteFile writes the messages of
 // a run as JSON lines ([Message]) for the carrier. So what was sent can always
 // be shown, and a crash sends nothing twice: a bill has at most one message of
 // a kind on a channel, by the key of its row.
@@ -33,8 +33,11 @@ const (
 	Email = "email"
 )
 
-// Reminder is the kind of message that reminds of a bill.
-const Reminder = "reminder"
+// The kinds of message.
+const (
+	Statement = "statement" // a paperless statement is there
+	Reminder  = "reminder"  // a bill is due
+)
 
 // Message is a line to the carrier.
 type Message struct {
@@ -89,9 +92,13 @@ func Optout(ctx context.Context, db postgres.DB, act billing.Act, mrn, channel s
 	})
 }
 
-// Optin takes Optout back: START was sent.
+// Optin takes Optout back: START was sent. An address that had bounced is
+// written to again.
 func Optin(ctx context.Context, db postgres.DB, act billing.Act, mrn, channel string) error {
 	return prefer(ctx, db, act, mrn, channel, func(tx pgx.Tx, account int64) error {
+		if _, err := tx.Exec(ctx, `delete from bounced where account_id = $1 and channel = $2`, account, channel); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, `delete from preference where account_id = $1 and channel = $2`, account, channel)
 		return err
 	})
@@ -118,6 +125,8 @@ func prefer(ctx context.Context, db postgres.DB, act billing.Act, mrn, channel s
 var Invariants = []ledger.Invariant{
 	{Name: "messages_have_a_bill", Says: "every message is about a bill of its account, and was queued after the bill was made",
 		SQL: `select m.account_id, m.cycle, m.kind, m.channel from message m left join bill b on b.account_id = m.account_id and b.cycle = m.cycle where b.cycle is null or b.made_on > m.queued_on`},
+	{Name: "no_message_after_bounce", Says: "nobody was written to at an address after it was known that messages to it come back",
+		SQL: `select m.account_id, m.cycle, m.kind, m.channel from message m join bounced b on b.account_id = m.account_id and b.channel = m.channel and b.address = m.address where m.queued_on > b.known_on`},
 	{Name: "no_message_after_optout", Says: "nobody got a message on a channel after the day on which they opted out of it",
 		SQL: `select m.account_id, m.cycle, m.channel from message m join preference p on p.account_id = m.account_id and p.channel = m.channel where m.queued_on > p.opted_out_on`},
 }

@@ -17,6 +17,7 @@ const (
 	NothingDue = "nothing_due" // or a pending payment covers it
 	OptedOut   = "opted_out"
 	NoAddress  = "no_address"      // neither telephone number nor e-mail address for the channel
+	Bounced    = "bounced"         // what was sent to the address before came back
 	Already    = "already_queued"  // by an earlier run
 	Missed     = "reminder_missed" // the whole window went by without a run
 )
@@ -32,6 +33,7 @@ type candidate struct {
 	last4                  string
 	phone, email, language string
 	done, out              string       // channels that have the reminder, or were opted out of, each followed by a blank
+	lost                   string       // lines of channel and address from which messages came back
 	due                    ledger.Cents // now
 	plain                  bool         // neither on hold nor on autopay: there is no more to know
 	held                   string       // the reason of its hold, "" for none
@@ -92,13 +94,11 @@ func (c *candidate) channels(late bool, t *billing.Tally) (on []string) {
 			reason = c.held
 		case c.due == 0:
 			reason = NothingDue
-		case strings.Contains(c.out, channel+" "):
-			reason = OptedOut
-		case c.address(channel) == "":
-			reason = NoAddress
 		default:
-			on = append(on, channel)
-			continue
+			if reason = c.unreachable(channel); reason == "" {
+				on = append(on, channel)
+				continue
+			}
 		}
 		if !late { // a bill that is past its window is no longer selected for it
 			t.Pass(c.id, reason, c.cycle.String()+" "+channel)
@@ -170,15 +170,17 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since ca
 			where account_id >= $1 and account_id < $2 and (state = 'pending' or state = 'posted' and not guest and unapplied > 0) and exists (select from near) group by account_id
 		), refused as (
 			select account_id, string_agg(channel, ' ') || ' ' as channels from preference where account_id >= $1 and account_id < $2 group by account_id
+		), lost as (
+			select account_id, string_agg(channel || ' ' || address, E'\n') as addresses from bounced where account_id >= $1 and account_id < $2 group by account_id
 		), held as (
 			select distinct account_id from hold where account_id >= $1 and account_id < $2 and placed_on <= $3 and (released_on is null or released_on > $3)
 		)
 		select n.id, n.cycle, n.due_on, right(n.mrn, 4), g.phone, g.email, g.language,
 			(select string_agg(channel, ' ') || ' ' from message m where m.account_id = n.id and m.cycle = n.cycle and m.kind = 'reminder'),
-			r.channels, greatest(coalesce(o.cents, 0) - coalesce(m.cents, 0), 0)::bigint, n.plain and h.account_id is null, n.made_on, n.cut_on, n.plan, n.state
+			r.channels, greatest(coalesce(o.cents, 0) - coalesce(m.cents, 0), 0)::bigint, n.plain and h.account_id is null, n.made_on, l.addresses, n.cut_on, n.plan, n.state
 		from near n left join lateral (select phone, email, language from member where mrn = n.mrn limit 1) g on true
 		left join owed o on o.account_id = n.id left join money m on m.account_id = n.id
-		left join refused r on r.account_id = n.id left join held h on h.account_id = n.id
+		left join refused r on r.account_id = n.id left join lost l on l.account_id = n.id left join held h on h.account_id = n.id
 		order by n.id`, in.From, in.To, day, max(since, 1), earliest, last, latest)
 	if err != nil {
 		return nil, err
@@ -187,7 +189,7 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since ca
 	for rows.Next() {
 		r := ledger.ReadRow(rows)
 		c := candidate{id: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), last4: r.Text(), phone: r.Text(), email: r.Text(), language: r.Text(),
-			done: r.Text(), out: r.Text(), due: ledger.Cents(r.Int64()), plain: r.Bool(), madeOn: r.Date()}
+			done: r.Text(), out: r.Text(), due: ledger.Cents(r.Int64()), plain: r.Bool(), madeOn: r.Date(), lost: r.Text()}
 		c.rules = p.For(r.Date(), billing.Subject{Plan: r.Text(), State: r.Text()}).Reminder
 		if c.selected(day, since) {
 			found = append(found, c)

@@ -9,7 +9,7 @@ import (
 	"github.com/billcycle/billcycle/ledger"
 )
 
-// What reminders say. The words are plain and few: a text of more than 160
+// What reminders and announcements say. The words are plain and few: a text of more than 160
 // characters is sent as two.
 
 // reminder is what a reminder is about.
@@ -40,6 +40,7 @@ type words struct {
 	available                      string // all begin so
 	pay, collected, notThis        string // and go on with one of these
 	subject, autopaySubject        string
+	ready, see                     string // of word that a statement is there: an e-mail's subject, and where it is
 	greeting, contact, unsubscribe string // of an e-mail
 	stop                           string // of a text
 }
@@ -53,6 +54,8 @@ var languages = map[string]words{
 		notThis:        "%[3]s is due on %[4]s. Autopay does not cover this amount.",
 		subject:        "Your statement is available: %[3]s due on %[4]s",
 		autopaySubject: "Your autopay: %[3]s on %[4]s",
+		ready:          "Your statement is available",
+		see:            "See it at %[5]s.",
 		greeting:       "Hello,",
 		contact:        "See your statement at %[5]s. Questions? Call %[6]s.",
 		unsubscribe:    "To get no more of these e-mails, choose Unsubscribe or change your notification settings at %[5]s.",
@@ -66,6 +69,8 @@ var languages = map[string]words{
 		notThis:        "%[3]s vence el %[4]s. El pago automático no cubre este importe.",
 		subject:        "Su estado de cuenta está disponible: %[3]s vence el %[4]s",
 		autopaySubject: "Su pago automático: %[3]s el %[4]s",
+		ready:          "Su estado de cuenta está disponible",
+		see:            "Véalo en %[5]s.",
 		greeting:       "Hola:",
 		contact:        "Vea su estado de cuenta en %[5]s. ¿Preguntas? Llame al %[6]s.",
 		unsubscribe:    "Para no recibir más estos correos, elija Cancelar suscripción o cambie sus avisos en %[5]s.",
@@ -91,11 +96,24 @@ func (r *reminder) say(language, channel string) (subject, body string) {
 	case r.autopay: // who pays by autopay is never asked to pay
 		middle = w.notThis
 	}
-	fill := func(parts ...string) string {
-		return fmt.Sprintf(strings.Join(parts, ""), r.biller, r.last4, r.due.String(), w.date(on), r.web, r.phone)
-	}
 	if channel == Text {
-		return "", fill(w.available, " ", middle, " ", w.stop)
+		return "", r.fill(w, on, w.available, " ", middle, " ", w.stop)
 	}
-	return fill(subject), fill(w.greeting, "\n\n", w.available, " ", middle, "\n", w.contact, "\n\n", w.unsubscribe, "\n")
+	return r.fill(w, on, subject), r.fill(w, on, w.greeting, "\n\n", w.available, " ", middle, "\n", w.contact, "\n\n", w.unsubscribe, "\n")
+}
+
+// announce returns the subject ("" for a text) and body of word that a
+// statement is there. What is due, and whether the member has anything to do,
+// stands on it.
+func (r *reminder) announce(language, channel string) (subject, body string) {
+	w := languages[language]
+	if channel == Text {
+		return "", r.fill(w, 0, w.available, " ", w.see, " ", w.stop)
+	}
+	return w.ready, r.fill(w, 0, w.greeting, "\n\n", w.available, "\n", w.contact, "\n\n", w.unsubscribe, "\n")
+}
+
+// fill puts what a message is about into its sentences.
+func (r *reminder) fill(w words, on calendar.Date, parts ...string) string {
+	return fmt.Sprintf(strings.Join(parts, ""), r.biller, r.last4, r.due.String(), w.date(on), r.web, r.phone)
 }

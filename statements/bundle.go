@@ -297,9 +297,10 @@ func (d *drawer) draw(rows pgx.Rows, number func(*Piece), more ...any) (err erro
 
 // The reasons why a statement that should be mailed is not.
 const (
-	AddressDoesNotFit = "address_does_not_fit"
-	TooManySheets     = "too_many_sheets"
-	CannotBeDrawn     = "cannot_be_drawn"
+	AddressDoesNotFit    = "address_does_not_fit"
+	LettersCannotBeShown = "letters_cannot_be_shown"
+	TooManySheets        = "too_many_sheets"
+	CannotBeDrawn        = "cannot_be_drawn"
 )
 
 func (d *drawer) add(pdf *Bundle, p *Piece, sealed []byte, head *Biller) error {
@@ -320,6 +321,7 @@ func (d *drawer) add(pdf *Bundle, p *Piece, sealed []byte, head *Biller) error {
 	}
 	var sheets *SheetsError
 	var address *AddressError
+	var letters *LettersError
 	var path *fs.PathError
 	switch {
 	case err == nil:
@@ -333,6 +335,8 @@ func (d *drawer) add(pdf *Bundle, p *Piece, sealed []byte, head *Biller) error {
 		d.suppress(p, TooManySheets, fmt.Errorf("it has %d sheets, an envelope of %s holds %d", sheets.Sheets, d.vendor, d.Policy.Print.Of(d.vendor).MaxSheets))
 	case errors.As(err, &address):
 		d.suppress(p, AddressDoesNotFit, err)
+	case errors.As(err, &letters):
+		d.suppress(p, LettersCannotBeShown, err)
 	default:
 		d.suppress(p, CannotBeDrawn, err)
 	}

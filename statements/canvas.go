@@ -103,6 +103,26 @@ func encode(s string) latin {
 	return latin(out)
 }
 
+// strange returns the first character of s for which encode has only a question
+// mark, 0 for none.
+func strange(s string) rune {
+	if plain(s) {
+		return 0
+	}
+	var shown []byte
+	for _, r := range norm.NFC.String(s) {
+		shown = appendLatin(shown[:0], r)
+		for i := 0; i < len(shown); i++ {
+			if shown[i] < planes {
+				i++ // a letter of another plane may have any code
+			} else if shown[i] == '?' && r != '?' {
+				return r
+			}
+		}
+	}
+	return 0
+}
+
 func plain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

@@ -1,6 +1,7 @@
 package statements
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -53,6 +54,32 @@ type AddressError struct {
 
 func (e *AddressError) Error() string {
 	return fmt.Sprintf("statement %010d: the address does not fit into the envelope's window, even in %g point type: %s", e.Number, goodType, strings.Join(e.Lines, " / "))
+}
+
+// LettersError is a name or an address in letters that no font of the page has,
+// such as Chinese ones: it could be neither read nor delivered.
+type LettersError struct {
+	Number int64 // the statement's
+	Letter rune  // the first of them
+}
+
+func (e *LettersError) Error() string {
+	return fmt.Sprintf("statement %010d: a name or the address has %q (%U), which no font of the page has: write it in Latin letters in the members feed", e.Number, e.Letter, e.Letter)
+}
+
+// strange returns the first letter of the names and the address that the page
+// can't show, 0 for none.
+func (s *Statement) strange() rune {
+	r := strange(strings.ToUpper(s.To.Name)) // as it is shown
+	for _, line := range s.To.Lines {
+		r = cmp.Or(r, strange(strings.ToUpper(line)))
+	}
+	for _, g := range s.Groups {
+		for i := range g.Lines {
+			r = cmp.Or(r, strange(g.Lines[i].Member))
+		}
+	}
+	return r
 }
 
 // capitals writes an address the way the Postal Service's readers prefer.

@@ -259,6 +259,7 @@ func (d MailDesk) holdMail(ctx context.Context, tx pgx.Tx, account int64, r answ
 var (
 	ErrNoPiece = errors.New("there is no such piece")
 	ErrNotNow  = errors.New("this can't be done now")
+	ErrNowhere = errors.New("it has no address to mail it to")
 )
 
 // Reprint queues pieces to be printed again: the same pages under new numbers,
@@ -295,15 +296,12 @@ func (d MailDesk) Reprint(ctx context.Context, pieces []int64, why string) (queu
 	return queued, err
 }
 
-// ToPaper sends a paperless statement (of a cut day, 0 for the newest) by mail,
-// since its notice could not be delivered: it goes into the next bundles.
+// ToPaper sends a paperless statement (of a cut day, 0 for the newest) by mail:
+// it goes into the next bundles.
 func (d MailDesk) ToPaper(ctx context.Context, account int64, cutOn calendar.Date, why string) (number int64, err error) {
 	err = pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
 		var cycle calendar.Cycle
-		var how string
-		var sealed []byte
-		err := tx.QueryRow(ctx, `select s.cycle, s.delivery, s.sealed from statement s join bill b on b.account_id = s.account_id and b.cycle = s.cycle
-			where s.account_id = $1 and ($2::date is null or b.cut_on = $2) order by s.cycle desc limit 1 for update of s`, account, cutOn).Scan(&cycle, &how, &sealed)
+		err := tx.QueryRow(ctx, `select cycle from bill where account_id = $1 and ($2::date is null or cut_on = $2) order by cycle desc limit 1`, account, cutOn).Scan(&cycle)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return ErrNone
 		}
@@ -311,26 +309,43 @@ func (d MailDesk) ToPaper(ctx context.Context, account int64, cutOn calendar.Dat
 			return err
 		}
 		number = billing.StatementNumber(account, cycle)
-		if how != Paperless {
-			return fmt.Errorf("statement %010d goes by mail already: %w", number, ErrNotNow)
-		}
-		var s Statement
-		if err := unpack(sealed, &s); err != nil {
-			return err
-		}
-		if len(s.To.Lines) < 2 || s.To.ZIP == "" {
-			return fmt.Errorf("statement %010d has no address to mail it to: %w", number, ErrNotNow)
-		}
-		if _, err := tx.Exec(ctx, `update statement set delivery = 'paper' where account_id = $1 and cycle = $2`, account, int32(cycle)); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `insert into print_queue (vendor, inserts, sheets, zip, account_id, cycle) values ($1, $2, 1, $3, $4, $5)`,
-			d.Policy.Print.Vendor, insertsOf(d.Policy.Print, &s), s.To.ZIP, account, int32(cycle)); err != nil {
-			return err
-		}
-		return billing.Act{Day: d.Day, Operator: d.Operator, Verb: "to_paper", Reason: why, Detail: map[string]any{"statement": number}}.Record(ctx, tx, account)
+		return d.Instead(ctx, tx, account, cycle, why)
 	})
 	return number, err
+}
+
+// Instead sends a cycle's paperless statement by mail, since word of it could
+// not be delivered. Its errors: ErrNone, ErrNotNow for one that goes by mail
+// already, and ErrNowhere.
+func (d MailDesk) Instead(ctx context.Context, tx pgx.Tx, account int64, cycle calendar.Cycle, why string) error {
+	var how string
+	var sealed []byte
+	err := tx.QueryRow(ctx, `select delivery, sealed from statement where account_id = $1 and cycle = $2 for update`, account, int32(cycle)).Scan(&how, &sealed)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return ErrNone
+	}
+	if err != nil {
+		return err
+	}
+	number := billing.StatementNumber(account, cycle)
+	if how != Paperless {
+		return fmt.Errorf("statement %010d goes by mail already: %w", number, ErrNotNow)
+	}
+	var s Statement
+	if err := unpack(sealed, &s); err != nil {
+		return err
+	}
+	if len(s.To.Lines) < 2 || s.To.ZIP == "" {
+		return fmt.Errorf("statement %010d: %w", number, ErrNowhere)
+	}
+	if _, err := tx.Exec(ctx, `update statement set delivery = 'paper' where account_id = $1 and cycle = $2`, account, int32(cycle)); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `insert into print_queue (vendor, inserts, sheets, zip, account_id, cycle) values ($1, $2, 1, $3, $4, $5)`,
+		d.Policy.Print.Vendor, insertsOf(d.Policy.Print, &s), s.To.ZIP, account, int32(cycle)); err != nil {
+		return err
+	}
+	return billing.Act{Day: d.Day, Operator: d.Operator, Verb: "to_paper", Reason: why, Detail: map[string]any{"statement": number}}.Record(ctx, tx, account)
 }
 
 // BundleInfo is a bundle and what became of it.

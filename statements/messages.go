@@ -7,13 +7,14 @@ import (
 
 // What is said to the member on page 1, beside the figures.
 
+const messagesTop = 240.0 // the first baseline
+
 // messages draws what is said to this member alone below the address, as far
 // down as limit, and returns where it ends; what does not fit is left for the
 // second page.
 func (d *drawing) messages(p *page, limit float64) float64 {
 	const size, leading, width = 9.0, 11.5, 246.0
-	const top = 240.0
-	y := top
+	y := messagesTop
 	for _, m := range d.ownMessages() {
 		lines := d.wrap(regular, size, width, m, 40)
 		if len(lines) == 0 {
@@ -23,7 +24,7 @@ func (d *drawing) messages(p *page, limit float64) float64 {
 			d.rest = append(d.rest, m)
 			continue
 		}
-		if y == top {
+		if y == messagesTop {
 			p.tag("H2")
 			p.text(bold, 11, left, y, d.headings, d.words.forYou)
 			y += 16

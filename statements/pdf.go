@@ -122,11 +122,15 @@ func (r *Renderer) NewBundle(w io.Writer, name string, date calendar.Date) *Bund
 
 // Add draws a statement for a sheet's both sides: it begins on a front, a blank
 // back follows where its pages are odd in number. An address that does not fit
-// into the envelope's window is an [*AddressError], marks for more or fewer
-// sheets than it has a [*SheetsError]; nothing was added then.
+// into the envelope's window is an [*AddressError], a name that the page can't
+// show a [*LettersError], marks for more or fewer sheets than it has a
+// [*SheetsError]; nothing was added then.
 func (b *Bundle) Add(s *Statement, m Marks) (Placed, error) {
 	if b.r.err != nil {
 		return Placed{}, b.r.err
+	}
+	if r := s.strange(); r != 0 {
+		return Placed{}, &LettersError{s.Number, r}
 	}
 	d, err := b.r.draw(s, m, nil)
 	if err == nil {

@@ -96,7 +96,9 @@ func (s *sealing) readBills(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, `select b.account_id, b.cycle, b.cut_on, b.due_on, b.previous, b.payments, b.adjustments, b.charges, b.fees, b.balance, b.amount_due, b.pending, b.disputed, b.deferred,
 			b.aging_current, b.aging_30, b.aging_60, b.aging_90, b.debit_on, a.autopay = 'on', a.mrn, b.plan, b.state, coalesce(prev.entries, 0),
 			coalesce((select sum(i.cents - i.paid) from item i where i.account_id = b.account_id and i.state = 'billed' and i.cycle < b.cycle), 0),
-			m.first_name, m.last_name, m.address1, m.address2, m.city, m.state, m.zip, m.language, m.delivery, coalesce(am.method, ''), coalesce(am.number_last4, ''), coalesce(pl.billed, 0), coalesce(pl.installments, 0), ra.account_id is not null
+			m.first_name, m.last_name, m.address1, m.address2, m.city, m.state, m.zip, m.language,
+			case when m.delivery = 'paperless' and '' not in (m.address1, m.city, m.zip) and exists (select from bounced x where x.account_id = b.account_id and x.channel = 'email' and x.address = m.email) then 'paper' else m.delivery end,
+			coalesce(am.method, ''), coalesce(am.number_last4, ''), coalesce(pl.billed, 0), coalesce(pl.installments, 0), ra.account_id is not null
 		from unnest($1::bigint[], $2::int[]) u(account_id, cycle)
 		join bill b on b.account_id = u.account_id and b.cycle = u.cycle
 		join account a on a.id = b.account_id join member m on m.mrn = a.mrn

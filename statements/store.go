@@ -15,17 +15,16 @@ import (
 )
 
 // MakePaperless draws the statements of a key range that are not printed and
-// have no PDF yet, keeps them and records their hashes. A printed member's PDF
-// is drawn when it is first asked for.
-func MakePaperless(ctx context.Context, tx pgx.Tx, keep delivery.Store, in billing.Range) (billing.Tally, error) {
-	var t billing.Tally
+// have no PDF yet, keeps them, records their hashes and returns which they are.
+// A printed member's PDF is drawn when it is first asked for.
+func MakePaperless(ctx context.Context, tx pgx.Tx, keep delivery.Store, in billing.Range) (made []billing.BillRef, err error) {
 	heads, err := readLetterheads(ctx, tx)
 	if err != nil {
-		return t, err
+		return nil, err
 	}
 	rows, err := tx.Query(ctx, `select account_id, cycle, sealed, letterhead from statement where sha256 is null and delivery = 'paperless' and account_id >= $1 and account_id < $2 order by account_id, cycle`, in.From, in.To)
 	if err != nil {
-		return t, err
+		return nil, err
 	}
 	defer rows.Close()
 	var accounts []int64
@@ -37,24 +36,24 @@ func MakePaperless(ctx context.Context, tx pgx.Tx, keep delivery.Store, in billi
 		var cycle calendar.Cycle
 		var sealed, head []byte
 		if err := rows.Scan(&id, &cycle, &sealed, &head); err != nil {
-			return t, err
+			return nil, err
 		}
 		pdf, err := draw(renderer, sealed, heads[string(head)], false)
 		if err != nil {
-			return t, fmt.Errorf("account %d, cycle %s: %w", id, cycle, err)
+			return nil, fmt.Errorf("account %d, cycle %s: %w", id, cycle, err)
 		}
 		sum, err := keep.Put(ctx, pdf)
 		if err != nil {
-			return t, err
+			return nil, err
 		}
 		accounts, cycles, hashes = append(accounts, id), append(cycles, int32(cycle)), append(hashes, sum[:])
-		t.Did(1, 0)
+		made = append(made, billing.BillRef{AccountID: id, Cycle: cycle})
 	}
 	if err := rows.Err(); err != nil {
-		return t, err
+		return nil, err
 	}
 	_, err = tx.Exec(ctx, `update statement s set sha256 = u.sha256 from unnest($1::bigint[], $2::int[], $3::bytea[]) u(id, cycle, sha256) where s.account_id = u.id and s.cycle = u.cycle`, accounts, cycles, hashes)
-	return t, err
+	return made, err
 }
 
 func draw(r *Renderer, sealed []byte, head *Biller, tagged bool) ([]byte, error) {

@@ -20,6 +20,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/pdfcpu/pdfcpu/pkg/api"
 	"github.com/pdfcpu/pdfcpu/pkg/pdfcpu/model"
@@ -501,5 +502,48 @@ func TestBundleRefusesAnAddressThatDoesNotFit(t *testing.T) {
 	ordinary := sample()
 	if at, err := b.Add(&ordinary, Marks{}); err != nil || at.FirstPage != 1 {
 		t.Errorf("the next piece: %+v, %v", at, err)
+	}
+}
+
+// A name or an address in letters that no font of ours has is told, not mailed
+// as question marks; everything Latin, and a question mark itself, is mailed.
+func TestBundleRefusesLettersItCannotShow(t *testing.T) {
+	for _, c := range []struct {
+		name, street, member string
+		letter               rune // 0: it is mailed
+	}{
+		{"王小明", "1 Main St", "Rosa Delgado", '王'},
+		{"Rosa Delgado", "1 שדרות", "Rosa Delgado", 'ש'},
+		{"Rosa Delgado", "1 Main St", "สมชาย", 'ส'},
+		{"Rosa 🙂", "1 Main St", "Rosa Delgado", '🙂'},
+		{"R\xffosa", "1 Main St", "Rosa Delgado", '\uFFFD'},
+		{"Nguyễn Thị Đào", "Łódzka Ğüneş 12 ½ ¿Qué?", "Ștefan Ȟérnández ĳ ǆ ẞ", 0},
+		{"e\u0301 n\u0303 s\u0327\u030c", "ʻOhana\u00a0St – № 5 Apt 5?", "", 0},
+	} {
+		s := sample()
+		s.To.Name, s.To.Lines = c.name, []string{c.street, "Sacramento CA 95814-2207"}
+		s.Groups[0].Lines[0].Member = c.member
+		_, err := NewRenderer().NewBundle(io.Discard, "Bundle 1", s.Date).Add(&s, Marks{})
+		var letters *LettersError
+		if errors.As(err, &letters); (letters == nil) != (c.letter == 0) || letters != nil && (letters.Letter != c.letter || !strings.Contains(err.Error(), string(c.letter))) || letters == nil && err != nil {
+			t.Errorf("%q, %q, %q: %v, want it to name %q", c.name, c.street, c.member, err, c.letter)
+		}
+	}
+}
+
+// Every letter of Latin-1 and of Latin Extended A, B and Additional has a shape,
+// as has what upper case makes of it, but for some that only students of old
+// manuscripts know.
+func TestEveryLatinLetter(t *testing.T) {
+	const old = "ȿɀẜẝẟỺỻỼỽỾỿ"
+	for _, block := range [][2]rune{{0xC0, 0x24F}, {0x1E00, 0x1EFF}} {
+		for r := block[0]; r <= block[1]; r++ {
+			if !unicode.IsLetter(r) || strings.ContainsRune(old, r) {
+				continue
+			}
+			if s := string(r) + strings.ToUpper(string(r)); strange(s) != 0 {
+				t.Errorf("%q (%U) is shown as %q", s, r, encode(s))
+			}
+		}
 	}
 }

@@ -2,6 +2,7 @@ package statements
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/billcycle/billcycle/billing"
 )
@@ -11,7 +12,7 @@ func windowOf(v billing.VendorPolicy) (Windows, error) {
 	if v.Envelope == (billing.EnvelopePolicy{}) {
 		return Windows{}, nil // the one that the page is designed for
 	}
-	safe := safeWindow(v.Envelope)
+	safe, shown := safeWindow(v.Envelope), shownWindow(v.Envelope)
 	to := safe.within(addressPlace)
 	// The barcode takes 193.4 points and its clear space is part of the
 	// window's; three lines of 8 point type and the barcode take 44.
@@ -22,6 +23,12 @@ func windowOf(v billing.VendorPolicy) (Windows, error) {
 		p := addressPlace
 		return Windows{}, fmt.Errorf("the envelope's window always shows the page from %.0f to %.0f points from the left and %.0f to %.0f from the top; the address can stand from %.0f to %.0f and %.0f to %.0f only, and the two have no 194 by 44 points in common",
 			safe.X, safe.X+safe.W, safe.Y, safe.Y+safe.H, p.X, p.X+p.W, p.Y, p.Y+p.H)
+	case shown.X+shown.W > gutter:
+		return Windows{}, fmt.Errorf("as the letter slides, the envelope's window shows the page up to %.0f points from the left, and the amounts begin at %.0f: window_left and window_width together may be %.0f at most, and are %d; ask for a narrower window",
+			shown.X+shown.W, gutter, math.Floor(gutter/points), v.Envelope.WindowLeft+v.Envelope.WindowWidth)
+	case shown.Y+shown.H > messagesTop-8:
+		return Windows{}, fmt.Errorf("as the letter slides, the envelope's window shows the page down to %.0f points from the top, and what is said to the member alone begins at %.0f: ask for a window that ends %.2f inches higher",
+			shown.Y+shown.H, messagesTop-8, (shown.Y+shown.H-(messagesTop-8))/72)
 	}
 	return Windows{To: to}, nil
 }
@@ -36,14 +43,24 @@ func (r Rect) within(o Rect) Rect {
 	return Rect{X: x, Y: y, W: min(r.X+r.W, o.X+o.W) - x, H: min(r.Y+r.H, o.Y+o.H) - y}
 }
 
+const points = 72.0 / 1000 // in a thousandth of an inch
+
+// shownWindow is the part of page 1 that shows in an envelope's window when the
+// folded sheet slides to one place or another.
+func shownWindow(e billing.EnvelopePolicy) Rect {
+	slide, drop := e.Width-8500, e.Height-e.Panel
+	left, right := e.WindowLeft-slide, e.WindowLeft+e.WindowWidth
+	top, bottom := e.Height-e.WindowBottom-e.WindowHeight-drop, e.Height-e.WindowBottom
+	return Rect{X: float64(left) * points, Y: float64(top) * points, W: float64(right-left) * points, H: float64(bottom-top) * points}
+}
+
 // safeWindow is the part of page 1 that shows in an envelope's window wherever
 // the folded sheet slides to, less the clear space of 1/8 inch that the Postal
 // Service wants around an address (Publication 25, 3-9). Points from the page's
 // top left corner.
 func safeWindow(e billing.EnvelopePolicy) Rect {
-	const pageWidth, clear = 8500, 125
-	const points = 72.0 / 1000
-	slide := e.Width - pageWidth
+	const clear = 125
+	slide := e.Width - 8500
 	left, right := e.WindowLeft+clear, e.WindowLeft+e.WindowWidth-slide-clear
 	drop := e.Height - e.Panel
 	top := e.Height - e.WindowBottom - e.WindowHeight + clear

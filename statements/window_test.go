@@ -38,19 +38,25 @@ func TestSafeWindow(t *testing.T) {
 
 	// Windows that lie, or reach, where the page has no room for an address.
 	for _, c := range []struct {
-		left, bottom, height int
-		want                 Rect // none: refused
+		left, bottom, width, height int
+		want                        Rect   // none: refused
+		says                        string // as it is refused
 	}{
-		{3500, 1000, 1250, Rect{}},
-		{625, 300, 1250, Rect{}},
-		{625, 1000, 2500, Rect{54, 124, 198, 83}},
+		{3500, 1000, 4000, 1250, Rect{}, "in common"},
+		{625, 300, 4000, 1250, Rect{}, "in common"},
+		{625, 1000, 4000, 2500, Rect{54, 124, 198, 83}, ""},
+		{625, 1000, 4041, 1250, Rect{54, 144, 201, 63}, ""},
+		{625, 1000, 4042, 1250, Rect{}, "amounts begin at 336: window_left and window_width together may be 4666 at most, and are 4667"},
+		{500, 1000, 4750, 1250, Rect{}, "shows the page up to 378 points from the left"},
+		{625, 910, 4000, 1250, Rect{54, 150.5, 198, 63}, ""},
+		{625, 850, 4000, 1500, Rect{}, "down to 236 points from the top, and what is said to the member alone begins at 232: ask for a window that ends 0.05 inches higher"},
 	} {
-		e := billing.EnvelopePolicy{Width: 9500, Height: 4125, Panel: 4000, WindowLeft: c.left, WindowBottom: c.bottom, WindowWidth: 4000, WindowHeight: c.height}
+		e := billing.EnvelopePolicy{Width: 9500, Height: 4125, Panel: 4000, WindowLeft: c.left, WindowBottom: c.bottom, WindowWidth: c.width, WindowHeight: c.height}
 		w, err := windowOf(billing.VendorPolicy{Envelope: e})
 		if got := w.To; math.Abs(got.X-c.want.X)+math.Abs(got.Y-c.want.Y)+math.Abs(got.W-c.want.W)+math.Abs(got.H-c.want.H) > 0.2 {
 			t.Errorf("a window at %d, %d: %+v, want %+v", c.left, c.bottom, got, c.want)
 		}
-		if refused := err != nil && strings.Contains(err.Error(), "in common"); refused != (c.want == Rect{}) {
+		if refused := err != nil && strings.Contains(err.Error(), c.says); refused != (c.want == Rect{}) {
 			t.Errorf("a window at %d, %d: %v", c.left, c.bottom, err)
 		}
 		if s := sample(); err == nil {

@@ -137,7 +137,7 @@ func (p *program) statementsToPaperCommand() *cobra.Command {
 				return err
 			}
 			statement, err := desk.ToPaper(ctx, account, cut.Date, reason)
-			if errors.Is(err, statements.ErrNone) || errors.Is(err, statements.ErrNotNow) {
+			if errors.Is(err, statements.ErrNone) || errors.Is(err, statements.ErrNotNow) || errors.Is(err, statements.ErrNowhere) {
 				return refuse(err)
 			}
 			if err != nil {

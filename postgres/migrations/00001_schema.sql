@@ -678,7 +678,7 @@ create unique index print_piece_place on print_piece (bundle_id, place);
 create table print_suppressed (
     account_id bigint  not null,
     cycle      integer not null,
-    reason     text    not null,                           -- address_does_not_fit, too_many_sheets, cannot_be_drawn
+    reason     text    not null,                           -- address_does_not_fit, letters_cannot_be_shown, too_many_sheets, cannot_be_drawn
     on_date    date    not null,
     detail     text    not null,
     primary key (account_id, cycle)
@@ -884,7 +884,7 @@ create index autopay_method_card on autopay_method (account_id) where method = '
 create table message (
     account_id bigint  not null,
     cycle      integer not null,
-    kind       text    not null,                           -- reminder
+    kind       text    not null,                           -- statement, reminder
     channel    text    not null check (channel in ('text', 'email')),
     queued_on  date    not null,
     file_id    bigint  not null,
@@ -902,6 +902,18 @@ create table preference (
     channel      text   not null check (channel in ('text', 'email')),
     opted_out_on date   not null,
     primary key (account_id, channel)
+);
+
+-- Addresses from which messages came back. Nothing more is sent there, and a
+-- paperless member whose e-mail address is among them gets paper.
+create table bounced (
+    account_id bigint not null references account,
+    channel    text   not null check (channel in ('text', 'email')),
+    address    text   not null,
+    on_date    date   not null,                            -- as the carrier says
+    known_on   date   not null,                            -- the business date that heard of it
+    reason     text   not null,
+    primary key (account_id, channel, address)
 );
 
 -- Accounts whose statements are tagged for programs that read aloud.
