@@ -309,7 +309,7 @@ func TestToPaper(t *testing.T) {
 // The same rows give the same bytes, whoever draws them and in whatever pieces.
 func TestPrintSplitsByPages(t *testing.T) {
 	var want map[string]string
-	for _, workers := range []int{1, 4} {
+	for _, workers := range []int{1, 2, 4} {
 		h := newMailHouse(t)
 		h.Workers = workers
 		h.Policy.Print.MaxPagesPerFile = 4

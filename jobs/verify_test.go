@@ -250,6 +250,11 @@ var breaks = map[string][]string{
 		`insert into message (account_id, cycle, kind, channel, queued_on, file_id, address, language, subject, body)
 			select account_id, cycle, 'test', 'text', made_on - 1, 1, '', 'en', '', '' from bill where account_id = 3`,
 	},
+	"no_message_after_bounce": {
+		`with m as (insert into message (account_id, cycle, kind, channel, queued_on, file_id, address, language, subject, body)
+			select account_id, cycle, 'test', 'email', made_on + 1, 1, 'ann@example.com', 'en', '', '' from bill where account_id = 3 returning *)
+			insert into bounced (account_id, channel, address, on_date, known_on, reason) select distinct account_id, channel, address, date '2026-01-01', date '2026-01-01', '' from m`,
+	},
 	"no_message_after_optout": {
 		`with m as (insert into message (account_id, cycle, kind, channel, queued_on, file_id, address, language, subject, body)
 			select account_id, cycle, 'test', 'text', made_on + 1, 1, '', 'en', '', '' from bill where account_id = 3 returning *)

@@ -16,7 +16,7 @@ import (
 
 // RendererVersion is sealed with each statement: the same data drawn by the
 // same version is the same PDF, byte for byte.
-const RendererVersion = 2
+const RendererVersion = 3
 
 // Seal writes the page of each bill that was just cut, in the transaction of
 // its cut. From here on the statement is what it is.
@@ -24,8 +24,8 @@ func Seal(ctx context.Context, tx pgx.Tx, p *billing.Policy, refs []billing.Bill
 	if len(refs) == 0 {
 		return nil
 	}
-	if _, err := windowOf(p.Print.Of(p.Print.Vendor)); err != nil {
-		return &billing.PolicyError{Path: "print.vendors." + p.Print.Vendor + ".envelope", Says: err.Error()}
+	if err := CheckPolicy(p); err != nil {
+		return err
 	}
 	s := &sealing{policy: p, pages: map[billing.BillRef]*Statement{}, bills: map[int64][]*cut{}}
 	if err := s.sealLetterheads(ctx, tx); err != nil {
@@ -218,87 +218,6 @@ func (s *sealing) readGrace(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	return nil
-}
-
-// entry is a journal entry with what it is about.
-type entry struct {
-	on, service                                                 calendar.Date
-	what, kind, description, charge, member, channel, reference string
-	cents, gross, insurer                                       ledger.Cents
-}
-
-func (s *Statement) add(e entry) {
-	line := Line{Date: e.on, Description: e.description, Member: e.member, Cents: e.cents}
-	var group Kind
-	switch ledger.PartOf(e.what) {
-	case ledger.ChargesPart:
-		group, line.Date, line.Reference = Kind(e.kind), e.service, e.charge
-		if e.insurer > 0 {
-			line.Gross, line.Plan = e.gross, e.insurer
-		}
-	case ledger.PaymentsPart:
-		group, line.Description = Payments, paymentWords(e, s.printed() == "es")
-	case ledger.AdjustmentsPart:
-		group, line.Reference = Adjustments, e.charge
-		if e.description == "" || e.charge != "" {
-			line.Description = strings.TrimSuffix("Adjustment: "+e.description, ": ")
-		}
-	case ledger.FeesPart:
-		group = Fees
-		switch e.what {
-		case ledger.FeeReversal:
-			line.Description = "Taken back: " + e.description
-		case ledger.Waiver:
-			line.Description = "Waived: " + e.description
-		}
-	default:
-		return // what the account brought along is in the previous balance
-	}
-	for n := range s.Groups {
-		if s.Groups[n].Kind == group {
-			s.Groups[n].Lines = append(s.Groups[n].Lines, line)
-			s.Groups[n].Cents += line.Cents
-			return
-		}
-	}
-	s.Groups = append(s.Groups, Group{group, []Line{line}, line.Cents})
-}
-
-// printed is the language of the page.
-func (s *Statement) printed() string {
-	if s.Biller == nil {
-		return ""
-	}
-	return s.Biller.Language
-}
-
-// paymentWords describes a payment, in English or in Spanish.
-func paymentWords(e entry, spanish bool) string {
-	words := func(english, es string) string {
-		if spanish {
-			return es
-		}
-		return english
-	}
-	switch e.what {
-	case ledger.Return:
-		return words("Payment returned by the bank", "Pago devuelto por el banco")
-	case ledger.Refund:
-		return words("Refund", "Reembolso")
-	case ledger.Remittance:
-		return words("Unclaimed credit sent to the state", "Crédito no reclamado, enviado al estado")
-	}
-	switch e.channel {
-	case "lockbox", "check":
-		return strings.Replace(words("Check "+e.reference+" received, thank you", "Cheque "+e.reference+" recibido, gracias"), "  ", " ", 1)
-	case "ach":
-		return words("Autopay from your bank account, thank you", "Pago automático de su cuenta bancaria, gracias")
-	case "card":
-		return words("Card payment, thank you", "Pago con tarjeta, gracias")
-	case "guest":
-		return words("Payment by a guest, thank you", "Pago de otra persona, gracias")
-	}
-	return words("Payment received, thank you", "Pago recibido, gracias")
 }
 
 func nonEmpty(lines ...string) []string {

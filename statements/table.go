@@ -230,13 +230,13 @@ type row struct {
 	height                         float64
 }
 
-// layout breaks a line. Only the description is ever shortened in life; the
-// limit on the others is far beyond any name and keeps a row on its page.
+// layout breaks a line. The limit is far beyond any name and any description
+// that the feeds take, and keeps a row on its page.
 func (t *table) layout(l *Line) row {
 	const far = 12
 	r := row{
 		line:        l,
-		description: t.wrap(regular, detailSize, t.descriptionW, encode(l.Description), 2),
+		description: t.wrap(regular, detailSize, t.descriptionW, encode(l.Description), far),
 		member:      t.wrap(regular, detailSize, t.memberW, encode(l.Member), far),
 		reference:   t.wrap(regular, detailSize, t.refW, encode(l.Reference), far),
 	}

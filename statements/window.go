@@ -2,7 +2,9 @@ package statements
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/billcycle/billcycle/billing"
 )
@@ -31,6 +33,17 @@ func windowOf(v billing.VendorPolicy) (Windows, error) {
 			shown.Y+shown.H, messagesTop-8, (shown.Y+shown.H-(messagesTop-8))/72)
 	}
 	return Windows{To: to}, nil
+}
+
+// CheckPolicy refuses a policy with a vendor whose envelope cannot show an
+// address, or would show more than that. The error is a [*billing.PolicyError].
+func CheckPolicy(p *billing.Policy) error {
+	for _, name := range slices.Sorted(maps.Keys(p.Print.Vendors)) {
+		if _, err := windowOf(p.Print.Of(name)); err != nil {
+			return &billing.PolicyError{Path: "print.vendors." + name + ".envelope", Says: err.Error()}
+		}
+	}
+	return nil
 }
 
 // addressPlace is where page 1 has room for the address: the left column,

@@ -22,6 +22,7 @@ import (
 	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
+	"github.com/billcycle/billcycle/statements"
 )
 
 // program is one call of billcycle: what it is given by the world, what its
@@ -217,8 +218,10 @@ func (p *program) loadPolicy() (*billing.Policy, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := jobs.CheckSchedule(&policy); err != nil {
-			return nil, err
+		for _, check := range []func(*billing.Policy) error{jobs.CheckSchedule, statements.CheckPolicy} {
+			if err := check(&policy); err != nil {
+				return nil, err
+			}
 		}
 		p.policy = &policy
 	}
