@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
 
 	moov "github.com/moov-io/ach"
 	"github.com/moov-io/base"
@@ -228,8 +227,8 @@ func (t *Totals) finish(firstBatch int) error {
 
 // bankNumber returns the number that 8 digits, already checked, spell.
 func bankNumber(bank string) int64 {
-	n, err := strconv.ParseInt(bank, 10, 64)
-	if err != nil {
+	n, ok := number(bank)
+	if !ok {
 		return math.MinInt32 // no trace begins with it
 	}
 	return n

@@ -76,7 +76,7 @@ func checkEntry(e *Entry, bank int64) error {
 		return bad("individual ID", "%d characters; there is room for 15", len(e.IndividualID))
 	case firstForeign(e.IndividualID) >= 0:
 		return bad("individual ID", "holds a character that is not ASCII")
-	case plainName(e.Name) == "":
+	case isNothing(e.Name):
 		return bad("name", "is empty or zeros; the bank returns such an entry")
 	}
 	if err := CheckRouting(e.Routing); err != nil {

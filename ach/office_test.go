@@ -120,7 +120,7 @@ func (b *biller) method(id int64, day calendar.Date, by, number string) {
 	b.Helper()
 	sealed, err := b.keys.Seal([]byte(number), fmt.Sprintf("autopay_method/%d", id))
 	b.must(err)
-	b.exec(`insert into autopay_method (account_id, method, routing, number_sealed, authorized_on, authorized_by) values ($1, 'ach', $2, $3, $4, $5)`, id, ourBank, sealed, day, by)
+	b.exec(`insert into autopay_method (account_id, method, routing, number_sealed, authorized_on, authorized_by, individual) select $1, 'ach', $2, $3, $4, $5, mrn from account where id = $1`, id, ourBank, sealed, day, by)
 }
 
 func (b *biller) change(id int64, do func(a *billing.Account)) {

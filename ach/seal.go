@@ -11,8 +11,10 @@ import (
 	"io"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/klauspost/compress/s2"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
@@ -108,13 +110,14 @@ func (o Office) name(ctx context.Context, tx pgx.Tx, info *FileInfo) error {
 func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, anew bool) (FileInfo, error) {
 	company := CompanyOf(o.Policy)
 	parts := &sealer{ctx: ctx, tx: tx, keys: o.Keys, file: info, hash: sha256.New()}
+	defer parts.wait() // whoever rolls back needs the connection
 	w, err := NewWriter(parts, File{Company: company, Created: Stamp{Date: info.BuiltOn, Hour: sealedAt}, IDModifier: info.modifier, Effective: info.EffectiveOn, FirstBatch: 1})
 	if err != nil {
 		return info, err
 	}
-	read := reading{o: o, tx: tx, w: w, file: info, alone: anew}
+	read := reading{o: o, tx: tx, w: w, parts: parts, file: info, alone: anew}
 	bad, err := read.all(ctx)
-	if err != nil {
+	if err = cmp.Or(err, parts.alone()); err != nil {
 		return info, err
 	}
 	if err := read.prove(); err != nil {
@@ -164,8 +167,9 @@ func (o Office) setAside(ctx context.Context, tx pgx.Tx, bad []loose) error {
 	}
 	for _, d := range bad {
 		a := b.Account(d.account)
-		a.WithdrawDebit(a.DebitOf(d.receipt), o.Day, unusable(o.Day, a.DebitOf(d.receipt), d))
-		if err := takeOut(ctx, tx, d.account, d.receipt); err != nil {
+		debit := a.DebitTraced(int64(d.Trace))
+		a.WithdrawDebit(debit, o.Day, unusable(o.Day, debit, d))
+		if err := takeOut(ctx, tx, d.account, debit.Receipt); err != nil {
 			return err
 		}
 	}
@@ -192,47 +196,83 @@ func unusable(day calendar.Date, debit *billing.Debit, d loose) billing.Exceptio
 // in memory.
 const partSize = 1 << 20
 
-// sealer encrypts a file's bytes part by part into the database.
+// sealer stores a file's bytes part by part in the database: compressed, since
+// a record is mostly blanks and what all have in common, then encrypted.
 type sealer struct {
 	ctx  context.Context
 	tx   pgx.Tx
 	keys *secret.Keys
 	file FileInfo
-	hash hash.Hash
-	buf  bytes.Buffer
-	part int
+
+	part    []byte // being filled
+	full    []byte // being sealed
+	squeeze []byte // room for it compressed
+	parts   int
+	hash    hash.Hash
+	beside  bool // a part is sealed while the next is filled: nobody else uses the connection
+	sealing sync.WaitGroup
+	err     error // of sealing; after wait
 }
 
 func (s *sealer) Write(b []byte) (int, error) {
-	s.hash.Write(b)
-	s.buf.Write(b)
-	for s.buf.Len() >= partSize {
-		if err := s.seal(s.buf.Next(partSize)); err != nil {
+	for n := len(b); ; {
+		room := min(partSize-len(s.part), len(b))
+		s.part = append(s.part, b[:room]...)
+		if b = b[room:]; len(s.part) < partSize {
+			return n, nil
+		}
+		if err := s.next(); err != nil {
 			return 0, err
 		}
 	}
-	return len(b), nil
 }
 
-func (s *sealer) seal(plain []byte) error {
-	if s.part++; s.part == 1 { // a file that is made anew
+// next seals the part that was filled.
+func (s *sealer) next() error {
+	if err := s.wait(); err != nil {
+		return err
+	}
+	s.part, s.full = s.full[:0], s.part
+	s.parts++
+	s.sealing.Go(func() { s.err = s.seal(s.full, s.parts) })
+	if s.beside {
+		return nil
+	}
+	return s.wait()
+}
+
+func (s *sealer) wait() error {
+	s.sealing.Wait()
+	return s.err
+}
+
+// alone ends the sealing beside other work.
+func (s *sealer) alone() error {
+	s.beside = false
+	return s.wait()
+}
+
+func (s *sealer) seal(plain []byte, part int) error {
+	if part == 1 { // a file that is made anew
 		if _, err := s.tx.Exec(s.ctx, `delete from ach_file_part where file_id = $1`, s.file.ID); err != nil {
 			return err
 		}
 	}
-	sealed, err := s.keys.Seal(plain, partContext(s.file.Name, s.part))
+	s.hash.Write(plain)
+	s.squeeze = s2.Encode(s.squeeze[:cap(s.squeeze)], plain)
+	sealed, err := s.keys.Seal(s.squeeze, partContext(s.file.Name, part))
 	if err != nil {
 		return err
 	}
-	_, err = s.tx.Exec(s.ctx, `insert into ach_file_part (file_id, part, sealed) values ($1, $2, $3)`, s.file.ID, s.part, sealed)
+	_, err = s.tx.Exec(s.ctx, `insert into ach_file_part (file_id, part, sealed) values ($1, $2, $3)`, s.file.ID, part, sealed)
 	return err
 }
 
 // close seals the last part and returns the hash of all.
 func (s *sealer) close() (SHA256, error) {
-	var err error
-	if s.buf.Len() > 0 {
-		err = s.seal(s.buf.Bytes())
+	err := s.alone()
+	if err == nil && len(s.part) > 0 {
+		err = s.next()
 	}
 	return s.hash.Sum(nil), err
 }
@@ -241,7 +281,7 @@ func (s *sealer) close() (SHA256, error) {
 // have the hash that the file was sealed with.
 func Unseal(ctx context.Context, q billing.Querier, keys *secret.Keys, f FileInfo, to io.Writer) error {
 	sum := sha256.New()
-	to = io.MultiWriter(to, sum)
+	var plain []byte
 	rows, err := q.Query(ctx, `select sealed from ach_file_part where file_id = $1 order by part`, f.ID)
 	if err != nil {
 		return err
@@ -249,11 +289,17 @@ func Unseal(ctx context.Context, q billing.Querier, keys *secret.Keys, f FileInf
 	defer rows.Close()
 	for part := 1; rows.Next(); part++ { // the server reads the next one meanwhile
 		r := ledger.ReadRow(rows)
-		plain, err := keys.Open(r.Bytes(), partContext(f.Name, part))
+		squeezed, err := keys.Open(r.Bytes(), partContext(f.Name, part))
+		if err == nil {
+			plain, err = s2.Decode(plain[:cap(plain)], squeezed)
+		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrAltered, err)
 		}
-		if _, err := to.Write(plain); err != nil {
+		var hashing sync.WaitGroup
+		hashing.Go(func() { sum.Write(plain) })
+		_, err = to.Write(plain)
+		if hashing.Wait(); err != nil {
 			return err
 		}
 	}

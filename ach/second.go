@@ -3,6 +3,7 @@ package ach
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -234,26 +235,38 @@ func (p *proofreader) Write(b []byte) (int, error) {
 	if err != nil {
 		return n, err
 	}
-	p.kept.Write(b)
-	p.foot()
+	const width = recordLength + 1
+	for len(b) > 0 && !p.keeps() {
+		if begun := p.kept.Len(); begun > 0 || len(b) < width { // a record in two pieces
+			piece := min(width-begun, len(b))
+			p.kept.Write(b[:piece])
+			if b = b[piece:]; p.kept.Len() == width {
+				p.record(p.kept.Next(width))
+			}
+			continue
+		}
+		p.record(b[:width])
+		b = b[width:]
+	}
+	if len(b) > 0 {
+		p.kept.Write(b)
+		p.foot()
+	}
 	return n, nil
 }
 
-// foot foots the whole records that are not footed yet, and forgets them once
-// the file is larger than the library is to read again.
+// keeps says whether the library is still to read the file.
+func (p *proofreader) keeps() bool { return p.entries <= p.f.rereadLimit() }
+
+// foot foots the records that were kept whole since it last did, and forgets
+// all of them once the file is larger than the library is to read again.
 func (p *proofreader) foot() {
 	const width = recordLength + 1
-	if p.f.rereadLimit() < p.entries {
-		for p.kept.Len() >= width {
-			p.record(p.kept.Next(width))
-		}
-		return
-	}
 	all := p.kept.Bytes()
 	for at := p.records * width; at+width <= len(all); at += width {
 		p.record(all[at : at+width])
 	}
-	if p.f.rereadLimit() < p.entries {
+	if !p.keeps() {
 		p.kept.Next(p.records * width)
 	}
 }
@@ -267,11 +280,9 @@ func (p *proofreader) record(record []byte) {
 		p.wrong = fmt.Errorf("line %d is longer than 94 characters", p.records)
 		return
 	}
-	for _, c := range record[:recordLength] {
-		if c < ' ' || c > '~' {
-			p.wrong = fmt.Errorf("line %d holds a character that is not ASCII", p.records)
-			return
-		}
+	if !printable(record[:recordLength]) {
+		p.wrong = fmt.Errorf("line %d holds a character that is not ASCII", p.records)
+		return
 	}
 	switch {
 	case record[0] == '6':
@@ -284,6 +295,20 @@ func (p *proofreader) record(record []byte) {
 		}
 	case record[0] == '9' && p.control == "":
 		p.control = string(record[:55])
+	}
+}
+
+// printable says whether all of a text of 8 characters or more is ASCII and no
+// control character: eight at a time, the last eight perhaps twice. With 0x20
+// less or 0x01 more, any other shows in its highest bit.
+func printable(text []byte) bool {
+	var wrong uint64
+	for at := 0; ; at = min(at+8, len(text)-8) {
+		word := binary.LittleEndian.Uint64(text[at:])
+		wrong |= word | (word - 0x2020_2020_2020_2020) | (word + 0x0101_0101_0101_0101)
+		if at == len(text)-8 {
+			return wrong&0x8080_8080_8080_8080 == 0
+		}
 	}
 }
 

@@ -25,8 +25,9 @@ func Plain(s string) string {
 	if isPlain(s) {
 		return s
 	}
-	if firstForeign(s) < 0 && strings.IndexByte(s, '`') < 0 { // most other names: small letters
-		return capitals(s)
+	if isASCII(s) { // most other names: small letters
+		var room [64]byte
+		return string(capitals(room[:0], []byte(s)))
 	}
 	var out strings.Builder
 	out.Grow(len(s))
@@ -42,12 +43,10 @@ func Plain(s string) string {
 	return strings.Join(strings.Fields(out.String()), " ")
 }
 
-// capitals writes an ASCII text in capitals, its blanks single.
-func capitals(s string) string {
-	var room [64]byte
-	out := room[:0]
-	for i := 0; i < len(s); i++ {
-		c := s[i]
+// capitals writes an ASCII text in capitals, its blanks single. out may be the
+// beginning of s: nothing is written that was not read.
+func capitals(out, s []byte) []byte {
+	for _, c := range s {
 		if 'a' <= c && c <= 'z' {
 			c -= 'a' - 'A'
 		}
@@ -55,7 +54,7 @@ func capitals(s string) string {
 			out = append(out, c)
 		}
 	}
-	return string(bytes.TrimRight(out, " "))
+	return bytes.TrimRight(out, " ")
 }
 
 func plainRune(r rune) string {
@@ -91,21 +90,41 @@ func isPlain(s string) bool {
 // account and the individual ID tells who it is. Only a name of nothing or of
 // zeros is none, and "" is returned.
 func plainName(name string) string {
-	if strings.Trim(name, " 0") == "" {
+	if isNothing(name) {
 		return ""
 	}
 	plain := Plain(name)
 	if len(plain) > 22 {
 		plain = strings.TrimRight(plain[:22], " ")
 	}
-	if strings.Trim(plain, " 0") == "" {
+	if isNothing(plain) {
 		return noName
 	}
 	return plain
 }
 
+// isNothing says whether a name is empty, blanks or zeros.
+func isNothing(name string) bool {
+	for i := 0; i < len(name); i++ {
+		if name[i] != ' ' && name[i] != '0' {
+			return false
+		}
+	}
+	return true
+}
+
 // noName is what is written of a name that has no plain form.
 const noName = "MEMBER"
+
+// isASCII says whether capitals knows all of a text.
+func isASCII[T string | []byte](s T) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' || s[i] == '`' {
+			return false
+		}
+	}
+	return true
+}
 
 // firstForeign returns the first byte that is no printable ASCII, or -1.
 func firstForeign(s string) int {

@@ -387,13 +387,28 @@ func (l *line) right(s string, width int) {
 	l.text(s, len(s))
 }
 
+// pairs are the two digits of each number below a hundred.
+var pairs = func() (all [200]byte) {
+	for n := range 100 {
+		all[2*n], all[2*n+1] = byte('0'+n/10), byte('0'+n%10)
+	}
+	return all
+}()
+
 // number writes a number with leading zeros.
 func (l *line) number(n int64, width int) {
-	for i := width - 1; i >= 0; i-- {
-		l.at[i] = byte('0' + n%10)
-		n /= 10
+	left := uint64(n)
+	at := l.at[:width]
+	for ; len(at) >= 2; left /= 100 {
+		pair := left % 100 * 2
+		at[len(at)-2], at[len(at)-1] = pairs[pair], pairs[pair+1]
+		at = at[:len(at)-2]
 	}
-	if n != 0 {
+	if len(at) == 1 {
+		at[0] = byte('0' + left%10)
+		left /= 10
+	}
+	if left != 0 {
 		panic(fmt.Sprintf("ach: a number too large for a field of %d digits", width))
 	}
 	l.at = l.at[width:]

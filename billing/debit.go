@@ -227,6 +227,17 @@ func (a *Account) DebitOf(receipt int32) *Debit {
 	return nil
 }
 
+// DebitTraced returns the debit that bears a trace number, nil for none. The
+// account must be whole.
+func (a *Account) DebitTraced(trace int64) *Debit {
+	for _, d := range slices.Backward(a.Debits) { // numbers come round again, after years
+		if d.Trace == trace {
+			return d
+		}
+	}
+	return nil
+}
+
 // NotReleased is the code of a debit whose file nobody released in time.
 const NotReleased = "not_released"
 

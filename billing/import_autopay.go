@@ -159,10 +159,11 @@ func looksLikeCard(token string) bool {
 // method is an enrolment as it is kept.
 type method struct {
 	enrolment
-	id        int64 // 0: not stored yet
-	account   int64
-	corrected bool // made by a bank's notification of change, not by this feed
-	dirty     bool
+	id         int64 // 0: not stored yet
+	account    int64
+	individual string // its MRN; only of one that is not stored yet
+	corrected  bool   // made by a bank's notification of change, not by this feed
+	dirty      bool
 }
 
 // sameNumbers says whether an enrolment names the same bank account or card.
@@ -221,7 +222,7 @@ func enrol(ctx context.Context, in *intake, rows []enrolment) error {
 		if before := live(methods[account], in.Day); before != nil {
 			before.endedOn, before.dirty = in.Day, true
 		}
-		m := &method{enrolment: *e, account: account}
+		m := &method{enrolment: *e, account: account, individual: a.MRN}
 		methods[account] = append(methods[account], m)
 		added = append(added, m)
 		a.SetAutopay(true, in.Day)
@@ -305,7 +306,7 @@ func (in *intake) saveMethods(ctx context.Context, methods map[int64][]*method, 
 			return err
 		}
 	}
-	columns := []string{"account_id", "method", "routing", "account_type", "number_sealed", "number_hash", "number_last4", "card_token", "authorized_on", "authorized_by", "ended_on"}
+	columns := []string{"account_id", "method", "routing", "account_type", "number_sealed", "number_hash", "number_last4", "card_token", "authorized_on", "authorized_by", "ended_on", "individual"}
 	_, err := in.tx.CopyFrom(ctx, pgx.Identifier{"autopay_method"}, columns, pgx.CopyFromSlice(len(added), func(i int) ([]any, error) {
 		m := added[i]
 		var sealed []byte
@@ -316,7 +317,7 @@ func (in *intake) saveMethods(ctx context.Context, methods map[int64][]*method, 
 				return nil, err
 			}
 		}
-		return []any{m.account, m.method, m.routing, m.accountType, sealed, m.hash, strings.TrimPrefix(secret.Mask(number), "****"), m.cardToken, m.authorizedOn, m.authorizedBy, m.endedOn}, nil
+		return []any{m.account, m.method, m.routing, m.accountType, sealed, m.hash, strings.TrimPrefix(secret.Mask(number), "****"), m.cardToken, m.authorizedOn, m.authorizedBy, m.endedOn, m.individual}, nil
 	}))
 	return err
 }

@@ -119,8 +119,8 @@ func TestAutopayAfterCorrection(t *testing.T) {
 	d := family(t)
 	d.takes("autopay", 1, 0, autopayHeader, ann+","+bankA+",2026-02-20,web,")
 	if _, err := d.db.Exec(t.Context(), `with old as (update autopay_method set ended_on = '2026-03-02' returning *)
-		insert into autopay_method (account_id, method, routing, account_type, number_sealed, number_hash, number_last4, authorized_on, authorized_by, corrected_by)
-		select account_id, method, '987654320', account_type, number_sealed, number_hash, number_last4, authorized_on, authorized_by, 'C02 1' from old`); err != nil {
+		insert into autopay_method (account_id, method, routing, account_type, number_sealed, number_hash, number_last4, authorized_on, authorized_by, individual, corrected_by)
+		select account_id, method, '987654320', account_type, number_sealed, number_hash, number_last4, authorized_on, authorized_by, individual, 'C02 1' from old`); err != nil {
 		t.Fatal(err)
 	}
 	before := d.snapshot()

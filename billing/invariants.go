@@ -65,9 +65,9 @@ var Invariants = []ledger.Invariant{
 		SQL: `select d.account_id, d.receipt from debit d left join receipt r on r.account_id = d.account_id and r.no = d.receipt and r.cents = d.cents and r.channel = 'ach'
 				and case d.state when 'built' then r.state in ('pending', 'posted') else r.state = d.state end where r.no is null
 			union all select r.account_id, r.no from receipt r left join debit d on d.account_id = r.account_id and d.receipt = r.no where r.channel = 'ach' and d.receipt is null`},
-	{Name: "no_debit_without_authorization", Says: "every debit was authorized by its own account when it was built",
-		SQL: `select d.account_id, d.receipt from debit d left join autopay_method m on m.id = d.method_id
-			where m.id is null or m.account_id <> d.account_id or m.method <> 'ach' or m.authorized_on > d.built_on or m.ended_on < d.built_on`},
+	{Name: "no_debit_without_authorization", Says: "every debit was authorized by its own account when it was built, and bears its MRN",
+		SQL: `select d.account_id, d.receipt from debit d left join autopay_method m on m.id = d.method_id left join account a on a.id = m.account_id and a.mrn = m.individual
+			where a.id is null or m.id is null or m.account_id <> d.account_id or m.method <> 'ach' or m.authorized_on > d.built_on or m.ended_on < d.built_on`},
 	{Name: "no_debit_above_due", Says: "no debit is more than what was due when it was built",
 		SQL: `select account_id, receipt from debit where cents > due_then`},
 	{Name: "one_debit_per_attempt", Says: "a bill is debited once, and again only as a retry of a returned debit",

@@ -480,7 +480,7 @@ func (l *life) enroll(mrn string) error {
 		return err
 	}
 	l.a, l.trace = billing.NewAccount(id, mrn, l.day), id*1000
-	return l.db.QueryRow(context.Background(), `insert into autopay_method (account_id, method, routing, authorized_on, authorized_by) values ($1, 'ach', '121000358', '2025-01-01', 'web') returning id`, id).Scan(&l.method)
+	return l.db.QueryRow(context.Background(), `insert into autopay_method (account_id, method, routing, authorized_on, authorized_by, individual) select id, 'ach', '121000358', '2025-01-01', 'web', mrn from account where id = $1 returning id`, id).Scan(&l.method)
 }
 
 // booked is what the journal says the member owes, and the number of entries.

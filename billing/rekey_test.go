@@ -24,7 +24,7 @@ func TestReseal(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := db.Exec(t.Context(), `with a as (insert into account (id, mrn, opened_on) overriding system value values ($1::bigint, ($1::bigint)::text, '2026-01-01') returning id)
-			insert into autopay_method (account_id, method, number_sealed, authorized_on, authorized_by) select id, 'ach', $2, '2026-01-01', 'web' from a`, id, sealed); err != nil {
+			insert into autopay_method (account_id, method, number_sealed, authorized_on, authorized_by, individual) select id, 'ach', $2, '2026-01-01', 'web', 'x' from a`, id, sealed); err != nil {
 			t.Fatal(err)
 		}
 	}

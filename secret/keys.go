@@ -60,6 +60,11 @@ func (k *Keys) Seal(plain []byte, context string) ([]byte, error) {
 // Open decrypts what Seal made, and refuses what was altered or belongs to
 // another context.
 func (k *Keys) Open(sealed []byte, context string) ([]byte, error) {
+	return k.OpenFor(sealed, []byte(context))
+}
+
+// OpenFor is Open with the context as bytes, for those who open millions.
+func (k *Keys) OpenFor(sealed, context []byte) ([]byte, error) {
 	r := k.now.Load()
 	if id, ok := KeyID(sealed); ok && !slices.Contains(r.ids, id) {
 		// Another program may have rotated the keys since we read them.
@@ -72,7 +77,7 @@ func (k *Keys) Open(sealed []byte, context string) ([]byte, error) {
 				"is it another biller's, or are the keys an old copy?", context, id, r.ids)
 		}
 	}
-	plain, err := r.aead.Decrypt(sealed, []byte(context))
+	plain, err := r.aead.Decrypt(sealed, context)
 	if err != nil {
 		return nil, fmt.Errorf("opening the sealed value of %s: it was altered, or was sealed for something else", context)
 	}

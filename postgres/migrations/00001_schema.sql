@@ -322,8 +322,9 @@ create table autopay_method (
     authorized_on date    not null,
     authorized_by text    not null check (authorized_by in ('written', 'web', 'phone')),
     ended_on      date,
-    individual    text    not null default '',
-    corrected_by  text    not null default ''              -- the notification of change it follows
+    individual    text    not null default '',             -- the account's MRN, as its debits bear it
+    corrected_by  text    not null default '',             -- the notification of change it follows
+    check (method <> 'ach' or individual <> '')
 );
 create index autopay_method_account on autopay_method (account_id);
 
@@ -385,7 +386,7 @@ create index ach_file_waiting on ach_file (id) where state in ('open', 'sealed')
 create table ach_file_part (
     file_id bigint  not null,
     part    integer not null,                              -- from 1
-    sealed  bytea   not null,                              -- encrypted, context ach_file/<name>/<part>
+    sealed  bytea   not null,                              -- compressed (S2), then encrypted, context ach_file/<name>/<part>
     primary key (file_id, part)
 );
 alter table ach_file_part alter column sealed set storage external; -- what is encrypted does not shrink
