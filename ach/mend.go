@@ -118,16 +118,22 @@ func (s stale) says(d *billing.Debit, day calendar.Date, file string) billing.Ex
 		Detail: fmt.Sprintf("the debit of %s effective %s was taken out of %s before its release: %s", d.Cents, d.EffectiveOn, file, why)}
 }
 
-// staleDebits finds what of a sealed file may not go out as it is.
+// staleDebits finds what of a sealed file may not go out as it is. Only accounts
+// on hold, or on which autopay or a method has ever ended, are looked at: the
+// others are the most.
 func staleDebits(ctx context.Context, tx pgx.Tx, f FileInfo) ([]stale, error) {
-	rows, err := tx.Query(ctx, `select d.account_id, d.receipt, a.autopay = 'on' and h.account_id is not null, case when a.autopay = 'on' and h.account_id is null then coalesce(n.id, 0) else 0 end
-		from debit d join account a on a.id = d.account_id
-		left join autopay_method m on m.id = d.method_id
+	rows, err := tx.Query(ctx, `with suspect as materialized (
+			select account_id from standing where item = 0 and state <> 'on' and account_id between $2 and $3
+			union select account_id from autopay_method where ended_on is not null and account_id between $2 and $3
+			union select account_id from hold where released_on is null and account_id between $2 and $3
+		)
+		select d.account_id, d.receipt, a.autopay = 'on' and h.account_id is not null, case when a.autopay = 'on' and h.account_id is null then coalesce(n.id, 0) else 0 end
+		from suspect s join debit d on d.account_id = s.account_id join account a on a.id = d.account_id
+		join autopay_method m on m.id = d.method_id
 		left join (select distinct account_id from hold where released_on is null) h on h.account_id = d.account_id
 		left join autopay_method n on n.account_id = d.account_id and n.id > m.id and n.method = 'ach' and n.corrected_by <> '' and n.authorized_on = m.authorized_on and n.authorized_by = m.authorized_by
 			and (n.ended_on is null or n.ended_on > d.effective_on)
-		where d.account_id between $2 and $3 and d.file_id = $1 and d.state = 'built'
-		and (a.autopay <> 'on' or h.account_id is not null or m.id is null or m.ended_on <= d.effective_on)
+		where d.file_id = $1 and d.state = 'built' and (a.autopay <> 'on' or h.account_id is not null or m.ended_on <= d.effective_on)
 		order by d.account_id, d.receipt`, f.ID, f.low, f.high)
 	if err != nil {
 		return nil, err

@@ -76,7 +76,7 @@ func TestRevokedBeforeRelease(t *testing.T) {
 		{"ends on the effective date", func(b *biller, id int64) {
 			b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, id, dueDay)
 		}, "", "57500 0 57500 on", "1:autopay:no_authorization:2026-03"},
-		{"ended by a return", func(b *biller, id int64) { b.exec(`update account set autopay = 'ended' where id = $1`, id) },
+		{"ended by a return", func(b *biller, id int64) { b.autopayEnds(id, "ended") },
 			"", "57500 0 57500 ended", "1:autopay:no_authorization:2026-03"},
 		{"on hold", func(b *biller, id int64) {
 			b.change(id, func(a *billing.Account) { a.Place(buildDay, "deceased", "ann", "", false) })
@@ -110,11 +110,18 @@ func TestMend(t *testing.T) {
 	b := newBiller(t)
 	id, other := b.payer(57500), b.payer(20000)
 	_, files := b.build(buildDay)
-	b.exec(`update account set autopay = 'off' where id = $1`, id)
+	b.autopayEnds(id, "off")
 	b.must(b.office(buildDay, "Pat").Mend(t.Context()))
 	b.refused(b.office(buildDay, "pat"), files[0].ID, "edited it")
-	b.exec(`update account set autopay = 'off' where id = $1`, other)
+	b.autopayEnds(other, "off")
 	b.build(buildDay)
 	b.want("nothing is left", b.ask(`select state || array_length(hands, 1) from ach_file`), "withdrawn1")
 	b.want("invariants", b.broken(), "")
+}
+
+// autopayEnds is what billing does when a return or a person ends autopay.
+func (b *biller) autopayEnds(id int64, as string) {
+	b.Helper()
+	b.exec(`with a as (update account set autopay = $2, docs = docs + 1 where id = $1 returning id, docs)
+		insert into standing (account_id, no, on_date, item, state) select id, docs, $3, 0, $2 from a`, id, as, buildDay)
 }

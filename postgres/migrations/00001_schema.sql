@@ -191,6 +191,7 @@ create table standing (
     primary key (account_id, no),
     check ((source = 0) = (cents = 0))
 );
+create index standing_autopay_ended on standing (account_id) where item = 0 and state <> 'on';
 
 -- The journal. One row is one transfer, debit to credit: balanced by construction.
 -- It lies in a partition for each month of its business dates, which the nights
@@ -327,6 +328,7 @@ create table autopay_method (
     check (method <> 'ach' or individual <> '')
 );
 create index autopay_method_account on autopay_method (account_id);
+create index autopay_method_ended on autopay_method (account_id) where ended_on is not null;
 
 -- Who may release debits. Names differ by more than capitals. While nobody is
 -- listed, a name is taken at its word.
