@@ -192,7 +192,7 @@ func cellDateForm(form string) bool {
 		switch {
 		case c == 'Y' && (n == 2 || n == 4) && !year:
 			year = true
-		case c == 'M' && n <= 2 && !month:
+		case c == 'M' && n <= 3 && !month:
 			month = true
 		case c == 'D' && n <= 2 && !day:
 			day = true
@@ -214,7 +214,7 @@ func run(form string, i int) int {
 }
 
 // dateCell reads a date that fills its cell. A single M or D of the form is one
-// digit or two; h, m and s are digits of a time, which is read past. Blanks and
+// digit or two, MMM is the beginning of a month's English name; h, m and s are digits of a time, which is read past. Blanks and
 // zeros are none.
 func dateCell(text []byte, form string, pivot int) (calendar.Date, reading) {
 	if len(strings.Trim(string(text), " 0/-.:")) == 0 {
@@ -237,6 +237,10 @@ func dateCell(text []byte, form string, pivot int) (calendar.Date, reading) {
 		}
 		if len(text) < digits {
 			return 0, bad
+		}
+		if c == 'M' && n == 3 {
+			parts[c], text = monthNamed(text[:3]), text[3:]
+			continue
 		}
 		value := 0
 		for _, d := range text[:digits] {

@@ -218,7 +218,7 @@ func (p Profile) checkCSV(bad complaint) {
 		bad("", "amounts", p.Amounts, "must be \"dollars\" or \"cents\": it is never guessed")
 	}
 	if p.Dates == "" || !cellDateForm(p.Dates) {
-		bad("", "dates", p.Dates, "must be the form of the dates: MM/DD/YYYY, YYYYMMDD, M/D/YY and the like")
+		bad("", "dates", p.Dates, "must be the form of the dates: MM/DD/YYYY, YYYYMMDD, M/D/YY, DD-MMM-YYYY and the like")
 	}
 	schema, owner := columnSchema(), map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(schema)) {

@@ -152,7 +152,7 @@ func (r *csvReader) row() (ok bool, err error) {
 		r.problem(RefusesFile, shape, ofFileItself, "length", "more than "+strconv.Itoa(maxLineBytes)+" characters", "at most "+strconv.Itoa(maxLineBytes), "the row is longer than %d characters; this is no lockbox file", maxLineBytes)
 		return false, nil
 	}
-	if r.delimiter == 0 {
+	if r.delimiter == 0 || r.p.Delimiter == "" && !r.rows() && !r.head {
 		r.delimiter = r.delimiterOf(r.raw)
 	}
 	var closed bool
@@ -164,8 +164,8 @@ func (r *csvReader) row() (ok bool, err error) {
 	return true, nil
 }
 
-// delimiterOf tells by the first row what stands between cells: what yields
-// more of the profile's titles, or else more cells.
+// delimiterOf tells by the first row, or by the header, what stands between
+// cells: what yields more of the profile's titles, or else more cells.
 func (r *csvReader) delimiterOf(row []byte) byte {
 	best, most := byte(','), 0
 	for _, c := range []byte(",;\t|") {
@@ -256,7 +256,7 @@ func (r *csvReader) startRows(number string, announced bool) {
 	}
 	r.startBatch(number)
 	if announced && number != "" && r.numbersOf("").given(number) {
-		r.problem(RefusesFile, structure, "5", "batch", number, "a number of its own", "this batch number stands twice in the file")
+		r.problem(RefusesFile, structure, "5", "batch", number, "the same number before", "this batch number stands twice in the file")
 	}
 }
 
@@ -450,7 +450,7 @@ func (r *csvReader) place(l *cellLayout) error {
 	if !r.batch.open {
 		r.startBatch(batch)
 		if batch != "" && r.numbersOf(number+"|"+on.String()).given(batch) {
-			r.problem(RefusesFile, structure, "6", "batch", batch, "a number of its own", "this batch number stands twice for lockbox %s on deposit date %s", number, on)
+			r.problem(RefusesFile, structure, "6", "batch", batch, "the same number before", "this batch number stands twice for lockbox %s on deposit date %s", number, on)
 		}
 	}
 	return nil
@@ -490,7 +490,7 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 	}
 	item := r.text(l, fItem)
 	if item != "" && r.numbers.given(item) {
-		r.problem(RefusesFile, structure, kind, "item", item, "a number of its own", "this item number stands twice in batch %s", r.batch.found.Number)
+		r.problem(RefusesFile, structure, kind, "item", item, "the same number before", "this item number stands twice in batch %s", r.batch.found.Number)
 	}
 	box, on := r.box.number, r.box.date
 	if r.rows() {

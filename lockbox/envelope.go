@@ -41,8 +41,27 @@ const isaBytes = 106
 
 // delimitersOf reads the delimiters from the beginning of an interchange: the
 // byte after ISA, and the two after the sixteenth element's begin. Without a
-// header they are taken from the set's, to read what can be read.
+// header they are taken from the set's, to read what can be read. A file that
+// was wrapped into lines of 80, wherever that fell, is read as if it had not been.
 func delimitersOf(head []byte) (d delimiters, ok bool) {
+	if d, ok = delimitersIn(head); ok && d.length == isaBytes {
+		return d, ok
+	}
+	if whole, good := delimitersIn(unwrapped(head)); good && whole.length == isaBytes {
+		return whole, good
+	}
+	return d, ok
+}
+
+// unwrapped returns text without its line ends.
+func unwrapped(text []byte) []byte {
+	if bytes.IndexByte(text, '\n') < 0 && bytes.IndexByte(text, '\r') < 0 {
+		return text
+	}
+	return bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\n"), nil), []byte("\r"), nil)
+}
+
+func delimitersIn(head []byte) (d delimiters, ok bool) {
 	if len(head) < 4 {
 		return d, false
 	}
@@ -93,7 +112,7 @@ func (r *x12Reader) begin(level int) error {
 	}
 	number := r.get(name.number)
 	if e.numbers.given(number) && level > 0 {
-		r.problem(RefusesFile, structure, name.begin, fmt.Sprintf("%s%02d", name.begin, name.number), orBlank(number), "a number of its own", "this control number was given to another %s already", name.what)
+		r.problem(RefusesFile, structure, name.begin, fmt.Sprintf("%s%02d", name.begin, name.number), orBlank(number), "the same number before", "this control number was given to another %s already", name.what)
 	}
 	e.open, e.was, e.number, e.line, e.inside = true, true, number, r.lines.number, 0
 	switch level {

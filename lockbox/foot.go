@@ -52,18 +52,20 @@ type statement struct {
 }
 
 type openBox struct {
-	open    bool
-	line    int
-	number  string
-	date    calendar.Date
-	fresh   bool // a record 5 stands without a batch under it
-	five    int  // the batch number on that record 5, 0 if none
-	first   calendar.Date
-	batches int
-	items   int
-	cents   ledger.Cents
-	said    ledger.Cents // the sum of what its batches' totals say
-	unequal bool         // a batch of it does not agree with its total
+	open   bool
+	line   int
+	number string
+	date   calendar.Date
+	fresh  bool // a record 5 stands without a batch under it
+	five   int  // the batch number on that record 5, 0 if none
+
+	fiveText string
+	first    calendar.Date
+	batches  int
+	items    int
+	cents    ledger.Cents
+	said     ledger.Cents // the sum of what its batches' totals say
+	unequal  bool         // a batch of it does not agree with its total
 }
 
 type openBatch struct {

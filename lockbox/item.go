@@ -1,7 +1,9 @@
 package lockbox
 
 import (
+	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -56,7 +58,9 @@ func (r *reader) items() []Item {
 		if n+1 < len(r.parts) {
 			end = r.parts[n+1].first
 		}
-		items = append(items, r.makeItem(text, p, r.places[p.first:end]))
+		i := r.makeItem(text, p, r.places[p.first:end])
+		i.Number = cmp.Or(i.Number, strconv.Itoa(n+1))
+		items = append(items, i)
 	}
 	return items
 }

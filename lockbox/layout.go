@@ -84,7 +84,7 @@ var schemas = map[string]map[string]fieldSpec{
 		"destination": {fDestination, textKind, false}, "origin": {fOrigin, textKind, false},
 	}, "item"),
 	"6": other(map[string]fieldSpec{
-		"batch": {fBatch, numberKind, true}, "item": {fItem, numberKind, true}, "amount": {fAmount, amountKind, true},
+		"batch": {fBatch, numberKind, false}, "item": {fItem, numberKind, false}, "amount": {fAmount, amountKind, true},
 		"lockbox": {fLockbox, textKind, false}, "deposit_date": {fDepositDate, dateKind, false}, "received_date": {fReceivedDate, dateKind, false},
 		"destination": {fDestination, textKind, false}, "origin": {fOrigin, textKind, false},
 		"routing": {fRouting, routingKind, false}, "account": {fAccount, textKind, false}, "check": {fCheck, textKind, false},
@@ -94,12 +94,12 @@ var schemas = map[string]map[string]fieldSpec{
 		"envelope": {fEnvelope, textKind, false}, "bank_item": {fBankItem, textKind, false}, "zip": {fZIP, textKind, false},
 	}),
 	"4": other(map[string]fieldSpec{
-		"batch": {fBatch, numberKind, true}, "item": {fItem, numberKind, true}, "type": {fType, textKind, false},
+		"batch": {fBatch, numberKind, false}, "item": {fItem, numberKind, false}, "type": {fType, textKind, false},
 		"sequence": {fSequence, numberKind, false}, "text": {fText, textKind, false}, "invoice": {fInvoice, textKind, false},
 		"amount": {fAmount, amountKind, false}, "payer": {fPayer, textKind, false}, "envelope": {fEnvelope, textKind, false},
 	}, "last", "invoice_date", "gross", "discount", "due"),
 	"7": other(map[string]fieldSpec{
-		"batch": {fBatch, numberKind, true}, "total": {fTotal, amountKind, true}, "count": {fCount, countKind, false},
+		"batch": {fBatch, numberKind, false}, "total": {fTotal, amountKind, true}, "count": {fCount, countKind, false},
 		"lockbox": {fLockbox, textKind, false}, "deposit_date": {fDepositDate, dateKind, false},
 	}, "item"),
 	"8": other(map[string]fieldSpec{
@@ -152,15 +152,18 @@ func (k kind) check(f Field) string {
 		}
 	case dateKind:
 		if !dateForm(f.Form) || len(f.Form) != width {
-			return "a date needs its form, as wide as its columns: YYMMDD, MMDDYY, YYYYMMDD, MM/DD/YYYY and the like"
+			return "a date needs its form, as wide as its columns: YYMMDD, MMDDYY, YYYYMMDD, MM/DD/YYYY, DD-MMM-YY and the like"
 		}
 	}
 	return ""
 }
 
+// dateForm says whether a form tells a day in a fixed number of columns. MMM is
+// the beginning of a month's English name.
 func dateForm(form string) bool {
 	count := func(r string) int { return strings.Count(form, r) }
-	return strings.Contains(form, "MM") && strings.Contains(form, "DD") && count("M") == 2 && count("D") == 2 &&
+	month := count("M") == 2 && strings.Contains(form, "MM") || count("M") == 3 && strings.Contains(form, "MMM")
+	return month && strings.Contains(form, "DD") && count("D") == 2 &&
 		(count("Y") == 2 && strings.Contains(form, "YY") || count("Y") == 4 && strings.Contains(form, "YYYY"))
 }
 
@@ -173,6 +176,7 @@ type span struct {
 	year     [2]int // of a date, within the span
 	month    int
 	day      int
+	named    bool // the month is by name
 }
 
 func (s *span) width() int { return s.to - s.from }
@@ -212,8 +216,10 @@ func (p Profile) plan() *plan {
 				continue
 			}
 			pl.spans[r][spec.field] = makeSpan(f)
-			pl.spans[r][spec.field].must = spec.must
-			if spec.must {
+			// A layout may have no numbers of batches and items; one that has them needs them.
+			must := spec.must || record != "5" && (spec.field == fBatch || spec.field == fItem)
+			pl.spans[r][spec.field].must = must
+			if must {
 				pl.must[r] = append(pl.must[r], name)
 				pl.atLeast[r] = max(pl.atLeast[r], f.To)
 			}
@@ -237,6 +243,7 @@ func makeSpan(f Field) span {
 		y := strings.IndexByte(f.Form, 'Y')
 		s.year = [2]int{y, y + strings.Count(f.Form, "Y")}
 		s.month, s.day = strings.Index(f.Form, "MM"), strings.Index(f.Form, "DD")
+		s.named = strings.Contains(f.Form, "MMM")
 	}
 	return s
 }
@@ -339,7 +346,12 @@ func (s *span) ymd(line []byte, pivot int) (year, month, day int, r reading) {
 		}
 		return int(tens)*10 + int(ones)
 	}
-	year, month, day = two(s.year[0]), two(s.month), two(s.day)
+	year, day = two(s.year[0]), two(s.day)
+	if s.named {
+		month = monthNamed(b[s.month : s.month+3])
+	} else {
+		month = two(s.month)
+	}
 	if s.year[1]-s.year[0] == 4 {
 		year = year*100 + two(s.year[0]+2)
 	} else if year >= pivot {
@@ -351,6 +363,17 @@ func (s *span) ymd(line []byte, pivot int) (year, month, day int, r reading) {
 		return 0, 0, 0, bad
 	}
 	return year, month, day, good
+}
+
+// monthNamed reads the first three letters of a month's English name; 0 if they
+// are none.
+func monthNamed(name []byte) int {
+	for month := time.January; month <= time.December; month++ {
+		if strings.EqualFold(string(name), month.String()[:3]) {
+			return int(month)
+		}
+	}
+	return 0
 }
 
 func daysIn(year, month int) int {

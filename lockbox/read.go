@@ -203,15 +203,18 @@ func (r *reader) boxRecord(line []byte) error {
 		r.box.first = r.box.date
 	}
 	n, _ := r.number(line, 5, fBatch, "batch")
-	r.box.five = int(n)
+	r.box.five, r.box.fiveText = int(n), show(s[fBatch].cut(line))
 	return nil
 }
 
 func (r *reader) itemRecord(line []byte, wide []rune) error {
 	s := &r.plan.spans[6]
 	n, got := r.number(line, 6, fBatch, "batch")
-	if got != good && r.batch.open {
-		n = int64(r.batch.number) // told already; it is no reason to close the batch
+	switch {
+	case got != good && r.batch.open:
+		n = int64(r.batch.number) // told already, or of a layout without; it is no reason to close the batch
+	case s[fBatch].to == 0 && r.box.fresh:
+		n = int64(r.box.five)
 	}
 	if !r.box.open {
 		r.missing = true
@@ -224,11 +227,15 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 		}
 	}
 	if !r.batch.open {
-		r.openBatch(int(n), s[fBatch].cut(line))
+		text := s[fBatch].cut(line)
+		if s[fBatch].to == 0 && n > 0 {
+			text = []byte(r.box.fiveText)
+		}
+		r.openBatch(int(n), text)
 	}
 	item, got := r.number(line, 6, fItem, "item")
 	if got == good && r.batch.seen.again(int(item)) {
-		r.problem(RefusesFile, structure, "6", "item", show(s[fItem].cut(line)), "a number of its own", "this item number stands twice in batch %s", r.batch.found.Number)
+		r.problem(RefusesFile, structure, "6", "item", show(s[fItem].cut(line)), "the same number before", "this item number stands twice in batch %s", r.batch.found.Number)
 	}
 	cents, got := s[fAmount].cents(line)
 	if got != good && len(line) >= s[fAmount].to {
@@ -238,7 +245,9 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 		r.problem(RefusesFile, structure, "6", "lockbox", box, orBlank(r.box.number), "the check names another lockbox than the record 5 above it")
 	}
 	r.openItem("6", cents)
-	r.item.number = int(item)
+	if r.item.number = int(item); s[fItem].to == 0 {
+		r.item.number = r.batch.items
+	}
 	if digits := s[fRouting].cut(line); !allDigits(digits) {
 		r.problem(Note, shape, "6", "routing", lastFour(show(digits)), "no number", "the routing number is not digits; the check is read without it")
 	}
@@ -266,7 +275,7 @@ func (r *reader) overflowRecord(line []byte, wide []rune) {
 			"the overflow names another batch and item than the check above it")
 	}
 	if n, got := r.number(line, 4, fSequence, "sequence"); got == good && r.item.seen.again(int(n)) {
-		r.problem(RefusesFile, structure, "4", "sequence", show(s[fSequence].cut(line)), "a number of its own", "this overflow sequence stands twice on item %d of batch %s", r.item.number, r.batch.found.Number)
+		r.problem(RefusesFile, structure, "4", "sequence", show(s[fSequence].cut(line)), "the same number before", "this overflow sequence stands twice on item %d of batch %s", r.item.number, r.batch.found.Number)
 	}
 	c, got := s[fAmount].cents(line)
 	if got == bad {
@@ -291,6 +300,9 @@ func (r *reader) batchRecord(line, raw []byte) error {
 	}
 	if !r.batch.open {
 		r.openBatch(int(n), s[fBatch].cut(line))
+	}
+	if got == good && r.batch.number == 0 && r.plan.spans[6][fBatch].to == 0 {
+		r.nameBatch(int(n), s[fBatch].cut(line))
 	}
 	if got == good && int(n) != r.batch.number {
 		r.problem(RefusesFile, structure, "7", "batch", strconv.Itoa(int(n)), strconv.Itoa(r.batch.number), "the record closes another batch than the one above it")
@@ -362,16 +374,22 @@ func (r *reader) finish() (Summary, error) {
 // openBatch begins a batch at the current line.
 func (r *reader) openBatch(number int, text []byte) {
 	r.startBatch(show(text))
-	b := &r.batch
-	b.number = number
 	r.text, r.parts, r.places = r.text[:0], r.parts[:0], r.places[:0]
 	if r.box.fresh && r.box.five != 0 && r.box.five != number {
 		r.problem(RefusesFile, structure, "5", "batch", strconv.Itoa(r.box.five), strconv.Itoa(number), "the record 5 on line %d announces another batch than the one that follows", r.box.line)
 	}
 	r.box.fresh = false
+	r.nameBatch(number, text)
+}
+
+// nameBatch gives the open batch its number, which a layout may tell only at its
+// end.
+func (r *reader) nameBatch(number int, text []byte) {
+	b := &r.batch
+	b.number, b.found.Number = number, show(text)
 	// An empty batch is often numbered 000, in every lockbox of the file.
 	if seen := r.numbersOf(b.found.Lockbox + "|" + b.found.DepositDate.String()); number != 0 && seen.again(number) {
-		r.problem(RefusesFile, structure, "6", "batch", b.found.Number, "a number of its own", "this batch number stands twice for lockbox %s on deposit date %s", b.found.Lockbox, b.found.DepositDate)
+		r.problem(RefusesFile, structure, "6", "batch", b.found.Number, "the same number before", "this batch number stands twice for lockbox %s on deposit date %s", b.found.Lockbox, b.found.DepositDate)
 	}
 }
 

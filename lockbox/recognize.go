@@ -366,7 +366,7 @@ func setOf(head []byte) string {
 		return ""
 	}
 	for segment := range bytes.SplitSeq(head, []byte{d.terminator}) {
-		elements := bytes.Split(bytes.TrimLeft(segment, "\r\n \t"), []byte{d.element})
+		elements := bytes.Split(bytes.TrimLeft(unwrapped(segment), " \t"), []byte{d.element})
 		if string(elements[0]) == "ST" && len(elements) > 1 {
 			return show(elements[1])
 		}

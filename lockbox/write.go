@@ -255,8 +255,11 @@ func layOut(k kind, f Field, value any) (string, error) {
 		year, month, day := x.Date()
 		text := strings.Replace(f.Form, "YYYY", fmt.Sprintf("%04d", year), 1)
 		text = strings.Replace(text, "YY", fmt.Sprintf("%02d", year%100), 1)
-		text = strings.Replace(text, "MM", fmt.Sprintf("%02d", int(month)), 1)
-		return strings.Replace(text, "DD", fmt.Sprintf("%02d", day), 1), nil
+		text = strings.Replace(text, "DD", fmt.Sprintf("%02d", day), 1)
+		if strings.Contains(text, "MMM") {
+			return strings.Replace(text, "MMM", strings.ToUpper(month.String()[:3]), 1), nil
+		}
+		return strings.Replace(text, "MM", fmt.Sprintf("%02d", int(month)), 1), nil
 	case string:
 		if k == numberKind {
 			n, err := strconv.ParseUint(x, 10, 32)

@@ -115,7 +115,7 @@ func (r *x12Reader) run() (Summary, error) {
 		if err != nil {
 			return r.sum, fmt.Errorf("lockbox file, after segment %d: %w", r.lines.number, err)
 		}
-		line = bytes.TrimLeft(line, "\r\n \t")
+		line = unwrapped(bytes.TrimLeft(line, "\r\n \t"))
 		if len(line) == 0 {
 			r.lines.number-- // the line end after the last terminator is no segment
 			continue
@@ -280,7 +280,7 @@ func (r *x12Reader) batchSegment() error {
 	r.startBatch(cmp.Or(number, r.get(1)))
 	r.loop = batch
 	if number != "" && r.numbersOf(r.scope).given(number) {
-		r.problem(RefusesFile, structure, "BAT", "BAT03", number, "a number of its own", "this batch number stands twice in the deposit of lockbox %s on %s", r.box.number, r.box.date)
+		r.problem(RefusesFile, structure, "BAT", "BAT03", number, "the same number before", "this batch number stands twice in the deposit of lockbox %s on %s", r.box.number, r.box.date)
 	}
 	return nil
 }
