@@ -115,32 +115,38 @@ func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx conte
 }
 
 // sealedFeeds hold account numbers: their archived copies are encrypted.
-var sealedFeeds = []string{"autopay", "lockbox", "ach", "sent/ach"}
+var sealedFeeds = []string{"autopay", "lockbox", checkReturns, "ach", "sent/ach"}
 
 func (r *Run) archive(feed, path string) error {
 	if !slices.Contains(sealedFeeds, feed) {
 		_, err := r.file(path, filepath.Join("archive", feed))
 		return err
 	}
-	plain, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	sealed, err := r.Keys.Seal(plain, "archive/"+feed+"/"+filepath.Base(path))
-	if err != nil {
-		return err
-	}
 	to, err := r.place(filepath.Join("archive", feed), filepath.Base(path)+".sealed")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(to+".part", sealed, 0o600); err != nil {
+	if err := r.seal(to+".part", path, "archive/"+feed+"/"+filepath.Base(path)); err != nil {
 		return err
 	}
 	if err := os.Rename(to+".part", to); err != nil {
 		return err
 	}
 	return os.Remove(path)
+}
+
+// seal writes a file encrypted, piece by piece: a bank's may be large.
+func (r *Run) seal(to, from, context string) error {
+	plain, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer plain.Close()
+	sealed, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Keys.SealFile(sealed, plain, context), sealed.Sync(), sealed.Close())
 }
 
 // file moves a file into a folder of the biller's directory.
@@ -257,6 +263,9 @@ func runReturns(ctx context.Context, r *Run) error {
 			return err
 		}
 	}
+	if err := r.takeCheckReturns(ctx); err != nil {
+		return err
+	}
 	if err := r.takeCardAnswers(ctx); err != nil {
 		return err
 	}
@@ -264,6 +273,34 @@ func runReturns(ctx context.Context, r *Run) error {
 		return err
 	}
 	return r.takeBounces(ctx)
+}
+
+// checkReturns is the folder of the bank's files of checks that came back unpaid.
+const checkReturns = "check-returns"
+
+func (r *Run) takeCheckReturns(ctx context.Context) error {
+	layouts := r.Returned
+	if layouts == nil {
+		layouts = []lockbox.ReturnsLayout{lockbox.PlainReturns()}
+	}
+	return r.take(ctx, checkReturns, func(ctx context.Context, a arrival) (v verdict, err error) {
+		got, err := r.Desk(r.Day).TakeReturns(ctx, a.name, a.file, layouts...)
+		if errors.Is(err, lockbox.ErrRefused) {
+			v.refused, err = problems(err, got.Problems), nil
+			v.tally.Skip(refused, int64(got.Rows))
+			return v, err
+		}
+		if got.Duplicate {
+			v.tally.Skip(duplicate, int64(got.Rows))
+			v.note = fmt.Sprintf("%s was here before", a.name)
+			return v, err
+		}
+		v.tally.Did(int64(got.Returned), got.Cents)
+		v.tally.Skip(unchanged, int64(got.Already))
+		v.tally.Skip(lockbox.ReturnUnmatched, int64(got.Unmatched))
+		v.waits = int64(got.Unmatched)
+		return v, err
+	})
 }
 
 // watchRates notes the return rates that come near their limits.

@@ -28,10 +28,11 @@ type House struct {
 	DB       postgres.DB
 	Policy   *billing.Policy
 	Keys     *secret.Keys
-	Layouts  []lockbox.Profile // of lockbox files, the biller's own first; nil for the built-in ones
-	Dir      string            // the biller's directory: inbox, outbox, archive, refused, statements
-	Operator string            // who runs it; "system" is the clock
-	Log      io.Writer         // the story of the run, one line each; nil for silence
+	Layouts  []lockbox.Profile       // of lockbox files, the biller's own first; nil for the built-in ones
+	Returned []lockbox.ReturnsLayout // of files of returned checks, the biller's own first; nil for the plain one
+	Dir      string                  // the biller's directory: inbox, outbox, archive, refused, statements
+	Operator string                  // who runs it; "system" is the clock
+	Log      io.Writer               // the story of the run, one line each; nil for silence
 
 	Program       string        // its version: programs that differ don't work on one run
 	Workers       int           // ranges that this program works on at once; 0 = 2
@@ -71,7 +72,7 @@ func Jobs() []Job {
 		{"feeds", "takes members, coverage, charges, payments and enrolments from the inbox", "each day", runFeeds},
 		{"lockbox", "takes the bank's lockbox files from the inbox", "each day", runLockbox},
 		{"post", "posts checks and debits whose posting date has come", "each day", runPost},
-		{"returns", "takes the bank's ACH returns and corrections, the card gateway's answers, the print vendor's, and messages that came back from the inbox", "each day", runReturns},
+		{"returns", "takes the bank's ACH returns and corrections, its returned checks, the card gateway's answers, the print vendor's, and messages that came back from the inbox", "each day", runReturns},
 		{"late-fees", "assesses late fees by received date, and undoes those that a payment received in time has undone", "each day", runLateFees},
 		{"plans", "breaks payment plans of which too many installments were missed, and closes those that are paid", "each day", runPlans},
 		{"grace", "ends coverage whose premium grace has gone by unpaid", "each day", runGrace},

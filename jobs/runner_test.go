@@ -444,6 +444,7 @@ func TestRefusedFile(t *testing.T) {
 		{"members", "no,such,columns\n1,2,3\n", "mrn"},
 		{"payments", "payment_id,mrn,received,channel,amount_cents,directed,payer\np1,1234567890,2026-03-02,online,500,,\n", "mrn"},
 		{"lockbox", "this is no lockbox file\n", "lockbox"},
+		{"check-returns", "routing,account,check,cents\n12100035,8000000001,1001,10001\n", "reason"},
 		{"ach", "101 this is no ACH file\n", "ach"},
 	} {
 		t.Run(c.folder, func(t *testing.T) {

@@ -12,6 +12,6 @@ func ReadReturns(t *testing.T, content string) (rows int, problems []Problem) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, problems := Desk{Keys: keys}.readReturns([]byte(content), PlainReturns())
+	found, problems := Desk{Keys: keys}.readReturns([]byte(content), []ReturnsLayout{PlainReturns()})
 	return len(found), problems
 }

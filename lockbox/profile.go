@@ -258,6 +258,7 @@ func LoadProfiles(dir string) ([]Profile, error) {
 		}
 		if _, err := ProfileNamed(append(own, builtins()...), p.Name); err == nil {
 			errs = append(errs, fmt.Errorf("%s: there is a profile %q already; give this one another name", path, p.Name))
+			continue
 		}
 		own = append(own, p)
 	}

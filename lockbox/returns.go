@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,66 +23,6 @@ import (
 // its own columns and words, so its layout is data, too. A check is found by
 // its routing, account and number and its amount, all four; nothing less will
 // do, and whatever is not found waits for a person.
-
-// ReturnsLayout says where a bank's return file holds what. Its JSON form has
-// these keys.
-type ReturnsLayout struct {
-	Name string `json:"name"`
-	// Columns maps routing, account, check, amount and reason to the words of
-	// the file's header line.
-	Columns map[string]string `json:"columns"`
-	// Amounts says what an amount is: "cents" (whole) or "dollars" (with a
-	// point). It is never guessed.
-	Amounts string `json:"amounts"`
-	// Reasons maps the bank's words to NSF, STOP or CLOSED.
-	Reasons map[string]string `json:"reasons"`
-}
-
-var returnColumns = []string{"routing", "account", "check", "amount", "reason"}
-
-// PlainReturns is the layout of a file that uses our own words: routing,
-// account, check, cents, reason.
-func PlainReturns() ReturnsLayout {
-	return ReturnsLayout{Name: "plain", Amounts: "cents",
-		Columns: map[string]string{"routing": "routing", "account": "account", "check": "check", "amount": "cents", "reason": "reason"},
-		Reasons: map[string]string{NSF: NSF, Stop: Stop, Closed: Closed}}
-}
-
-// ParseReturnsLayout reads a layout from JSON, and refuses a key that does not
-// exist and whatever else can't be used.
-func ParseReturnsLayout(text []byte) (ReturnsLayout, error) {
-	var l ReturnsLayout
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&l); err != nil {
-		return l, fmt.Errorf("returns layout: %w", err)
-	}
-	for _, name := range returnColumns {
-		if l.Columns[name] == "" {
-			return l, fmt.Errorf("returns layout: columns.%s: say which column of the file holds it", name)
-		}
-	}
-	for name := range l.Columns {
-		if !slices.Contains(returnColumns, name) {
-			return l, fmt.Errorf("returns layout: columns.%s: there is no such key; there are %s", name, strings.Join(returnColumns, ", "))
-		}
-	}
-	if l.Amounts != "cents" && l.Amounts != "dollars" {
-		return l, fmt.Errorf("returns layout: amounts: %q is neither \"cents\" nor \"dollars\"", l.Amounts)
-	}
-	for word, code := range l.Reasons {
-		if !slices.Contains(bankCodes, code) {
-			return l, fmt.Errorf("returns layout: reasons.%s: %q is none of %s", word, code, strings.Join(bankCodes, ", "))
-		}
-	}
-	if len(l.Reasons) == 0 {
-		return l, errors.New("returns layout: reasons: say which of the bank's words are NSF, STOP and CLOSED")
-	}
-	return l, nil
-}
-
-// bankCodes are the reasons for which a bank returns a check.
-var bankCodes = []string{NSF, Stop, Closed}
 
 // ReturnsTaken is what came of a return file.
 type ReturnsTaken struct {
@@ -117,7 +56,9 @@ type returnRow struct {
 // TakeReturns takes a bank's return file in, all of it or nothing. The same
 // bytes again change nothing, and a check that has gone back does not go back
 // twice. Bad lines refuse the file, each named, with ErrRefused.
-func (d Desk) TakeReturns(ctx context.Context, name string, content io.Reader, l ReturnsLayout) (ReturnsTaken, error) {
+//
+// The layout is the one among those given that its header has.
+func (d Desk) TakeReturns(ctx context.Context, name string, content io.Reader, layouts ...ReturnsLayout) (ReturnsTaken, error) {
 	out := ReturnsTaken{Problems: []Problem{}}
 	if d.Operator == "" {
 		return out, errOperator
@@ -126,7 +67,7 @@ func (d Desk) TakeReturns(ctx context.Context, name string, content io.Reader, l
 	if err != nil {
 		return out, fmt.Errorf("return file %s: %w", name, err)
 	}
-	rows, problems := d.readReturns(text, l)
+	rows, problems := d.readReturns(text, layouts)
 	out.Rows = len(rows)
 	if len(problems) > 0 {
 		out.Problems = problems
@@ -153,7 +94,7 @@ func (d Desk) TakeReturns(ctx context.Context, name string, content io.Reader, l
 	return out, nil
 }
 
-func (d Desk) readReturns(text []byte, l ReturnsLayout) (rows []*returnRow, problems []Problem) {
+func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnRow, problems []Problem) {
 	bad := func(line int, record, field, said, found, format string, args ...any) {
 		if len(problems) < maxProblems {
 			problems = append(problems, Problem{Line: line, Record: record, Field: field, Said: orBlank(said), Found: found, Problem: fmt.Sprintf(format, args...), Refuses: RefusesFile,
@@ -164,8 +105,10 @@ func (d Desk) readReturns(text []byte, l ReturnsLayout) (rows []*returnRow, prob
 		bad(1, ofFileItself, "length", "more than "+strconv.Itoa(maxReturnsBytes)+" bytes", "at most "+strconv.Itoa(maxReturnsBytes), "the file is larger than %d bytes", maxReturnsBytes)
 		return nil, problems
 	}
-	in := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(text, []byte("\ufeff"))))
-	in.ReuseRecord = true
+	text = bytes.TrimRight(bytes.TrimPrefix(text, []byte("\ufeff")), "\x1a\x00")
+	l, delimiter := recognizeReturns(text, layouts)
+	in := csv.NewReader(bytes.NewReader(text))
+	in.Comma, in.ReuseRecord = delimiter, true
 	head, err := in.Read()
 	if err != nil {
 		bad(1, ofHeader, "columns", "", "no header line", "there is no header line that can be read: %v", err)
@@ -173,8 +116,7 @@ func (d Desk) readReturns(text []byte, l ReturnsLayout) (rows []*returnRow, prob
 	}
 	at := map[string]int{}
 	for _, name := range returnColumns {
-		at[name] = slices.IndexFunc(head, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), l.Columns[name]) })
-		if at[name] < 0 {
+		if at[name] = l.column(head, name); at[name] < 0 {
 			bad(1, ofHeader, l.Columns[name], fmt.Sprintf("%d other columns", len(head)), "no column "+strconv.Quote(l.Columns[name]), "the header has no such column; layout %s takes the %s from it", l.Name, name)
 		}
 	}
@@ -212,29 +154,6 @@ func (d Desk) readReturns(text []byte, l ReturnsLayout) (rows []*returnRow, prob
 		}
 		rows = append(rows, row)
 	}
-}
-
-// reason reads the bank's word for a reason, "" if the layout does not know it.
-func (l ReturnsLayout) reason(said string) string {
-	for word, code := range l.Reasons {
-		if strings.EqualFold(word, said) {
-			return code
-		}
-	}
-	return ""
-}
-
-// cents reads an amount.
-func (l ReturnsLayout) cents(said string) (ledger.Cents, bool) {
-	if l.Amounts == "dollars" {
-		whole, part, ok := strings.Cut(strings.ReplaceAll(strings.TrimPrefix(said, "$"), ",", ""), ".")
-		if !ok || len(part) != 2 {
-			return 0, false
-		}
-		said = whole + part
-	}
-	n, err := strconv.ParseUint(said, 10, 62)
-	return ledger.Cents(n), err == nil && n > 0 && onlyDigits(said)
 }
 
 // applyReturns returns the checks of the rows, and leaves the rest to a person.

@@ -2,17 +2,22 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/secret"
 )
 
 func (p *program) keysCommand() *cobra.Command {
 	return group("keys", "The encryption keys: what each keeps, and a new one",
 		`  billcycle keys list
-  billcycle keys rotate`,
-		p.keysListCommand(), p.keysRotateCommand())
+  billcycle keys rotate
+  billcycle keys open archive/lockbox/2026-03-20/deposits.bai.sealed --out deposits.bai`,
+		p.keysListCommand(), p.keysRotateCommand(), p.keysOpenCommand())
 }
 
 func (p *program) keysListCommand() *cobra.Command {
@@ -75,4 +80,47 @@ func (p *program) showKeys(ctx context.Context, q billing.Querier, resealed int6
 			w.line("%d\t%d\t%s", u.KeyID, u.Numbers, state)
 		}
 	})
+}
+
+func (p *program) keysOpenCommand() *cobra.Command {
+	var out string
+	c := p.command(command{
+		use: "open FILE --out FILE", short: "Open a file of the archive that was sealed",
+		example: "  billcycle keys open archive/lockbox/2026-03-20/deposits.bai.sealed --out deposits.bai",
+		long: `Open a file of archive/ that was encrypted since it holds account numbers, and write
+it plain to --out, readable for you alone. A file that was altered or cut is refused
+(exit code 4). Delete the plain file when you have what you need.`,
+		run: func(ctx context.Context, args []string) error {
+			if out == "" {
+				return wrongUsage("it needs --out: where to write the plain file")
+			}
+			if _, err := os.Stat(p.keysFile); err != nil {
+				return &configError{fmt.Errorf("the keys file: %w", err)}
+			}
+			keys, err := secret.Load(p.keysFile)
+			if err != nil {
+				return &configError{err}
+			}
+			sealed, err := os.Open(args[0])
+			if err != nil {
+				return noFile(err)
+			}
+			defer sealed.Close()
+			plain, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			if err != nil {
+				return noFile(err)
+			}
+			of, err := keys.OpenFile(plain, sealed)
+			if err = errors.Join(err, plain.Close()); err != nil {
+				os.Remove(out)
+				return refuse(fmt.Errorf("%s: %w", args[0], err))
+			}
+			return p.answer(struct {
+				Of  string `json:"of"`
+				Out string `json:"out"`
+			}{of, out}, func(w *page) { w.line("%s\t%s", of, out) })
+		},
+	})
+	c.Flags().StringVar(&out, "out", "", "the plain `file` to write; it must not be there yet")
+	return c
 }

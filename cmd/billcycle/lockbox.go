@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,16 +102,6 @@ func (l *layoutFlags) profiles(p *program) ([]lockbox.Profile, error) {
 	return layouts, nil
 }
 
-// layouts returns the biller's own layouts, which lie in its directory, and the
-// built-in ones.
-func (p *program) layouts() ([]lockbox.Profile, error) {
-	layouts, err := lockbox.LoadProfiles(filepath.Join(p.data, "profiles"))
-	if err != nil {
-		return nil, &configError{err}
-	}
-	return layouts, nil
-}
-
 // lockboxProfile finds a profile: one of the layouts, else a file.
 func lockboxProfile(layouts []lockbox.Profile, name string) (lockbox.Profile, error) {
 	profile, unknown := lockbox.ProfileNamed(layouts, name)
@@ -156,66 +145,6 @@ func plural(n int, one, many string) string {
 		return counted(1, one)
 	}
 	return strings.TrimSuffix(counted(n, many), "s")
-}
-
-// profileLine is a profile as `lockbox profiles` lists it.
-type profileLine struct {
-	Name   string   `json:"name"`
-	Format string   `json:"format"`
-	Doc    string   `json:"doc"`
-	Errors []string `json:"errors"` // of a file that describes one
-}
-
-func (p *program) lockboxProfilesCommand() *cobra.Command {
-	return p.command(command{
-		use:   "profiles [FILE]",
-		short: "List the layouts of lockbox files, or check one of your own",
-		example: `  billcycle lockbox profiles
-  billcycle lockbox profiles ours.json`,
-		long: `List the layouts of lockbox files. A bank whose layout differs gets one of its
-own: a JSON file such as {"name": "ours", "like": "bai-b", "payer": ["4.invoice"]}
-in the folder profiles/ of the data directory, or named with --profile. With a file, check it and say what is wrong with it; exit
-code 78 if anything is.`,
-		run: func(_ context.Context, args []string) error {
-			lines := []profileLine{}
-			if len(args) == 0 {
-				layouts, err := p.layouts()
-				if err != nil {
-					return err
-				}
-				for _, profile := range layouts {
-					lines = append(lines, describeProfile(profile))
-				}
-			}
-			for _, name := range args {
-				text, err := os.ReadFile(name)
-				if err != nil {
-					return noFile(err)
-				}
-				profile, err := lockbox.ParseProfile(text)
-				line := describeProfile(profile)
-				if err != nil {
-					p.code = exitConfig
-					line = profileLine{Name: name, Errors: strings.Split(err.Error(), "\n")}
-				}
-				lines = append(lines, line)
-			}
-			return p.answer(struct {
-				Profiles []profileLine `json:"profiles"`
-			}{lines}, func(w *page) {
-				for _, l := range lines {
-					w.line("%s\t%s\t%s", l.Name, l.Format, l.Doc)
-					for _, problem := range l.Errors {
-						w.line("  %s", problem)
-					}
-				}
-			})
-		},
-	})
-}
-
-func describeProfile(p lockbox.Profile) profileLine {
-	return profileLine{Name: p.Name, Format: cmp.Or(p.Format, "bai"), Doc: p.Doc, Errors: []string{}}
 }
 
 func (p *program) lockboxIngestCommand() *cobra.Command {
@@ -297,19 +226,17 @@ func (p *program) lockboxReturnsCommand() *cobra.Command {
 		example: "  billcycle lockbox returns unpaid.csv --layout first-example.json",
 		long: `Take in a bank's CSV file of checks that came back unpaid, all of it or nothing.
 Each is found by its routing, account and number and its amount, and returned as
-"lockbox return" does. Without --layout the columns are routing, account, check,
+"lockbox return" does. The layout is recognized by the header: one of your own in
+profiles/returns/, or the plain one, whose columns are routing, account, check,
 cents, reason (NSF, STOP or CLOSED). A file that was taken before changes nothing.
 Exit code 3 when a line is of no check of ours, 4 when the file was refused.`,
 		run: func(ctx context.Context, args []string) error {
-			columns := lockbox.PlainReturns()
-			if layout != "" {
-				text, err := os.ReadFile(layout)
-				if err != nil {
-					return noFile(err)
-				}
-				if columns, err = lockbox.ParseReturnsLayout(text); err != nil {
-					return &configError{err}
-				}
+			layouts, err := p.returnsLayouts()
+			if err == nil && layout != "" {
+				layouts, err = returnsLayout(layouts, layout)
+			}
+			if err != nil {
+				return err
 			}
 			file, err := os.Open(args[0])
 			if err != nil {
@@ -320,7 +247,7 @@ Exit code 3 when a line is of no check of ours, 4 when the file was refused.`,
 			if err != nil {
 				return err
 			}
-			got, refused := desk.TakeReturns(ctx, filepath.Base(args[0]), file, columns)
+			got, refused := desk.TakeReturns(ctx, filepath.Base(args[0]), file, layouts...)
 			if refused != nil && !errors.Is(refused, lockbox.ErrRefused) {
 				return refused
 			}

@@ -258,6 +258,10 @@ func (p *program) open(ctx context.Context, operator string) (jobs.House, error)
 	if err != nil {
 		return jobs.House{}, err
 	}
+	returned, err := p.returnsLayouts()
+	if err != nil {
+		return jobs.House{}, err
+	}
 	lease, err := p.lease()
 	if err != nil {
 		return jobs.House{}, err
@@ -265,7 +269,7 @@ func (p *program) open(ctx context.Context, operator string) (jobs.House, error)
 	if err := p.openDatabase(ctx); err != nil {
 		return jobs.House{}, err
 	}
-	return jobs.House{DB: p.db, Policy: policy, Keys: p.keys, Layouts: layouts, Dir: p.data, Operator: operator, Log: p.story(),
+	return jobs.House{DB: p.db, Policy: policy, Keys: p.keys, Layouts: layouts, Returned: returned, Dir: p.data, Operator: operator, Log: p.story(),
 		Workers: runtime.GOMAXPROCS(0), Lease: lease}, nil
 }
 
