@@ -196,10 +196,10 @@ func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Acc
 		askAgreements(need, ask)
 	}
 	if booked {
-		ask(`select j.account_id, j.posted_on, j.what, case when j.debit = 'receivable' then j.cents else -j.cents end
+		ask(`select j.account_id, j.posted_on, j.what, sum(case when j.debit = 'receivable' then j.cents else -j.cents end)::bigint
 			from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			join journal_at_hand j on j.account_id = a.id and j.no > coalesce(b.entries, 0)
-			where a.id = any($1) and 'receivable' in (j.debit, j.credit)`, func(a *Account, r *ledger.Row) {
+			where a.id = any($1) and j.account_id = any($1) and 'receivable' in (j.debit, j.credit) group by 1, 2, 3`, func(a *Account, r *ledger.Row) {
 			if x := (recent{r.Date(), ledger.PartOf(r.Text()), ledger.Cents(r.Int64())}); x.part != ledger.NoPart {
 				a.recent = append(a.recent, x)
 			}

@@ -1,10 +1,13 @@
 package billing
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
@@ -52,6 +55,7 @@ var inserts = [tables]struct {
 const (
 	counted  = iota // an account's counters
 	changed         // all of an account
+	closed          // the bill of all items of an account that had none
 	paid            // what is paid on an item
 	billed          // an item's bill, and what is paid on it
 	revised         // all of an item
@@ -72,6 +76,7 @@ type columns struct {
 	days     [2][]calendar.Date
 	flags    [4][]bool
 	nullable []*int64
+	rows     int64 // that it has to change, 0 for as many as there are ids
 }
 
 var updates = [kinds]struct {
@@ -87,6 +92,11 @@ var updates = [kinds]struct {
 			where a.id = u.id`,
 		func(c *columns) []any {
 			return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0], c.ints[2], c.cents[1], c.cents[2], c.texts[0], c.days[0], c.flags[0], c.flags[1], c.nullable}
+		}},
+	closed: {`update item i set state = 'billed', cycle = u.cycle, billed_on = u.billed, made_on = u.made
+			from unnest($1::bigint[], $2::int[], $3::date[], $4::date[]) u(id, cycle, billed, made) where i.account_id = u.id and i.state = 'unbilled' and i.account_id between $5 and $6`,
+		func(c *columns) []any {
+			return []any{c.ids, c.nos, c.days[0], c.days[1], slices.Min(c.ids), slices.Max(c.ids)}
 		}},
 	paid: {`update item i set paid = u.paid from unnest($1::bigint[], $2::int[], $3::bigint[]) u(id, no, paid) where i.account_id = u.id and i.no = u.no`,
 		func(c *columns) []any { return []any{c.ids, c.nos, c.cents[0]} }},
@@ -134,8 +144,9 @@ func (s *saver) insert(table int) *ledger.Copy {
 
 // take moves an account's changes into the saver and marks them saved.
 func (s *saver) take(a *Account) {
+	whole := s.close(a)
 	for _, i := range a.Items {
-		s.item(a.ID, i)
+		s.item(a.ID, i, whole)
 	}
 	for _, r := range a.Receipts {
 		s.receipt(a.ID, r)
@@ -186,7 +197,34 @@ func (s *saver) account(a *Account) {
 	}
 }
 
-func (s *saver) item(account int64, i *Item) {
+// close writes what most cuts do, all items without a bill go on the same one,
+// by the account. It returns whether that is so.
+func (s *saver) close(a *Account) bool {
+	var first *Item
+	n := int64(0)
+	for _, i := range a.Items {
+		if i.State == Unbilled || i.dirty {
+			return false
+		}
+		if !i.cut || i.Detail != nil {
+			continue
+		}
+		if n++; first == nil {
+			first = i
+		}
+		if i.Cycle != first.Cycle || i.BilledOn != first.BilledOn || i.MadeOn != first.MadeOn {
+			return false
+		}
+	}
+	if first == nil {
+		return false
+	}
+	c := s.update(closed, a.ID, int32(first.Cycle))
+	c.days[0], c.days[1], c.rows = append(c.days[0], first.BilledOn), append(c.days[1], first.MadeOn), c.rows+n
+	return true
+}
+
+func (s *saver) item(account int64, i *Item, closed bool) {
 	switch d := i.Detail; {
 	case d != nil:
 		s.insert(itemTable).Int64(account).Int32(i.No).Text(string(i.Kind)).Text(i.Origin).Text(string(i.State)).Int64(int64(i.Cents)).Int64(int64(i.Paid)).
@@ -197,7 +235,7 @@ func (s *saver) item(account int64, i *Item) {
 		c.texts[0], c.texts[1] = append(c.texts[0], string(i.State)), append(c.texts[1], i.Ended)
 		c.cents[0], c.cents[1] = append(c.cents[0], int64(i.Cents)), append(c.cents[1], int64(i.Paid))
 		c.ints[0], c.days[0], c.days[1] = append(c.ints[0], int32(i.Cycle)), append(c.days[0], i.BilledOn), append(c.days[1], i.MadeOn)
-	case i.cut:
+	case i.cut && !closed:
 		c := s.update(billed, account, i.No)
 		c.cents[0], c.ints[0] = append(c.cents[0], int64(i.Paid)), append(c.ints[0], int32(i.Cycle))
 		c.days[0], c.days[1] = append(c.days[0], i.BilledOn), append(c.days[1], i.MadeOn)
@@ -265,15 +303,8 @@ func (s *saver) write(ctx context.Context) error {
 	}
 	batch := &pgx.Batch{}
 	for kind := range s.updates {
-		if c := &s.updates[kind]; len(c.ids) > 0 {
-			many := kind == billed && len(c.ids) > 1000 // a cut: read the range once, as byRange does
-			if many {
-				batch.Queue(`set local enable_nestloop = off`)
-			}
-			batch.Queue(updates[kind].sql, updates[kind].args(c)...)
-			if many {
-				batch.Queue(`set local enable_nestloop = on`)
-			}
+		if len(s.updates[kind].ids) > 0 {
+			s.queue(batch, kind)
 		}
 	}
 	for _, e := range s.issues {
@@ -283,6 +314,26 @@ func (s *saver) write(ctx context.Context) error {
 		return nil
 	}
 	return s.tx.SendBatch(ctx, batch).Close()
+}
+
+// queue queues an UPDATE. It must find every row that it is for: the account was
+// locked when they were read.
+func (s *saver) queue(batch *pgx.Batch, kind int) {
+	c := &s.updates[kind]
+	want := cmp.Or(c.rows, int64(len(c.ids)))
+	many := (kind == closed || kind == billed) && len(c.ids) > 1000 // a cut: read the range once, as byRange does
+	if many {
+		batch.Queue(`set local enable_nestloop = off`)
+	}
+	batch.Queue(updates[kind].sql, updates[kind].args(c)...).Exec(func(done pgconn.CommandTag) error {
+		if got := done.RowsAffected(); got != want {
+			return fmt.Errorf("%d rows are not as they were read: %q changed %d", want, updates[kind].sql, got)
+		}
+		return nil
+	})
+	if many {
+		batch.Queue(`set local enable_nestloop = on`)
+	}
 }
 
 func (c *Check) file() *int64 {
