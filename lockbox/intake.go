@@ -3,6 +3,7 @@ package lockbox
 import (
 	"compress/flate"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"io"
@@ -279,11 +280,15 @@ func (d Desk) micrOf(i Item) []byte {
 	if routing == "" || account == "" {
 		return nil
 	}
-	micr := append(make([]byte, 0, micrBytes), d.Keys.Fingerprint("payer", routing, account)[:payerBytes]...)
+	// Only a quarter of it is kept, so the whole is a secret, too, by which to
+	// hash the rest.
+	payer := d.Keys.Fingerprint("payer", routing, account)
+	micr := append(make([]byte, 0, micrBytes), payer[:payerBytes]...)
 	if check == "" {
 		return micr[:micrBytes]
 	}
-	return append(micr, d.Keys.Fingerprint("micr", routing, account, check, strconv.FormatInt(int64(i.Cents), 10))[:micrBytes-payerBytes]...)
+	sum := sha256.Sum256(strconv.AppendInt(append(append(payer, check...), ' '), int64(i.Cents), 10))
+	return append(micr, sum[:micrBytes-payerBytes]...)
 }
 
 // twin returns what a check is known again by, ok only if routing, account and
