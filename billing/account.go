@@ -90,7 +90,7 @@ const (
 	Pending   = "pending"
 	Posted    = "posted"
 	Returned  = "returned"  // by the payer's bank, posted before or not
-	Withdrawn = "withdrawn" // by us, before it was sent
+	Withdrawn = "withdrawn" // by us, before it was sent; or its return was none, and another receipt stands for it
 	Void      = "void"
 )
 

@@ -51,8 +51,8 @@ var Invariants = []ledger.Invariant{
 			where (r.state = 'posted' or r.posted_entry <> 0) and j.no is null
 			union all select j.account_id, j.no from journal j left join receipt r on r.account_id = j.account_id and r.posted_entry = j.no where j.what in ('payment', 'opening') and r.no is null
 			union all select r.account_id, r.no from receipt r left join journal j on j.account_id = r.account_id and j.reverses = r.posted_entry and j.what = 'return' and j.cents = r.cents
-			where r.state = 'returned' and r.posted_entry <> 0 and j.no is null
-			union all select j.account_id, j.no from journal j left join receipt r on r.account_id = j.account_id and r.no = j.doc and r.state = 'returned' where j.what = 'return' and r.no is null`},
+			where r.state in ('returned', 'withdrawn') and r.posted_entry <> 0 and j.no is null
+			union all select j.account_id, j.no from journal j left join receipt r on r.account_id = j.account_id and r.no = j.doc and r.state in ('returned', 'withdrawn') where j.what = 'return' and r.no is null`},
 	{Name: "pending_money_on_the_books", Says: "the lockbox money that the books call pending is that of the pending receipts",
 		SQL: `select x.account_id, x.cents from (
 				select account_id, sum(cents) cents from (

@@ -109,6 +109,37 @@ func (a *Account) Return(p *Policy, r *Receipt, day calendar.Date, code string) 
 	return nil
 }
 
+// Reinstate takes back the return of a receipt by the payer's bank, because there
+// was none: the fee for it goes, and the payment is taken in once more with the
+// dates that it had, as the part of the check that it was. What the return itself
+// did stays in the journal. A payment of which we had refunded something is for a
+// person to take in again.
+func (a *Account) Reinstate(p *Policy, r *Receipt, of Check, day calendar.Date) error {
+	a.mustBeWhole()
+	if r.State != Returned {
+		return fmt.Errorf("the payment of %s received %s is %s, and not returned", r.Cents, r.ReceivedOn, r.State)
+	}
+	if r.Refunded > 0 {
+		return fmt.Errorf("%s of the payment received %s were refunded, and are owed since it came back", r.Refunded, r.ReceivedOn)
+	}
+	r.State, r.dirty = Withdrawn, true
+	for _, i := range a.Items {
+		if i.Origin == FromReturnedFee && i.ForDoc == r.No && i.Ended == "" {
+			a.lower(day, i, i.Cents, ledger.Waiver, ledger.Fees, i.Entry)
+			i.Ended = "waived"
+		}
+	}
+	again := a.Receive(day, Receipt{Channel: r.Channel, Cents: r.Cents, Directed: r.Directed, Reference: r.Reference, Guest: r.Guest, Payer: r.Payer,
+		ReceivedOn: r.ReceivedOn, ArrivedOn: r.ArrivedOn, PostsOn: r.PostsOn, Check: of})
+	if again.PostsOn <= day {
+		a.Post(p, again, day)
+	}
+	a.Replay, a.dirty = true, true
+	a.useCredit(p, day)
+	a.lookAgain()
+	return nil
+}
+
 // Withdraw drops a pending receipt that we will not collect.
 func (a *Account) Withdraw(r *Receipt, day calendar.Date, code string) {
 	a.dropPending(r, day)

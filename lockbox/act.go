@@ -282,7 +282,7 @@ func (d Desk) returnIn(ctx context.Context, tx pgx.Tx, fileID int64, item int, c
 // pieces loads the accounts that have a taken check, and the receipts that it
 // is now; those taken back from earlier ones don't count.
 func (d Desk) pieces(ctx context.Context, tx pgx.Tx, h *onHand) (*billing.Book, []piece, error) {
-	rows, err := tx.Query(ctx, `select r.account_id, r.no from (select distinct account_id from lockbox_part where file_id = $1 and ordinal = $2) p
+	rows, err := tx.Query(ctx, `select r.account_id, r.no, r.check_coupon from (select distinct account_id from lockbox_part where file_id = $1 and ordinal = $2) p
 		join receipt r on r.account_id = p.account_id and r.check_file = $1 and r.check_item = $2 and r.state <> 'withdrawn' order by r.check_coupon`, h.file, h.ordinal)
 	if err != nil {
 		return nil, nil, err
@@ -290,6 +290,7 @@ func (d Desk) pieces(ctx context.Context, tx pgx.Tx, h *onHand) (*billing.Book, 
 	type row struct {
 		Account int64
 		No      int32
+		Coupon  int32
 	}
 	found, err := pgx.CollectRows(rows, pgx.RowToStructByPos[row])
 	if err != nil {
@@ -309,7 +310,7 @@ func (d Desk) pieces(ctx context.Context, tx pgx.Tx, h *onHand) (*billing.Book, 
 	var list []piece
 	for _, f := range found {
 		a := book.Account(f.Account)
-		list = append(list, piece{a, a.Receipt(f.No)})
+		list = append(list, piece{a, a.Receipt(f.No), billing.Check{File: h.file, Item: int32(h.ordinal), Coupon: f.Coupon}})
 	}
 	return book, list, nil
 }
@@ -318,6 +319,7 @@ func (d Desk) pieces(ctx context.Context, tx pgx.Tx, h *onHand) (*billing.Book, 
 type piece struct {
 	account *billing.Account
 	receipt *billing.Receipt
+	check   billing.Check
 }
 
 // takeBack returns the receipts of a taken check.
@@ -341,8 +343,10 @@ func (d Desk) takeBack(ctx context.Context, tx pgx.Tx, h *onHand, code string) (
 }
 
 // Undo takes back what was last done with a check, as long as none of its money
-// has posted: the check stands as it stood before. A check with which nobody
-// did anything is taken from whom its references named, and waits in suspense.
+// has posted: the check stands as it stood before. Its return by the bank can
+// always be taken back: the payment counts again from the day it was received,
+// and the fee for it goes. A check with which nobody did anything is taken from
+// whom its references named, and waits in suspense.
 // What is undone is kept, too: an undo is an act like any other.
 func (d Desk) Undo(ctx context.Context, fileID int64, item int, reason string) error {
 	detail := map[string]any{}
@@ -362,7 +366,7 @@ func (d Desk) Undo(ctx context.Context, fileID int64, item int, reason string) e
 		}
 		switch {
 		case before.State == itemTaken:
-			return 0, fmt.Errorf("its return by the bank can't be undone: what it had paid is open again; take the payment in once more if the bank was wrong: %w", ErrNotNow)
+			return d.reinstate(ctx, tx, h)
 		case h.state == itemTaken:
 			return d.unpost(ctx, tx, h, before)
 		}
@@ -403,4 +407,18 @@ func (d Desk) unpost(ctx context.Context, tx pgx.Tx, h *onHand, to standing) (fi
 		return 0, err
 	}
 	return list[0].account.ID, d.stand(ctx, tx, h, to)
+}
+
+// reinstate takes back that the bank returned a check which accounts had.
+func (d Desk) reinstate(ctx context.Context, tx pgx.Tx, h *onHand) (first int64, err error) {
+	book, list, err := d.pieces(ctx, tx, h)
+	if err != nil {
+		return 0, err
+	}
+	for _, p := range list {
+		if err := p.account.Reinstate(d.Policy, p.receipt, p.check, d.Day); err != nil {
+			return 0, fmt.Errorf("%w: %w", err, ErrNotNow)
+		}
+	}
+	return list[0].account.ID, book.Save(ctx)
 }

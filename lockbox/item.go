@@ -130,7 +130,7 @@ func (r *reader) references(list []string, get row, fields []field) []string {
 func (p Profile) reference(s string) string {
 	s = notZero(s)
 	if bare := strings.TrimLeft(s, "0"); bare != "" && (bare[0] < '0' || bare[0] > '9') {
-		s = bare
+		s = strings.TrimLeft(bare, " ")
 	}
 	if slices.ContainsFunc(p.NoPayer, func(no string) bool { return strings.EqualFold(no, s) }) {
 		return ""

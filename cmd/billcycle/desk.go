@@ -84,8 +84,9 @@ come again, is no money of ours.`,
 			verb: "undo", short: "Take back what was last done with a check, until it posts",
 			example: `billcycle lockbox undo 12 3 --reason "typed the neighbor's number"`,
 			long: `Take back what was last done with a check: it stands as it stood before, and its
-money leaves the members who had it. That is possible until any of it posts. A
-check with which nobody has done anything is taken from whom its coupon names,
+money leaves the members who had it. That is possible until any of it posts. That the
+bank returned it can always be taken back: the payment counts again from the day it
+was received, and the fee for the return goes. A check with which nobody has done anything is taken from whom its coupon names,
 and waits in suspense.`,
 			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _ []string, why string) error {
 				return d.Undo(ctx, file, item, why)
