@@ -51,13 +51,14 @@ type answer struct {
 	individual string
 	cents      ledger.Cents
 
-	sent    *ourDebit // the debit it is about, nil if unmatched
+	sent    *ourDebit // the entry it is about, nil if unmatched
 	outcome string
 	detail  string
 }
 
-// ourDebit is a debit of ours as the bank may answer it.
+// ourDebit is an entry of ours as the bank may answer it.
 type ourDebit struct {
+	kind     string // "" for a debit, else prenote or reversal
 	account  int64
 	receipt  int32
 	mrn      string
@@ -254,9 +255,11 @@ func (o Office) match(ctx context.Context, tx pgx.Tx, answers []*answer) (accoun
 	for i, a := range answers {
 		traces[i] = int64(a.original)
 	}
-	rows, err := tx.Query(ctx, `select d.trace, d.account_id, d.receipt, a.mrn, d.cents, d.state, coalesce(f.state = 'released', false), d.method_id
-		from debit d join account a on a.id = d.account_id left join ach_file f on f.id = d.file_id
-		where d.trace = any($1) and d.effective_on > $2 order by d.state = 'withdrawn', d.effective_on desc`, traces, o.Day-traceDays)
+	rows, err := tx.Query(ctx, `select d.trace, d.kind, d.account_id, d.receipt, a.mrn, d.cents, d.state, coalesce(f.state = 'released', false), d.method_id
+		from (select trace, '' as kind, account_id, receipt, cents, state, method_id, file_id, effective_on from debit where trace = any($1) and effective_on > $2
+			union all select trace, kind, account_id, receipt, cents, state, method_id, file_id, effective_on from ach_entry where trace = any($1) and effective_on > $2) d
+		join account a on a.id = d.account_id left join ach_file f on f.id = d.file_id
+		order by d.state = 'withdrawn', d.effective_on desc`, traces, o.Day-traceDays)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +267,7 @@ func (o Office) match(ctx context.Context, tx pgx.Tx, answers []*answer) (accoun
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var trace int64
 		s := &ourDebit{}
-		err := row.Scan(&trace, &s.account, &s.receipt, &s.mrn, &s.cents, &s.state, &s.released, &s.methodID)
+		err := row.Scan(&trace, &s.kind, &s.account, &s.receipt, &s.mrn, &s.cents, &s.state, &s.released, &s.methodID)
 		if byTrace[Trace(trace)] == nil {
 			byTrace[Trace(trace)] = s
 		}
@@ -294,19 +297,27 @@ func (a *answer) mismatch(s *ourDebit) string {
 	case s == nil:
 		return fmt.Sprintf("no debit of the last %d days has the trace number %s", traceDays, a.original)
 	case a.individual != s.mrn:
-		return fmt.Sprintf("trace %s is a debit of member %s, but the bank answers for %q", a.original, s.mrn, a.individual)
-	case a.back != nil && !a.back.Debit:
-		return fmt.Sprintf("trace %s is a debit, but the bank returns a credit", a.original)
+		return fmt.Sprintf("trace %s is an entry of member %s, but the bank answers for %q", a.original, s.mrn, a.individual)
+	case a.back != nil && a.back.Debit == (s.kind == reversalEntry):
+		return fmt.Sprintf("trace %s is a %s, but the bank returns the opposite", a.original, cmp.Or(s.kind, "debit"))
 	case a.back != nil && a.cents != s.cents:
-		return fmt.Sprintf("trace %s is a debit of %s, but the bank returns %s", a.original, s.cents, a.cents)
+		return fmt.Sprintf("trace %s is a %s of %s, but the bank returns %s", a.original, cmp.Or(s.kind, "debit"), s.cents, a.cents)
 	}
 	return ""
 }
 
 // returned applies a return to its account.
 func (o Office) returned(ctx context.Context, tx pgx.Tx, account *billing.Account, a *answer) error {
+	switch a.sent.kind {
+	case prenoteEntry:
+		return o.prenoteBack(ctx, tx, account, a)
+	case reversalEntry:
+		return o.reversalBack(ctx, tx, a)
+	}
 	d := account.DebitOf(a.sent.receipt)
 	switch {
+	case d.State == billing.DebitReturned && d.Code == billing.Reversed:
+		return o.paidBackTwice(ctx, tx, a, fmt.Sprintf("that was reversed on %s", d.ReturnedOn))
 	case d.State == billing.DebitReturned:
 		a.outcome, a.detail = outcomeDuplicate, fmt.Sprintf("returned on %s with %s already", d.ReturnedOn, d.Code)
 		return nil
@@ -319,7 +330,14 @@ func (o Office) returned(ctx context.Context, tx pgx.Tx, account *billing.Accoun
 		return o.review(ctx, tx, a, "return_not_applied", a.original.String())
 	}
 	a.outcome = outcomeApplied
-	return nil
+	var onItsWay bool
+	err := tx.QueryRow(ctx, `select exists (select from ach_entry e join ach_file f on f.id = e.file_id where e.kind = 'reversal' and e.account_id = $1 and e.receipt = $2 and e.state = 'built' and f.state = 'released')`,
+		a.sent.account, a.sent.receipt).Scan(&onItsWay)
+	if err == nil && onItsWay {
+		err = o.paidBackTwice(ctx, tx, a, "whose reversal is on its way")
+		a.outcome = outcomeApplied
+	}
+	return err
 }
 
 // review leaves an answer to a person.

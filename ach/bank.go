@@ -179,7 +179,7 @@ func (b *answerBatches) batch(original *Entry, sec string) (moov.Batcher, error)
 		return b.open, nil
 	}
 	h := moov.NewBatchHeader()
-	h.ServiceClassCode = moov.DebitsOnly
+	h.ServiceClassCode = group.service()
 	h.CompanyName, h.CompanyIdentification = b.file.Company.Name, b.file.Company.ID
 	h.StandardEntryClassCode = sec
 	h.CompanyEntryDescription = group.description(b.file.Company.Description)
@@ -210,6 +210,9 @@ func (b *answerBatches) entry(original *Entry) (*moov.EntryDetail, error) {
 	d.TransactionCode = moov.CheckingReturnNOCDebit
 	if original.Savings {
 		d.TransactionCode = moov.SavingsReturnNOCDebit
+	}
+	if original.Reversal {
+		d.TransactionCode -= moov.CheckingReturnNOCDebit - moov.CheckingReturnNOCCredit
 	}
 	d.RDFIIdentification = bank
 	d.CheckDigit = fmt.Sprint(moov.CalculateCheckDigit(bank))

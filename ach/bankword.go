@@ -80,7 +80,11 @@ func (o Office) say(ctx context.Context, tx pgx.Tx, word Word) (told Told, err e
 		return Told{File: f, Review: true}, o.askAboutFile(ctx, tx, f, fmt.Sprintf("it is %s, and now the bank says %q: %s", f.Bank, word.Status, detail))
 	}
 	if f.Bank, f.BankDetail = status, detail; f.Bank == Rejected {
-		if err := o.rejected(ctx, tx, f); err != nil {
+		rejected := o.rejected
+		if f.Kind != FileOfDebits {
+			rejected = o.rejectedOthers
+		}
+		if err := rejected(ctx, tx, f); err != nil {
 			return told, err
 		}
 	}
@@ -109,7 +113,7 @@ func (f *FileInfo) means(word Word) (status, detail string) {
 		status = Unknown
 	}
 	entries := f.Entries + f.Prenotes + f.Reversals
-	if status != Unknown && (word.Entries >= 0 && word.Entries < entries || word.Cents >= 0 && word.Cents != int64(f.Cents)) {
+	if status != Unknown && (word.Entries >= 0 && word.Entries < entries || word.Cents >= 0 && word.Cents != int64(f.Cents) && word.Cents != int64(f.Cents+f.CreditCents)) { // a balanced file debits us for its reversals
 		detail = strings.TrimSpace(fmt.Sprintf("%d entries of %d cents, while ours are %d of %d; %s", word.Entries, word.Cents, entries, int64(f.Cents), detail))
 		status = Unknown
 	}

@@ -127,8 +127,8 @@ func (o Office) Rates(ctx context.Context) ([]ReturnRate, error) {
 	from := o.Day - rateDays + 1
 	rows, err := o.DB.Query(ctx, `select f.company, count(*) filter (where d.effective_on between $1 and $2),
 			count(*) filter (where back and d.code = any($3)), count(*) filter (where back and d.code = any($4)), count(*) filter (where back)
-		from debit d join ach_file f on f.id = d.file_id cross join lateral (select d.state = 'returned' and d.code <> $5 and d.returned_on between $1 and $2 as back) b
-		where f.state = 'released' and f.bank <> 'rejected' and (d.effective_on between $1 and $2 or back) group by f.company order by f.company`, from, o.Day, codes[0], codes[1], billing.RejectedByBank)
+		from debit d join ach_file f on f.id = d.file_id cross join lateral (select d.state = 'returned' and d.code <> all($5) and d.returned_on between $1 and $2 as back) b
+		where f.state = 'released' and f.bank <> 'rejected' and (d.effective_on between $1 and $2 or back) group by f.company order by f.company`, from, o.Day, codes[0], codes[1], []string{billing.RejectedByBank, billing.Reversed})
 	if err != nil {
 		return nil, err
 	}

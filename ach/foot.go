@@ -145,6 +145,8 @@ func (s *scan) openEntry(line int, text string) {
 	default:
 		s.problem(bad("transaction code", e.code, "not a transaction code of Nacha; its amount is not counted"))
 	}
+	s.prenotes += count(among(prenoteCodes, e.code))
+	s.reversals += count(b.text != "" && col(b.text, 54, 63) == fmt.Sprintf("%-10s", ReversalDescription))
 	switch {
 	case among(prenoteCodes, e.code) && cents != 0:
 		s.problem(bad("amount", amount, "a prenote is of zero cents"))

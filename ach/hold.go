@@ -82,6 +82,17 @@ func (o Office) onSealed(ctx context.Context, fileID int64, verb, reason string,
 // due is due again, and autopay does not build that debit a second time.
 func (o Office) Pull(ctx context.Context, fileID int64, trace Trace, reason string) (info FileInfo, err error) {
 	err = o.onSealed(ctx, fileID, "ach_pull", fmt.Sprintf("%s (trace %s)", reason, trace), func(tx pgx.Tx, f *FileInfo) error {
+		if f.Kind != FileOfDebits {
+			err := o.pullOther(ctx, tx, f, trace, reason)
+			if err == nil {
+				_, err = tx.Exec(ctx, `update ach_file set hands = array_append(hands, $2) where id = $1`, fileID, fold(o.Operator))
+			}
+			if err == nil {
+				*f, err = o.fill(ctx, tx, *f, true)
+				info = *f
+			}
+			return err
+		}
 		var account int64
 		var receipt int32
 		err := tx.QueryRow(ctx, `select account_id, receipt from debit where trace = $1 and file_id = $2 and state = 'built'`, int64(trace), fileID).Scan(&account, &receipt)

@@ -16,6 +16,8 @@ type Report struct {
 	Entries     int              `json:"entries"`      // records 6
 	DebitCents  ledger.Cents     `json:"debit_cents"`  // by transaction code, prenotes and returns included
 	CreditCents ledger.Cents     `json:"credit_cents"` // the same
+	Prenotes    int              `json:"prenotes"`     // entries by which bank accounts are tried out
+	Reversals   int              `json:"reversals"`    // entries of batches described REVERSAL
 	Returns     []ReturnLine     `json:"returns"`      // addenda 99, in the order of the file
 	Corrections []CorrectionLine `json:"corrections"`  // addenda 98
 	Problems    []Problem        `json:"problems"`     // wrong; by line
@@ -57,6 +59,7 @@ func Inspect(r io.Reader) (Report, error) {
 	}
 	rep.Batches, rep.Entries = s.batches, s.entries
 	rep.DebitCents, rep.CreditCents = ledger.Cents(s.debit), ledger.Cents(s.credit)
+	rep.Prenotes, rep.Reversals = s.prenotes, s.reversals
 	rep.Problems, rep.Notes = s.problems, s.notes
 	return rep, nil
 }

@@ -72,7 +72,7 @@ func TestInspectJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"batches":2,"entries":3,"debit_cents":12456,"credit_cents":0,` +
+	want := `{"batches":2,"entries":3,"debit_cents":12456,"credit_cents":0,"prenotes":0,"reversals":0,` +
 		`"returns":[{"trace":"121042880000001","code":"R01","cents":111},{"trace":"121042880000002","code":"R97","cents":12345}],` +
 		`"corrections":[{"trace":"121042880000003","code":"C03","data":"322271627   12 345"}],"problems":[],"notes":[]}`
 	if string(got) != want {

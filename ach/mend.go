@@ -65,9 +65,12 @@ func (o Office) Mend(ctx context.Context) error {
 	return nil
 }
 
-// mend makes a sealed file anew, if it must be, and says how many of its debits
+// mend makes a sealed file anew, if it must be, and says how many of its entries
 // were the reason.
 func (o Office) mend(ctx context.Context, tx pgx.Tx, f FileInfo) (FileInfo, int, error) {
+	if f.Kind != FileOfDebits {
+		return o.mendOthers(ctx, tx, f)
+	}
 	found, err := staleDebits(ctx, tx, f)
 	if err != nil || len(found) == 0 {
 		return f, 0, err
@@ -99,13 +102,21 @@ func (o Office) mend(ctx context.Context, tx pgx.Tx, f FileInfo) (FileInfo, int,
 	if err := b.Save(ctx); err != nil {
 		return f, 0, err
 	}
+	f, err = o.refill(ctx, tx, f, "ach_mend")
+	return f, len(found), err
+}
+
+// refill makes a sealed file anew of what is left of it, and keeps a record of
+// that.
+func (o Office) refill(ctx context.Context, tx pgx.Tx, f FileInfo, verb string) (FileInfo, error) {
 	before := f.SHA256
-	if f, err = o.fill(ctx, tx, f, true); err != nil {
-		return f, 0, err
+	f, err := o.fill(ctx, tx, f, true)
+	if err != nil {
+		return f, err
 	}
-	record := billing.Act{Day: o.Day, Operator: o.Operator, Verb: "ach_mend",
+	record := billing.Act{Day: o.Day, Operator: o.Operator, Verb: verb,
 		Detail: map[string]any{"file": f.Name, "sha256_before": before, "sha256": f.SHA256, "entries": f.Entries, "cents": f.Cents}}
-	return f, len(found), record.Record(ctx, tx, 0)
+	return f, record.Record(ctx, tx, 0)
 }
 
 // says puts a debit that is taken out before a person.

@@ -85,7 +85,7 @@ func TestRevokedBeforeRelease(t *testing.T) {
 			b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, id, buildDay)
 			b.method(id, calendar.MustParse("2026-02-01"), "web", "7777")
 			b.exec(`update autopay_method set corrected_by = 'C01 121000350000099' where account_id = $1 and ended_on is null`, id)
-		}, "1000000001 7777, ", "57500 57500 0 on", ""},
+		}, mrnOf(1) + " 7777, ", "57500 57500 0 on", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBiller(t)

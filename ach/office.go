@@ -61,13 +61,15 @@ func (h SHA256) MarshalJSON() ([]byte, error) { return json.Marshal(h.String()) 
 // FileInfo is a file of debits and where it stands.
 type FileInfo struct {
 	ID          int64         `json:"id"`
+	Kind        string        `json:"kind"` // debits, prenotes, reversals: what is in it
 	Name        string        `json:"name"` // ach-20260324-A.ach: the day it was built, the modifier
 	BuiltOn     calendar.Date `json:"built_on"`
 	EffectiveOn calendar.Date `json:"effective_on"`
-	Entries     int           `json:"entries"`   // debits
-	Prenotes    int           `json:"prenotes"`  // trials of zero cents
-	Reversals   int           `json:"reversals"` // credits that undo debits
-	Cents       ledger.Cents  `json:"cents"`     // sum of the debits
+	Entries     int           `json:"entries"`      // debits
+	Prenotes    int           `json:"prenotes"`     // trials of zero cents
+	Reversals   int           `json:"reversals"`    // credits that undo debits
+	Cents       ledger.Cents  `json:"cents"`        // sum of the debits
+	CreditCents ledger.Cents  `json:"credit_cents"` // sum of the reversals
 	SHA256      SHA256        `json:"sha256"`
 	State       string        `json:"state"` // sealed, released, withdrawn
 	Maker       string        `json:"maker"`
@@ -96,13 +98,32 @@ const (
 	FileWithdrawn = "withdrawn" // nobody released it in time, or nothing of it could be sent
 )
 
-const fileColumns = `id, coalesce(name, ''), built_on, effective_on, entries, prenotes, reversals, cents, sha256, state, maker, coalesce(held_by, ''), held_why, coalesce(released_by, ''), released_on, written_on,
+// The kinds of files. What goes out for another reason is in a file of its own,
+// so that it is looked at and released for itself.
+const (
+	FileOfDebits    = "debits"
+	FileOfPrenotes  = "prenotes"
+	FileOfReversals = "reversals"
+)
+
+// Holds says in a few words what is in a file.
+func (f *FileInfo) Holds() string {
+	switch f.Kind {
+	case FileOfPrenotes:
+		return fmt.Sprintf("%d prenotes", f.Prenotes)
+	case FileOfReversals:
+		return fmt.Sprintf("%d reversals of %s", f.Reversals, f.CreditCents)
+	}
+	return fmt.Sprintf("%d debits of %s", f.Entries, f.Cents)
+}
+
+const fileColumns = `id, kind, coalesce(name, ''), built_on, effective_on, entries, prenotes, reversals, cents, credit_cents, sha256, state, maker, coalesce(held_by, ''), held_why, coalesce(released_by, ''), released_on, written_on,
 	bank, bank_detail, hands, coalesce(modifier, ''), first_trace, last_trace, first_account, last_account, in_order, batches`
 
 func scanFile(row pgx.CollectableRow) (f FileInfo, err error) {
 	var modifier string
 	var first, last int64
-	err = row.Scan(&f.ID, &f.Name, &f.BuiltOn, &f.EffectiveOn, &f.Entries, &f.Prenotes, &f.Reversals, &f.Cents, &f.SHA256, &f.State, &f.Maker, &f.HeldBy, &f.HeldWhy, &f.ReleasedBy, &f.ReleasedOn, &f.WrittenOn,
+	err = row.Scan(&f.ID, &f.Kind, &f.Name, &f.BuiltOn, &f.EffectiveOn, &f.Entries, &f.Prenotes, &f.Reversals, &f.Cents, &f.CreditCents, &f.SHA256, &f.State, &f.Maker, &f.HeldBy, &f.HeldWhy, &f.ReleasedBy, &f.ReleasedOn, &f.WrittenOn,
 		&f.Bank, &f.BankDetail, &f.hands, &modifier, &first, &last, &f.low, &f.high, &f.inOrder, &f.batches)
 	f.firstTrace, f.lastTrace = Trace(first), Trace(last)
 	if modifier != "" {
@@ -203,7 +224,8 @@ func usedTraces(ctx context.Context, tx pgx.Tx, bank string, from, to int, day c
 	if err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, `select trace from debit where trace between $1 and $2 and effective_on > $3`, int64(first), int64(first)+int64(to-from), day-traceDays)
+	rows, err := tx.Query(ctx, `select trace from debit where trace between $1 and $2 and effective_on > $3
+		union all select trace from ach_entry where trace between $1 and $2 and effective_on > $3`, int64(first), int64(first)+int64(to-from), day-traceDays)
 	if err != nil {
 		return nil, err
 	}

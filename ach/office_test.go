@@ -84,7 +84,7 @@ func (b *biller) office(day calendar.Date, operator string) ach.Office {
 	return ach.Office{DB: b.db, Policy: b.p, Keys: b.keys, Day: day, Operator: operator}
 }
 
-func mrnOf(id int64) string { return fmt.Sprintf("10000000%02d", id) }
+func mrnOf(id int64) string { return string(billing.NewMRN(100_000_000 + id)) }
 
 func numberOf(id int64) string { return fmt.Sprintf("90000%04d", id) }
 
@@ -120,7 +120,7 @@ func (b *biller) method(id int64, day calendar.Date, by, number string) {
 	b.Helper()
 	sealed, err := b.keys.Seal([]byte(number), fmt.Sprintf("autopay_method/%d", id))
 	b.must(err)
-	b.exec(`insert into autopay_method (account_id, method, routing, number_sealed, authorized_on, authorized_by, individual) select $1, 'ach', $2, $3, $4, $5, mrn from account where id = $1`, id, ourBank, sealed, day, by)
+	b.exec(`insert into autopay_method (account_id, method, routing, number_sealed, number_hash, authorized_on, authorized_by, individual) select $1, 'ach', $2, $3, $4, $5, $6, mrn from account where id = $1`, id, ourBank, sealed, b.keys.Fingerprint(ourBank, number), day, by)
 }
 
 func (b *biller) change(id int64, do func(a *billing.Account)) {
@@ -164,7 +164,9 @@ func (b *biller) build(day calendar.Date) (billing.Tally, []ach.FileInfo) {
 // post runs what posts on a day.
 func (b *biller) post(day calendar.Date) (withdrawn, posted billing.Tally) {
 	b.Helper()
-	return b.ranged(ach.WithdrawUnreleased, day), b.ranged(billing.PostDue, day)
+	withdrawn = b.ranged(ach.WithdrawUnreleased, day)
+	b.ranged(ach.SettleOthers, day)
+	return withdrawn, b.ranged(billing.PostDue, day)
 }
 
 func (b *biller) release(day calendar.Date, files ...ach.FileInfo) {

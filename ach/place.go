@@ -111,7 +111,7 @@ func (f *filling) add(s *slot) {
 
 // openFiles reads the newest open file of each effective date.
 func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, error) {
-	rows, err := tx.Query(ctx, `select id, effective_on, entries, cents, first_trace, last_trace, first_account, last_account, in_order, batches from ach_file where state = 'open' order by id`)
+	rows, err := tx.Query(ctx, `select id, effective_on, entries, cents, first_trace, last_trace, first_account, last_account, in_order, batches from ach_file where state = 'open' and kind = 'debits' order by id`)
 	if err != nil {
 		return nil, err
 	}

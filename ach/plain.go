@@ -83,13 +83,13 @@ func plainDebits(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 
 const plainSQL = `
 	with method as (
-		select distinct on (account_id) account_id, id, method, authorized_by, authorized_on, ended_on from autopay_method
+		select distinct on (account_id) account_id, id, method, authorized_by, authorized_on, ended_on, debit_from from autopay_method
 		where account_id >= $1 and account_id < $2 order by account_id, id desc
 	), chosen as materialized (
 		select a.id, b.cycle, a.docs, b.debit_on, b.due_on, a.last_debit_cents, m.id as method_id, m.authorized_by
 		from account a
 		join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.account_id >= $1 and b.account_id < $2
-		join method m on m.account_id = a.id and m.method = 'ach' and m.ended_on is null and m.authorized_on <= $5
+		join method m on m.account_id = a.id and m.method = 'ach' and m.ended_on is null and m.authorized_on <= $5 and m.debit_from <= b.debit_on
 		left join (select distinct account_id from hold where account_id >= $1 and account_id < $2) h on h.account_id = a.id
 		left join (select distinct account_id from debit where account_id >= $1 and account_id < $2 and retry_on is not null) y on y.account_id = a.id
 		left join (select account_id, cycle from debit where account_id >= $1 and account_id < $2 and attempt = 0 and state <> 'withdrawn') d on d.account_id = a.id and d.cycle = b.cycle

@@ -148,8 +148,8 @@ func (l *lives) enrol(id int64, day calendar.Date) {
 	if l.dice.IntN(4) > 0 {
 		l.exec(`update autopay_method set ended_on = $2 where account_id = $1 and ended_on is null`, id, day)
 	}
-	l.exec(`insert into autopay_method (account_id, method, authorized_on, authorized_by, ended_on, individual) values ($1, $2, $3, $4, $5, 'x')`, id, method, authorized,
-		[]string{"written", "web", "phone"}[l.dice.IntN(3)], []calendar.Date{0, 0, 0, 0, 0, day + 30}[l.dice.IntN(6)])
+	l.exec(`insert into autopay_method (account_id, method, authorized_on, authorized_by, ended_on, debit_from, individual) values ($1, $2, $3, $4, $5, $6, 'x')`, id, method, authorized,
+		[]string{"written", "web", "phone"}[l.dice.IntN(3)], []calendar.Date{0, 0, 0, 0, 0, day + 30}[l.dice.IntN(6)], []calendar.Date{1, 1, 1, calendar.AddBankingDays(day, 4), calendar.AddBankingDays(day, 40), 0}[l.dice.IntN(6)])
 	if l.dice.IntN(15) == 0 {
 		l.exec(`insert into exception (account_id, on_date, job, code, subject) select $1, $2, 'autopay', 'unusable_method', max(id)::text from autopay_method where account_id = $1`, id, day)
 	}

@@ -244,9 +244,10 @@ func (w *Writer) judge(d *loose) error {
 
 // prove holds what was read against what has been given a place in the file.
 func (x *reading) prove() error {
-	n, cents := x.w.sum.Debits+x.left.Debits, x.w.sum.DebitCents+x.left.DebitCents
-	if n != x.file.Entries || cents != x.file.Cents {
-		return fmt.Errorf("%d debits of %s were found for file %d, but those that were placed in it are %d of %s", n, cents, x.file.ID, x.file.Entries, x.file.Cents)
+	sum := &x.w.sum
+	n, cents := sum.Debits+sum.Prenotes+sum.Reversals+x.left.Debits, sum.DebitCents+sum.CreditCents+x.left.DebitCents
+	if placed, of := x.file.Entries+x.file.Prenotes+x.file.Reversals, x.file.Cents+x.file.CreditCents; n != placed || cents != of {
+		return fmt.Errorf("%d entries of %s were found for file %d, but those that were placed in it are %d of %s", n, cents, x.file.ID, placed, of)
 	}
 	return nil
 }

@@ -66,7 +66,7 @@ func (o Office) Release(ctx context.Context, fileID int64) (info FileInfo, err e
 			Detail: map[string]any{"file": info.Name, "entries": info.Entries, "cents": info.Cents, "sha256": info.SHA256}}.Record(ctx, tx, 0)
 	})
 	if err == nil && out > 0 {
-		err = &ReleaseError{info, fmt.Sprintf("%d of its debits may not go out as they were any more (ach returns --waiting), so it was made anew: look at it and release it again", out)}
+		err = &ReleaseError{info, fmt.Sprintf("%d of its entries may not go out as they were any more (ach returns --waiting), so it was made anew: look at it and release it again", out)}
 	}
 	return info, err
 }

@@ -43,6 +43,7 @@ type scan struct {
 
 	// Sums of the file, as read from its entries.
 	batches, entries, addenda int
+	prenotes, reversals       int
 	forward, answers          int // entries without and with an addenda 98 or 99
 	debit, credit, hash       int64
 

@@ -116,21 +116,30 @@ func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, anew bool) (
 		return info, err
 	}
 	read := reading{o: o, tx: tx, w: w, parts: parts, file: info, alone: anew}
-	bad, err := read.all(ctx)
+	all := read.all
+	if info.Kind != FileOfDebits {
+		all = read.others
+	}
+	bad, err := all(ctx)
 	if err = cmp.Or(err, parts.alone()); err != nil {
 		return info, err
 	}
 	if err := read.prove(); err != nil {
 		return info, err
 	}
-	if err := o.setAside(ctx, tx, bad); err != nil {
+	setAside := o.setAside
+	if info.Kind != FileOfDebits {
+		setAside = o.setAsideOthers
+	}
+	if err := setAside(ctx, tx, bad); err != nil {
 		return info, err
 	}
 	if w.sum.Entries == 0 { // nothing is left of it
 		info.State = FileWithdrawn
-		_, err := tx.Exec(ctx, `update ach_file set state = 'withdrawn', entries = 0, prenotes = 0, reversals = 0, cents = 0 where id = $1`, info.ID)
+		_, err := tx.Exec(ctx, `update ach_file set state = 'withdrawn', entries = 0, prenotes = 0, reversals = 0, cents = 0, credit_cents = 0 where id = $1`, info.ID)
 		return info, err
 	}
+	debits, credits := w.sum.DebitCents, w.sum.CreditCents // without the balancing entries
 	offset, err := takeRun(ctx, tx, company.ODFI, o.Day, w.Offsets())
 	if err != nil {
 		return info, err
@@ -142,9 +151,9 @@ func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, anew bool) (
 	if info.SHA256, err = parts.close(); err != nil {
 		return info, err
 	}
-	info.State, info.Entries, info.Prenotes, info.Reversals, info.Cents = FileSealed, sum.Debits, sum.Prenotes, sum.Reversals, sum.DebitCents
-	if _, err := tx.Exec(ctx, `update ach_file set state = 'sealed', built_on = $2, company = $3, modifier = $4, name = $5, entries = $6, prenotes = $7, reversals = $8, cents = $9, sha256 = $10, maker = $11 where id = $1`,
-		info.ID, info.BuiltOn, company.ID, string(info.modifier), info.Name, info.Entries, info.Prenotes, info.Reversals, int64(info.Cents), []byte(info.SHA256), info.Maker); err != nil {
+	info.State, info.Entries, info.Prenotes, info.Reversals, info.Cents, info.CreditCents = FileSealed, sum.Debits, sum.Prenotes, sum.Reversals, debits, credits
+	if _, err := tx.Exec(ctx, `update ach_file set state = 'sealed', built_on = $2, company = $3, modifier = $4, name = $5, entries = $6, prenotes = $7, reversals = $8, cents = $9, credit_cents = $10, sha256 = $11, maker = $12 where id = $1`,
+		info.ID, info.BuiltOn, company.ID, string(info.modifier), info.Name, info.Entries, info.Prenotes, info.Reversals, int64(info.Cents), int64(info.CreditCents), []byte(info.SHA256), info.Maker); err != nil {
 		return info, err
 	}
 	return info, nil

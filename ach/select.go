@@ -32,6 +32,7 @@ type candidate struct {
 	method   string // ach, card, or "" for none in force
 	by       string // how it was authorized
 	unusable bool
+	from     calendar.Date // the first day on which it may be debited, 0: before its prenote is out
 }
 
 // Select makes the debits that a run dated day has to build in a key range of
@@ -55,6 +56,9 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 		return t, err
 	}
 	if err := billing.EndEnrolments(ctx, tx, day, in); err != nil {
+		return t, err
+	}
+	if err := tryOut(ctx, tx, p, day, in, &t); err != nil {
 		return t, err
 	}
 	plain, err := choose(ctx, tx, p, day, in)
@@ -143,6 +147,7 @@ func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 	kept := b.Accounts[:0]
 	for _, a := range b.Accounts {
 		c := byID[a.ID]
+		a.DebitNotBefore(p, c.from, day)
 		built, reason := a.BuildDebits(p, day)
 		if len(built) == 0 {
 			t.Pass(a.ID, reason, "")
@@ -151,7 +156,7 @@ func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		}
 		if code, detail := c.obstacle(p, built); code != "" {
 			t.Pass(a.ID, code, built[0].Cycle.String())
-			if code != UnusableMethod { // which was reported when it was found
+			if code != UnusableMethod && code != PrenoteWaits { // the one was reported when it was found, the other mends itself
 				if err := raise(ctx, tx, a.ID, billing.Exception{On: day, Job: "autopay", Code: code, Subject: built[0].Cycle.String(), Detail: detail}); err != nil {
 					return nil, err
 				}
@@ -178,6 +183,8 @@ func (c *candidate) obstacle(p *billing.Policy, built []*billing.Debit) (code, d
 		return NoAuthorization, "autopay is on, but no bank account is authorized: enrol it again or cancel autopay"
 	case c.unusable:
 		return UnusableMethod, ""
+	case c.from.IsZero():
+		return PrenoteWaits, ""
 	}
 	most := maxCentsOf(p)
 	for _, d := range built {
@@ -218,17 +225,17 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.
 		return nil, err
 	}
 	rows, err = tx.Query(ctx, `select a.id, coalesce(b.debit_on <= $2, false), coalesce(m.id, 0), coalesce(m.method, ''), coalesce(m.authorized_by, ''),
-			coalesce(m.id::text in (select subject from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null), false)
+			coalesce(m.id::text in (select subject from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null), false), m.debit_from
 		from account a
 		left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-		left join (select distinct on (account_id) account_id, id, method, authorized_by from autopay_method
+		left join (select distinct on (account_id) account_id, id, method, authorized_by, debit_from from autopay_method
 			where account_id = any($1) and (ended_on is null or ended_on > $3) and authorized_on <= $3 order by account_id, id desc) m on m.account_id = a.id
 		where a.id = any($1) order by a.id`, ids, missed, day)
 	if err != nil {
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
-		err = row.Scan(&c.id, &c.late, &c.methodID, &c.method, &c.by, &c.unusable)
+		err = row.Scan(&c.id, &c.late, &c.methodID, &c.method, &c.by, &c.unusable, &c.from)
 		return c, err
 	})
 }

@@ -28,9 +28,12 @@ type simulator struct {
 	waiting  []debited       // to be settled on their day
 	settled  map[string]int64
 	returned map[string]int64
+	reversed map[string]int64
+	tried    map[string]int      // prenotes
 	plans    map[string][]string // what becomes of a member's next debits: codes, "" for paid
 	accounts map[string]string   // routing, type and number that a member should be debited by
 	wrong    map[string]bool     // members debited otherwise
+	answers  map[string]bool     // members whose entries were answered
 
 	outbox   map[calendar.Date][]answered // what goes out on a day
 	sequence int
@@ -92,8 +95,24 @@ func (s *simulator) settle(day calendar.Date) {
 			return false
 		}
 		m := d.member()
-		s.settled[m] += d.cents()
-		if as := d.entry[3:12] + d.entry[1:3] + strings.TrimSpace(d.entry[12:29]); s.accounts[m] != as {
+		code := d.entry[1:3]
+		switch code[1] {
+		case '2': // a credit: we are to give back what was taken
+			if d.header[53:63] != "REVERSAL  " {
+				s.Errorf("a credit described %q", d.header[53:63])
+			}
+			s.reversed[m] += d.cents()
+			code = code[:1] + "7"
+		case '8':
+			if d.cents() != 0 || s.settled[m] != 0 {
+				s.Errorf("a prenote of %d cents after debits of %d", d.cents(), s.settled[m])
+			}
+			s.tried[m]++
+			code = code[:1] + "7"
+		default:
+			s.settled[m] += d.cents()
+		}
+		if as := d.entry[3:12] + code + strings.TrimSpace(d.entry[12:29]); s.accounts[m] != as {
 			s.wrong[m] = true
 		}
 		plan := s.plans[m]
@@ -107,6 +126,9 @@ func (s *simulator) settle(day calendar.Date) {
 }
 
 func (s *simulator) answer(d debited, plan string, day calendar.Date) {
+	if plan != "" {
+		s.answers[d.member()] = true
+	}
 	code, rest, _ := strings.Cut(plan, " ")
 	soon := calendar.AddBankingDays(day, 2)
 	switch {
@@ -211,12 +233,15 @@ func TestSimulatedBank(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			b := newBiller(t)
 			b.p.ACH.MaxEntriesPerFile = 17
-			s := &simulator{T: t, dice: rand.New(rand.NewPCG(seed, 3)), taken: map[string]bool{}, settled: map[string]int64{}, returned: map[string]int64{},
-				plans: map[string][]string{}, accounts: map[string]string{}, wrong: map[string]bool{}, outbox: map[calendar.Date][]answered{}}
+			s := &simulator{T: t, dice: rand.New(rand.NewPCG(seed, 3)), taken: map[string]bool{}, settled: map[string]int64{}, returned: map[string]int64{}, reversed: map[string]int64{}, tried: map[string]int{},
+				plans: map[string][]string{}, accounts: map[string]string{}, wrong: map[string]bool{}, answers: map[string]bool{}, outbox: map[calendar.Date][]answered{}}
 			enrolled := b.debtors(s)
 			dir := t.TempDir()
 			for day := cutDay + 1; day < cutDay+150; day++ {
 				b.morning(s, day, enrolled)
+				if day == dueDay+1 {
+					b.errs(s, enrolled, day)
+				}
 				b.night(s, day, dir)
 			}
 			b.agree(s)
@@ -245,7 +270,33 @@ func (b *biller) debtors(s *simulator) (ids []int64) {
 		s.accounts[m] = ourBank + "27" + numberOf(id)
 		ids = append(ids, id)
 	}
+	// And new ones, whose bank accounts are tried out: their plans begin with the
+	// prenote.
+	b.p.ACH.Prenote = true
+	for n, plan := range [][]string{nil, {"R03"}, {"R02"}, {"R04"}, {"C01 7777"}, {"C03 091000019   00123456789012345"}, {"", "R01"}, {"", "R10"}, {"", "", "R02"}} {
+		id := b.takes(cutDay+1, 20000, []string{"written", "web", "phone"}[n%3])
+		m := b.ask(`select mrn from account where id = $1`, id)
+		s.plans[m], s.accounts[m] = plan, ourBank+"27"+numberOf(id)
+		ids = append(ids, id)
+	}
 	return ids
+}
+
+// errs finds some of the month's debits, which the bank has paid, to be wrong.
+func (b *biller) errs(s *simulator, ids []int64, day calendar.Date) {
+	b.Helper()
+	var traces []ach.Trace
+	for _, id := range ids {
+		if plan := s.plans[mrnOf(id)]; len(plan) == 0 && len(traces) < 4 && b.ask(`select state || ' ' || sec from debit where account_id = $1`, id) == "built PPD" {
+			if _, answered := s.answers[mrnOf(id)]; !answered {
+				traces = append(traces, b.trace(id))
+			}
+		}
+	}
+	if len(traces) == 0 {
+		b.Fatal("no debit to be reversed")
+	}
+	b.release(day, b.reverses(day, ach.Duplicate, traces...))
 }
 
 // morning bills the accounts on the first of a month, and takes in what the
@@ -294,7 +345,7 @@ func (b *biller) agree(s *simulator) {
 	seen := 0
 	_, err = pgx.ForEachRow(rows, []any{&mrn, &kept, &ever}, func() error {
 		seen++
-		if want := s.settled[mrn] - s.returned[mrn]; kept != want {
+		if want := s.settled[mrn] - s.returned[mrn] - s.reversed[mrn]; kept != want {
 			b.Errorf("member %s: the books hold %d cents, the bank %d", mrn, kept, want)
 		}
 		if ever != s.settled[mrn] {
@@ -305,6 +356,9 @@ func (b *biller) agree(s *simulator) {
 	b.must(err)
 	if len(s.waiting) > 0 || seen < 60 || len(s.returned) < 50 {
 		b.Errorf("%d debits wait at the bank, %d accounts, %d with returns", len(s.waiting), seen, len(s.returned))
+	}
+	if len(s.reversed) == 0 || len(s.tried) != 9 {
+		b.Errorf("%d members got money back, %d were tried out", len(s.reversed), len(s.tried))
 	}
 	for m := range maps.Keys(s.wrong) {
 		b.Errorf("member %s was debited by a method that the bank had corrected", m)

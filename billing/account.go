@@ -201,12 +201,13 @@ type Account struct {
 	LastCycle    calendar.Cycle // of the newest bill
 	Autopay      string
 	AutopaySince calendar.Date
-	AutopayEnds  calendar.Date // from this day on it is off, as told beforehand; 0 for no such day
-	ByCard       bool          // autopay charges a card; else it debits a bank account
-	LastDebit    *ledger.Cents // nil: never debited
-	Relook       bool          // its late fees must be looked at again
-	Replay       bool          // what is open may not be what a replay by received date gives
-	Looked       int32         // the last entry the late-fee job has seen
+	AutopayEnds  calendar.Date   // from this day on it is off, as told beforehand; 0 for no such day
+	Range        [2]ledger.Cents // debits from the one to the other amount need no notice; 0, 0: those that differ do
+	ByCard       bool            // autopay charges a card; else it debits a bank account
+	LastDebit    *ledger.Cents   // nil: never debited
+	Relook       bool            // its late fees must be looked at again
+	Replay       bool            // what is open may not be what a replay by received date gives
+	Looked       int32           // the last entry the late-fee job has seen
 
 	Items       []*Item    // in order of arrival; without the settled ones if loaded Open
 	Receipts    []*Receipt // in order of arrival; without the used-up ones if loaded Open

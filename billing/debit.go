@@ -63,10 +63,11 @@ func (p *Policy) buildDay(effective calendar.Date) calendar.Date {
 
 // debitDay decides at the cut on which day autopay debits a bill: its due
 // date, or later if the amount differs from the last debit and the notice of
-// it, which the cut sends, would come too late (12 CFR 1005.10(d)).
+// it, which the cut sends, would come too late (12 CFR 1005.10(d)). A member may
+// have chosen a range of amounts that need none.
 func (a *Account) debitDay(p *Policy, b *Bill, due ledger.Cents, day calendar.Date) (on calendar.Date, moved bool) {
 	noticed := calendar.Roll(day + calendar.Date(p.ACH.RegulationENoticeDays))
-	if a.Autopay == AutopayOn && !a.ByCard && a.LastDebit != nil && due > 0 && due != *a.LastDebit && b.DueOn < day+calendar.Date(p.ACH.RegulationENoticeDays) {
+	if a.Autopay == AutopayOn && !a.ByCard && a.LastDebit != nil && due > 0 && due != *a.LastDebit && !(a.Range[0] <= due && due <= a.Range[1]) && b.DueOn < day+calendar.Date(p.ACH.RegulationENoticeDays) {
 		return noticed, true
 	}
 	return b.DueOn, false
@@ -238,71 +239,32 @@ func (a *Account) DebitTraced(trace int64) *Debit {
 	return nil
 }
 
-// NotReleased is the code of a debit whose file nobody released in time.
-const NotReleased = "not_released"
-
-// WithdrawDebit takes back a debit that will not go out, for a coded reason
-// that e puts before a person: what was due is due again, and its build day
-// counts as missed.
-func (a *Account) WithdrawDebit(d *Debit, day calendar.Date, e Exception) {
-	a.Withdraw(a.Receipt(d.Receipt), day, e.Code)
-	d.State, d.dirty = DebitWithdrawn, true
-	a.LastDebit, a.dirty = d.LastBefore, true
-	if d.Attempt > 0 {
-		for _, prev := range a.Debits {
-			if prev.Cycle == d.Cycle && prev.Attempt == d.Attempt-1 && prev.State == DebitReturned {
-				prev.RetryOn, prev.dirty = d.EffectiveOn, true
-			}
-		}
+// DebitNotBefore moves what autopay has still to debit to a day from which on
+// the bank account may be debited, 0 for none yet. The delay is ours. What a
+// build day has decided already stays.
+func (a *Account) DebitNotBefore(p *Policy, from, day calendar.Date) {
+	if from.IsZero() || from <= calendar.AddBankingDays(day, 1) {
+		return
 	}
-	a.except(e)
-}
-
-// Pulled is the code of a debit that a person took out of its file, and
-// RejectedByBank of one whose file the bank did not take.
-const (
-	Pulled         = "pulled"
-	RejectedByBank = "rejected_by_bank"
-)
-
-// PullDebit takes back a debit that a person has taken out of its file. Other
-// than one that was not released it is not built again: what is due then is
-// for the member to pay, or for the next bill's debit, and the member is not
-// late for it.
-func (a *Account) PullDebit(d *Debit, day calendar.Date) {
-	a.Withdraw(a.Receipt(d.Receipt), day, Pulled)
-	d.State, d.dirty = DebitWithdrawn, true
-	a.LastDebit, a.dirty = d.LastBefore, true
-	for _, b := range a.Bills {
-		if b.Cycle == d.Cycle && d.Attempt == 0 {
-			b.DebitNone, b.DebitMissed, b.dirty = true, true, true
+	if b := a.NewestBill(); b != nil && b.DebitOn < from && a.firstDebit(b.Cycle) == nil && b.CardOn.IsZero() && !b.DebitNone && a.Autopay == AutopayOn && a.AutopaySince <= p.of(b).buildDay(b.DebitOn) {
+		b.DebitOn, b.DebitMoved, b.dirty = from, true, true
+		a.lookAgain()
+	}
+	for _, d := range a.Debits {
+		if !d.RetryOn.IsZero() && d.RetryOn < from {
+			d.RetryOn, d.dirty = from, true
 		}
 	}
 }
 
-// RejectDebit takes back a debit whose file the bank has rejected. One that has
-// not posted is withdrawn, and built again like one that was missed. One that
-// has is reversed and left to a person, with no fee of any kind: the fault is
-// not the member's. The account must be whole.
-func (a *Account) RejectDebit(p *Policy, d *Debit, day calendar.Date) error {
-	e := Exception{On: day, Job: "ach", Code: RejectedByBank, Subject: d.Cycle.String()}
-	if r := a.Receipt(d.Receipt); r.State == Pending {
-		e.Detail = fmt.Sprintf("the debit of %s effective %s was withdrawn: the bank rejected its file; it is built again", d.Cents, d.EffectiveOn)
-		a.WithdrawDebit(d, day, e)
-		return nil
+// TryoutFailed stops autopay, since the bank account that it would debit came
+// back from being tried out.
+func (a *Account) TryoutFailed(p *Policy, day calendar.Date, code string) {
+	standing := AutopayOff
+	if slices.Contains(a.policy(p, day).ACH.EndedCodes, code) {
+		standing = AutopayEnded
 	}
-	if err := a.Return(p, a.Receipt(d.Receipt), day, RejectedByBank); err != nil {
-		return err
-	}
-	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, RejectedByBank, day, true
-	for _, b := range a.Bills {
-		if b.Cycle == d.Cycle {
-			b.FeeBarred, b.dirty = true, true
-		}
-	}
-	e.Detail = fmt.Sprintf("the debit of %s effective %s had posted, but the bank rejected its file: it was reversed; ask the member how it is to be paid", d.Cents, d.EffectiveOn)
-	a.except(e)
-	return nil
+	a.stopAutopay(day, standing)
 }
 
 // ReturnDebit takes back a debit that the member's bank returned (POLICY

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
 )
@@ -28,6 +29,11 @@ type enrolment struct {
 	cardToken    string
 	authorizedOn calendar.Date
 	authorizedBy string
+	terms        string        // the text agreed to, by its version or hash
+	copySentOn   calendar.Date // of the authorization, to the member
+	rangeSaid    bool          // the file has the columns of the range
+	rangeFrom    ledger.Cents  // amounts of which the member wants no notice
+	rangeTo      ledger.Cents
 	endedOn      calendar.Date // 0 while it lasts
 
 	hash []byte // of routing and number
@@ -41,7 +47,7 @@ var autopayFeed = feed[enrolment]{
 	name: "autopay",
 	layout: layout{
 		required: []string{"mrn", "method", "authorized_on", "authorized_by"},
-		optional: []string{"routing", "account", "account_type", "card_token", "ended_on"},
+		optional: []string{"routing", "account", "account_type", "card_token", "terms", "copy_sent_on", "range_from_cents", "range_to_cents", "ended_on"},
 		quiet:    true,
 	},
 	read:  readEnrolment,
@@ -50,8 +56,9 @@ var autopayFeed = feed[enrolment]{
 
 // Autopay takes in enrolments with their authorization. A row that was not
 // seen before is a new enrolment: it ends the one before and switches autopay
-// on, whatever it stood at. A row that is known changes nothing, however the
-// enrolment fared since: an authorization that was ended or revoked is not
+// on, whatever it stood at. A row that is known changes nothing but what is noted
+// of the enrolment that stands (the terms, the copy sent, the range of amounts),
+// however it fared since: an authorization that was ended or revoked is not
 // revived by the same row, only by one with a new date. A row whose ended_on
 // has come ends the enrolment that stands, unless that was authorized later,
 // and switches autopay off; it needn't repeat the numbers. Account numbers are sealed with
@@ -67,22 +74,24 @@ func (im Import) Autopay(ctx context.Context, db postgres.DB, from io.Reader) (I
 // ends one names neither bank account nor card.
 type EnrolledBy struct {
 	Method, Routing, AccountType, CardToken, AuthorizedBy string
+	Terms                                                 string
 	Number                                                secret.Number
-	AuthorizedOn, EndedOn                                 calendar.Date
+	AuthorizedOn, CopySentOn, EndedOn                     calendar.Date
+	RangeFrom, RangeTo                                    ledger.Cents
 }
 
 // AutopayByHand takes in one enrolment, or the end of one, as Autopay would;
 // im.ByHand says whose it is, and who did it.
 func (im Import) AutopayByHand(ctx context.Context, db postgres.DB, e EnrolledBy) (Imported, error) {
-	ended := ""
-	if !e.EndedOn.IsZero() {
-		ended = e.EndedOn.String()
+	var from, to string
+	if e.RangeTo != 0 {
+		from, to = fmt.Sprint(int64(e.RangeFrom)), fmt.Sprint(int64(e.RangeTo))
 	}
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	err := w.WriteAll([][]string{
-		{"mrn", "method", "routing", "account", "account_type", "card_token", "authorized_on", "authorized_by", "ended_on"},
-		{im.ByHand.MRN, e.Method, e.Routing, e.Number.Reveal(), e.AccountType, e.CardToken, e.AuthorizedOn.String(), e.AuthorizedBy, ended}})
+		{"mrn", "method", "routing", "account", "account_type", "card_token", "authorized_on", "authorized_by", "terms", "copy_sent_on", "range_from_cents", "range_to_cents", "ended_on"},
+		{im.ByHand.MRN, e.Method, e.Routing, e.Number.Reveal(), e.AccountType, e.CardToken, e.AuthorizedOn.String(), e.AuthorizedBy, e.Terms, e.CopySentOn.String(), from, to, e.EndedOn.String()}})
 	if err != nil {
 		return Imported{}, err
 	}
@@ -92,7 +101,12 @@ func (im Import) AutopayByHand(ctx context.Context, db postgres.DB, e EnrolledBy
 func readEnrolment(r *row) enrolment {
 	e := enrolment{line: r.line, mrn: r.mrn("mrn"), method: r.oneOf("method", "ach", "card"),
 		routing: r.cell("routing"), number: secret.Number(r.cell("account")), accountType: r.cell("account_type"), cardToken: r.text("card_token", 128),
-		authorizedOn: r.mustDate("authorized_on"), authorizedBy: r.oneOf("authorized_by", "written", "web", "phone"), endedOn: r.date("ended_on")}
+		authorizedOn: r.mustDate("authorized_on"), authorizedBy: r.oneOf("authorized_by", "written", "web", "phone"),
+		terms: r.text("terms", 128), copySentOn: r.date("copy_sent_on"), endedOn: r.date("ended_on")}
+	e.readRange(r)
+	if e.copySentOn != 0 && e.copySentOn < e.authorizedOn {
+		r.refuse("copy_sent_on", "is before authorized_on")
+	}
 	if e.endedOn != 0 && e.endedOn < e.authorizedOn {
 		r.refuse("ended_on", "is before authorized_on")
 	}
@@ -114,6 +128,21 @@ func readEnrolment(r *row) enrolment {
 		}
 	}
 	return e
+}
+
+// readRange reads the range of amounts of which the member wants no notice.
+func (e *enrolment) readRange(r *row) {
+	_, e.rangeSaid = r.at["range_to_cents"]
+	if r.cell("range_from_cents") == "" && r.cell("range_to_cents") == "" {
+		return
+	}
+	e.rangeFrom, e.rangeTo = r.cents("range_from_cents", false), r.cents("range_to_cents", false)
+	if e.rangeFrom > e.rangeTo {
+		r.refuse("range_to_cents", "is below range_from_cents")
+	}
+	if e.method == "card" {
+		r.refuse("range_to_cents", "must be empty where the method is card")
+	}
 }
 
 // checkBank checks what an ACH debit needs: routing number, account number and
@@ -163,7 +192,26 @@ type method struct {
 	account    int64
 	individual string // its MRN; only of one that is not stored yet
 	corrected  bool   // made by a bank's notification of change, not by this feed
+	debitFrom  calendar.Date
 	dirty      bool
+}
+
+// anyDay is the first day there is: a bank account that needn't be tried out.
+const anyDay calendar.Date = 1
+
+// debitedFrom says from when on a new method may be debited, 0 for not before
+// it was tried out: what an older one with the same numbers may be, else at
+// once, unless the policy wants a prenote.
+func (m *method) debitedFrom(p *Policy, older []*method) calendar.Date {
+	if m.method != "ach" || !p.ACH.Prenote {
+		return anyDay
+	}
+	for i := len(older) - 1; i >= 0; i-- {
+		if older[i].sameNumbers(&m.enrolment) {
+			return older[i].debitFrom
+		}
+	}
+	return 0
 }
 
 // sameNumbers says whether an enrolment names the same bank account or card.
@@ -223,6 +271,7 @@ func enrol(ctx context.Context, in *intake, rows []enrolment) error {
 			before.endedOn, before.dirty = in.Day, true
 		}
 		m := &method{enrolment: *e, account: account, individual: a.MRN}
+		m.debitFrom = m.debitedFrom(in.Policy, methods[account])
 		methods[account] = append(methods[account], m)
 		added = append(added, m)
 		a.SetAutopay(true, in.Day)
@@ -240,7 +289,8 @@ func (in *intake) amend(a *Account, methods []*method, e *enrolment) (changed, k
 	standing := live(methods, in.Day)
 	// After a notification of change the feed still says the old numbers.
 	if standing != nil && standing.sameRight(e) && (standing.corrected || standing.sameNumbers(e)) {
-		return in.end(a, standing, e.endedOn), true
+		noted := !e.isBare() && standing.note(e)
+		return in.end(a, standing, e.endedOn) || noted, true
 	}
 	for _, m := range methods {
 		if m.sameRight(e) && m.sameNumbers(e) {
@@ -259,6 +309,23 @@ func (in *intake) amend(a *Account, methods []*method, e *enrolment) (changed, k
 	return false, true // what it ends doesn't stand
 }
 
+// note takes down what a later row says of a standing enrolment.
+func (m *method) note(e *enrolment) (changed bool) {
+	before := m.enrolment
+	if e.terms != "" {
+		m.terms = e.terms
+	}
+	if e.copySentOn != 0 {
+		m.copySentOn = e.copySentOn
+	}
+	if e.rangeSaid {
+		m.rangeFrom, m.rangeTo = e.rangeFrom, e.rangeTo
+	}
+	changed = m.terms != before.terms || m.copySentOn != before.copySentOn || m.rangeFrom != before.rangeFrom || m.rangeTo != before.rangeTo
+	m.dirty = m.dirty || changed
+	return changed
+}
+
 // end sets the day on which an enrolment ends, 0 for none; if that has come,
 // autopay is off.
 func (in *intake) end(a *Account, m *method, on calendar.Date) (changed bool) {
@@ -274,7 +341,7 @@ func (in *intake) end(a *Account, m *method, on calendar.Date) (changed bool) {
 
 // methodsOf returns the methods that accounts have or had, oldest first.
 func (in *intake) methodsOf(ctx context.Context, accounts []int64) (map[int64][]*method, error) {
-	rows, err := in.tx.Query(ctx, `select id, account_id, method, routing, account_type, number_hash, card_token, authorized_on, authorized_by, ended_on, corrected_by <> ''
+	rows, err := in.tx.Query(ctx, `select id, account_id, method, routing, account_type, number_hash, card_token, authorized_on, authorized_by, terms, copy_sent_on, range_from, range_to, ended_on, corrected_by <> '', debit_from
 		from autopay_method where account_id = any($1) order by id`, accounts)
 	if err != nil {
 		return nil, err
@@ -282,7 +349,7 @@ func (in *intake) methodsOf(ctx context.Context, accounts []int64) (map[int64][]
 	methods := map[int64][]*method{}
 	for rows.Next() {
 		m := &method{}
-		if err := rows.Scan(&m.id, &m.account, &m.method, &m.routing, &m.accountType, &m.hash, &m.cardToken, &m.authorizedOn, &m.authorizedBy, &m.endedOn, &m.corrected); err != nil {
+		if err := rows.Scan(&m.id, &m.account, &m.method, &m.routing, &m.accountType, &m.hash, &m.cardToken, &m.authorizedOn, &m.authorizedBy, &m.terms, &m.copySentOn, &m.rangeFrom, &m.rangeTo, &m.endedOn, &m.corrected, &m.debitFrom); err != nil {
 			return nil, err
 		}
 		methods[m.account] = append(methods[m.account], m)
@@ -292,21 +359,24 @@ func (in *intake) methodsOf(ctx context.Context, accounts []int64) (map[int64][]
 
 // saveMethods stores what changed, the account numbers sealed.
 func (in *intake) saveMethods(ctx context.Context, methods map[int64][]*method, added []*method) error {
-	var ids []int64
-	var ends []calendar.Date
+	var ids, from, to []int64
+	var ends, copies []calendar.Date
+	var terms []string
 	for _, of := range methods {
 		for _, m := range of {
 			if m.dirty && m.id != 0 {
-				ids, ends = append(ids, m.id), append(ends, m.endedOn)
+				ids, ends, terms, copies = append(ids, m.id), append(ends, m.endedOn), append(terms, m.terms), append(copies, m.copySentOn)
+				from, to = append(from, int64(m.rangeFrom)), append(to, int64(m.rangeTo))
 			}
 		}
 	}
 	if len(ids) > 0 {
-		if _, err := in.tx.Exec(ctx, `update autopay_method m set ended_on = u.ended from unnest($1::bigint[], $2::date[]) u(id, ended) where m.id = u.id`, ids, ends); err != nil {
+		if _, err := in.tx.Exec(ctx, `update autopay_method m set ended_on = u.ended, terms = u.terms, copy_sent_on = u.copied, range_from = u.low, range_to = u.high
+			from unnest($1::bigint[], $2::date[], $3::text[], $4::date[], $5::bigint[], $6::bigint[]) u(id, ended, terms, copied, low, high) where m.id = u.id`, ids, ends, terms, copies, from, to); err != nil {
 			return err
 		}
 	}
-	columns := []string{"account_id", "method", "routing", "account_type", "number_sealed", "number_hash", "number_last4", "card_token", "authorized_on", "authorized_by", "ended_on", "individual"}
+	columns := []string{"account_id", "method", "routing", "account_type", "number_sealed", "number_hash", "number_last4", "card_token", "authorized_on", "authorized_by", "terms", "copy_sent_on", "range_from", "range_to", "ended_on", "debit_from", "individual"}
 	_, err := in.tx.CopyFrom(ctx, pgx.Identifier{"autopay_method"}, columns, pgx.CopyFromSlice(len(added), func(i int) ([]any, error) {
 		m := added[i]
 		var sealed []byte
@@ -317,7 +387,7 @@ func (in *intake) saveMethods(ctx context.Context, methods map[int64][]*method, 
 				return nil, err
 			}
 		}
-		return []any{m.account, m.method, m.routing, m.accountType, sealed, m.hash, strings.TrimPrefix(secret.Mask(number), "****"), m.cardToken, m.authorizedOn, m.authorizedBy, m.endedOn, m.individual}, nil
+		return []any{m.account, m.method, m.routing, m.accountType, sealed, m.hash, strings.TrimPrefix(secret.Mask(number), "****"), m.cardToken, m.authorizedOn, m.authorizedBy, m.terms, m.copySentOn, int64(m.rangeFrom), int64(m.rangeTo), m.endedOn, m.debitFrom, m.individual}, nil
 	}))
 	return err
 }

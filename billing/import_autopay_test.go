@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/ledger"
 )
 
 const autopayHeader = "mrn,method,routing,account,account_type,card_token,authorized_on,authorized_by,ended_on"
@@ -173,5 +174,59 @@ func TestAutopayRefused(t *testing.T) {
 	d.im.Keys = nil
 	if _, err := d.take("autopay", autopayHeader); err == nil {
 		t.Error("imported without keys")
+	}
+}
+
+// What was agreed to, when a copy of it was sent, and of which amounts the
+// member wants no notice is noted with the enrolment, at once or later.
+func TestAutopayTerms(t *testing.T) {
+	d := family(t)
+	const header = "mrn,method,routing,account,account_type,authorized_on,authorized_by,terms,copy_sent_on,range_from_cents,range_to_cents"
+	row := func(rest string) string { return ann + ",ach,123456780,000123456789,checking,2026-02-20,web," + rest }
+	noted := `select string_agg(concat_ws(' ', terms, copy_sent_on, range_from, range_to), ', ' order by id) from autopay_method`
+	d.takes("autopay", 1, 0, header, row("2026-01,,,"))
+	d.wants(noted, "2026-01 0 0")
+	d.takes("autopay", 1, 0, header, row("2026-01,2026-02-21,40000,60000"))
+	d.wants(noted, "2026-01 2026-02-21 40000 60000")
+	before := d.snapshot()
+	d.takes("autopay", 0, 1, header, row("2026-01,2026-02-21,40000,60000"))
+	d.takes("autopay", 0, 1, autopayHeader, ann+","+bankA+",2026-02-20,web,") // a file that doesn't say
+	if d.snapshot() != before {
+		t.Error("what was noted has changed")
+	}
+	d.takes("autopay", 1, 0, header, row(",,,")) // the range is given up, the rest is history
+	d.wants(noted, "2026-01 2026-02-21 0 0")
+	for rest, problem := range map[string]string{
+		",2026-02-19,,":                  "2 copy_sent_on: is before",
+		",,500,400":                      "2 range_to_cents: is below",
+		",,,400":                         "2 range_from_cents: is empty",
+		strings.Repeat("x", 129) + ",,,": "2 terms: ",
+	} {
+		d.refuses("autopay", []string{problem}, header, row(rest))
+	}
+}
+
+// An amount that differs from the last debit moves the debit, unless it is
+// within the range of which the member wants no notice (12 CFR 1005.10(d)(2)).
+func TestRangeNotice(t *testing.T) {
+	for _, c := range []struct {
+		from, to int
+		on       string
+	}{{0, 0, "2026-04-29"}, {40000, 57500, "2026-04-27"}, {57500, 90000, "2026-04-27"}, {40000, 57499, "2026-04-29"}, {57501, 90000, "2026-04-29"}} {
+		d := family(t)
+		d.im.Policy.ACH.RegulationENoticeDays = 28 // counted from the cut, that is after the due date
+		d.takes("autopay", 1, 0, "mrn,method,routing,account,account_type,authorized_on,authorized_by,range_from_cents,range_to_cents",
+			fmt.Sprintf("%s,ach,123456780,000123456789,checking,2026-02-20,web,%d,%d", ann, c.from, c.to))
+		change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
+			last := ledger.Cents(45000)
+			a.Open(d.im.Policy, d.im.Day, 0, &last, 0)
+			a.Charge(d.im.Policy, d.im.Day, billing.Premium, 57500, billing.Detail{MRN: a.MRN})
+		})
+		change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
+			bills, _ := a.Cut(d.im.Policy, day("2026-04-01"))
+			if len(bills) != 1 || bills[0].DebitOn.String() != c.on {
+				t.Errorf("range %d to %d: %+v, want the debit on %s", c.from, c.to, bills, c.on)
+			}
+		})
 	}
 }

@@ -78,6 +78,7 @@ type ACHPolicy struct {
 	MaxCentsPerEntry      int64    `json:"max_cents_per_entry_cents"` // 0 = what a field holds
 	MaxCentsPerFile       int64    `json:"max_cents_per_file_cents"`  // of its debits; 0 = what a field holds
 	Balanced              bool     `json:"balanced"`                  // with an offsetting credit
+	Prenote               bool     `json:"prenote"`                   // a new bank account is tried out with zero cents before it is debited
 }
 
 // CardPolicy says when declined cards are tried again.

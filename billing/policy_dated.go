@@ -53,7 +53,7 @@ var (
 	datedOnly = []string{"lockbox"}
 	// wholeHouse are keys of those that are about a file or a gateway, not about
 	// a bill.
-	wholeHouse = map[string][]string{"ach": {"max_entries_per_file", "max_cents_per_entry_cents", "max_cents_per_file_cents", "balanced"}, "card": {"gateway"}}
+	wholeHouse = map[string][]string{"ach": {"max_entries_per_file", "max_cents_per_entry_cents", "max_cents_per_file_cents", "balanced", "prenote"}, "card": {"gateway"}}
 )
 
 func parseDated(plain map[string]json.RawMessage, raw json.RawMessage) (*dated, error) {

@@ -85,7 +85,7 @@ func (r *Run) letGo(ctx context.Context, office ach.Office, made []ach.FileInfo)
 			}
 		case own:
 			r.waits++
-			r.note("%s: %d debits of %s, effective %s, wait for their release by a second person", f.Name, f.Entries, f.Cents, f.EffectiveOn)
+			r.note("%s: %s, effective %s, wait for their release by a second person", f.Name, f.Holds(), f.EffectiveOn)
 		}
 	}
 	return nil

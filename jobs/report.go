@@ -56,7 +56,7 @@ const (
 		union all select 'lockbox ' || state, count(*), sum(items), sum(cents)::bigint from lockbox_file where ingested_on = $1 group by state
 		union all select 'bank''s ' || kind || 's', count(distinct sha256), count(*), sum(cents)::bigint from ach_answer where on_date = $1 group by kind order by 1`
 	totalsBooked = `select what, count(distinct file), sum(entries)::bigint, sum(cents)::bigint from journal_line where side = 'debit' and file in (select no from journal_file where day = $1) group by what order by 1`
-	totalsOut    = `select 'debits, file ' || state, count(*), sum(entries)::bigint, sum(cents)::bigint from ach_file where built_on = $1 and state <> 'open' group by state
+	totalsOut    = `select kind || ', file ' || state, count(*), sum(entries + prenotes + reversals)::bigint, sum(cents + credit_cents)::bigint from ach_file where built_on = $1 and state <> 'open' group by kind, state
 		union all select 'mail ' || state, count(*), sum(pieces)::bigint, 0 from print_bundle where made_on = $1 group by state
 		union all select folder, count(*), sum(rows)::bigint, 0 from outbox_file where made_on = $1 and folder <> 'journal' group by folder
 		union all select 'journal', count(*), sum(entries)::bigint, sum(cents)::bigint from journal_file where day = $1 having count(*) > 0 order by 1`

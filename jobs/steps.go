@@ -25,7 +25,14 @@ type step struct {
 
 var steps = map[string]step{
 	"withdraw": {ordered: true, do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
-		return ach.WithdrawUnreleased(ctx, tx, r.Policy, r.Day, in)
+		t, err := ach.WithdrawUnreleased(ctx, tx, r.Policy, r.Day, in)
+		if err != nil {
+			return t, err
+		}
+		others, err := ach.SettleOthers(ctx, tx, r.Policy, r.Day, in)
+		t.Add(others)
+		t.Passed = append(t.Passed, others.Passed...)
+		return t, err
 	}},
 	"post": {do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
 		return billing.PostDue(ctx, tx, r.Policy, r.Day, in)

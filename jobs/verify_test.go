@@ -220,6 +220,21 @@ var breaks = map[string][]string{
 		`update ach_file set entries = entries + 1 where id = (select min(id) from ach_file)`,
 		`update debit set file_id = null where (account_id, receipt) = (select account_id, receipt from debit where file_id is not null limit 1)`,
 	},
+	"ach_other_file_total": {
+		`insert into ach_file (kind, built_on, effective_on, maker, prenotes) values ('prenotes', '2026-03-02', '2026-03-03', 'system', 1)`,
+		`insert into ach_file (kind, built_on, effective_on, maker, credit_cents) values ('reversals', '2026-03-02', '2026-03-03', 'pat', 1)`,
+	},
+	"no_debit_before_its_prenote": {
+		`with e as (insert into ach_entry (trace, kind, account_id, method_id, cents, sec, built_on, effective_on) select 1, 'prenote', account_id, method_id, 0, sec, built_on, effective_on from debit where state = 'built' limit 1 returning method_id)
+			update autopay_method m set debit_from = null from e where m.id = e.method_id`,
+		`with e as (insert into ach_entry (trace, kind, account_id, method_id, cents, sec, built_on, effective_on) select 1, 'prenote', account_id, method_id, 0, sec, built_on, effective_on from debit where state = 'built' limit 1 returning method_id, effective_on)
+			update autopay_method m set debit_from = e.effective_on + 1 from e where m.id = e.method_id`,
+		`insert into ach_entry (trace, kind, account_id, method_id, cents, sec, built_on, effective_on, state, returned_on) select 1, 'prenote', account_id, method_id, 0, sec, '2026-01-01', '2026-01-02', 'returned', '2026-01-05' from debit where state = 'built' limit 1`,
+	},
+	"reversals_undo_one_debit": {
+		`insert into ach_entry (trace, kind, account_id, method_id, receipt, cents, sec, built_on, effective_on, fault) select 1, 'reversal', account_id, method_id, receipt, cents + 1, sec, effective_on, effective_on + 1, 'amount' from debit where state = 'built' limit 1`,
+		`insert into ach_entry (trace, kind, account_id, method_id, receipt, cents, sec, built_on, effective_on, fault) select 1, 'reversal', account_id, method_id, receipt, cents, sec, effective_on, effective_on + 10, 'date' from debit where state = 'built' limit 1`,
+	},
 	"ach_file_released_by_a_second_person": {
 		`update ach_file set released_by = maker where id = (select min(id) from ach_file where state = 'released')`,
 		`update ach_file set released_by = 'system', maker = 'pat' where id = (select min(id) from ach_file where state = 'released')`,

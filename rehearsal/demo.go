@@ -151,7 +151,7 @@ func (d Demo) sumUp(ctx context.Context, h jobs.House) (l Lived, err error) {
 	err = h.DB.QueryRow(ctx, `select
 		(select count(*) from member),
 		(select count(*) from bill), (select coalesce(sum(amount_due), 0)::bigint from bill),
-		(select count(*) from ach_file where state = 'released'),
+		(select count(*) from ach_file where state = 'released' and kind = 'debits'),
 		(select count(*) from debit d join ach_file f on f.id = d.file_id where f.state = 'released'), (select coalesce(sum(d.cents), 0)::bigint from debit d join ach_file f on f.id = d.file_id where f.state = 'released'),
 		(select count(*) from debit where state = 'returned'),
 		(select count(*) from lockbox_file where state = 'accepted'), (select count(*) from lockbox_item), (select coalesce(sum(cents), 0)::bigint from lockbox_item),

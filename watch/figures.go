@@ -116,7 +116,7 @@ func (f *figures) runs(ctx context.Context, now time.Time) (all []prometheus.Met
 // waits counts what waits, by kind: for a person, for its day, for a carrier.
 const waits = `select 'check_' || i.state, count(*)::float8, sum(i.cents)::float8 from lockbox_item i where state in ('suspense', 'held', 'refused') group by 1
 	union all select 'receipt_pending', count(*), coalesce(sum(cents), 0) from receipt where state = 'pending'
-	union all select 'ach_file_' || state, count(*), coalesce(sum(cents), 0) from ach_file where state in ('open', 'sealed') or state = 'released' and written_on is null group by 1
+	union all select 'ach_file_' || state, count(*), coalesce(sum(cents + credit_cents), 0) from ach_file where state in ('open', 'sealed') or state = 'released' and written_on is null group by 1
 	union all select 'delivery_' || state, count(*), 0 from parcel where state not in ('delivered', 'cancelled') group by 1
 	union all select 'account_parked', count(*), 0 from parked where cleared_on is null
 	union all select 'exception', count(*), 0 from exception where cleared_on is null`

@@ -63,11 +63,20 @@ of a run, a feed or an act.`,
 			if err != nil {
 				return err
 			}
+			enrolled, err := billing.EnrolledAs(ctx, house.DB, args[0])
+			if err != nil {
+				return err
+			}
+			if w.Past {
+				enrolled = nil // it is told as it is today
+			}
 			return p.answer(struct {
 				billing.Shown
+				AutopayBy *billing.Enrolled `json:"autopay_by"` // the newest enrolment as it is today
 				undoneAnswer
-			}{shown, undone}, func(w *page) {
+			}{shown, enrolled, undone}, func(w *page) {
 				writeAccount(w, shown)
+				writeEnrolled(w, enrolled)
 				undone.write(w)
 			})
 		},
@@ -122,6 +131,33 @@ func writeAccount(w *page, a billing.Shown) {
 		w.line("%s\t%s\t%s\t%5d\t%s", e.Date, amount(e.Cents), amount(e.Balance), e.Entry, eventWords(e))
 		for _, x := range e.Paid {
 			w.line("\t\t\t\t%s", paidWords(x))
+		}
+	}
+}
+
+// writeEnrolled tells how an account pays by itself, and by what right.
+func writeEnrolled(w *page, e *billing.Enrolled) {
+	if e == nil {
+		return
+	}
+	w.line("")
+	by := "card"
+	if e.Method != by {
+		by = fmt.Sprintf("%s %s ****%s", e.AccountType, e.Routing, e.Last4)
+	}
+	w.line("autopay by\t%s\tauthorized %s (%s) %s", by, e.AuthorizedOn, e.AuthorizedBy, e.Terms)
+	for _, x := range []struct {
+		has  bool
+		what string
+	}{
+		{!e.CopySentOn.IsZero(), fmt.Sprintf("copy sent to the member on %s", e.CopySentOn)},
+		{e.RangeTo > 0, fmt.Sprintf("no notice of debits from %s to %s", e.RangeFrom, e.RangeTo)},
+		{e.Prenote != "", fmt.Sprintf("prenote %s %s: debited from %s", e.PrenoteOn, e.Prenote, e.DebitFrom)},
+		{e.CorrectedBy != "", fmt.Sprintf("corrected by %s", e.CorrectedBy)},
+		{!e.EndedOn.IsZero(), fmt.Sprintf("ends, or has ended, on %s", e.EndedOn)},
+	} {
+		if x.has {
+			w.line("\t%s", x.what)
 		}
 	}
 }

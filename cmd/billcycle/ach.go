@@ -18,7 +18,7 @@ func (p *program) achCommand() *cobra.Command {
   billcycle ach release 7 --operator maria
   billcycle ach ingest returns.ach
   billcycle ach returns --waiting`,
-		p.achInspectCommand(), p.achFilesCommand(), p.achReleaseCommand(), p.achHoldCommand(), p.achBankCommand(), p.achIngestCommand(), p.achReturnsCommand(), p.achCodesCommand(), p.achRatesCommand())
+		p.achInspectCommand(), p.achFilesCommand(), p.achReleaseCommand(), p.achHoldCommand(), p.achReverseCommand(), p.achBankCommand(), p.achIngestCommand(), p.achReturnsCommand(), p.achCodesCommand(), p.achRatesCommand())
 }
 
 func (p *program) achInspectCommand() *cobra.Command {
@@ -51,6 +51,12 @@ func writeACHReport(w *page, r ach.Report) {
 	w.line("%s\t%s", plural(r.Batches, "batch", "batches"), plural(r.Entries, "entry", "entries"))
 	w.line("debits\t%s", r.DebitCents)
 	w.line("credits\t%s", r.CreditCents)
+	if r.Prenotes > 0 {
+		w.line("%s", counted(r.Prenotes, "prenote"))
+	}
+	if r.Reversals > 0 {
+		w.line("%s", counted(r.Reversals, "reversal"))
+	}
 	for _, x := range r.Returns {
 		words := ""
 		if code, known := ach.ReturnCode(x.Code); known {
@@ -91,7 +97,7 @@ func (p *program) office(ctx context.Context, date dateFlag) (ach.Office, error)
 func (p *program) achFilesCommand() *cobra.Command {
 	return p.command(command{
 		use:     "files",
-		short:   "List the files of debits and where each stands",
+		short:   "List the files of debits, prenotes and reversals, and where each stands",
 		example: "  billcycle ach files",
 		run: func(ctx context.Context, _ []string) error {
 			office, err := p.office(ctx, dateFlag{})
@@ -105,13 +111,13 @@ func (p *program) achFilesCommand() *cobra.Command {
 			return p.answer(struct {
 				Files []ach.FileInfo `json:"files"`
 			}{notNull(files)}, func(w *page) {
-				w.line("id\tname\teffective\tentries\t%14s\tstate\treleased by\tbank", "amount")
+				w.line("id\tname\tholds\teffective\tentries\t%14s\tstate\treleased by\tbank", "amount")
 				for _, f := range files {
 					state := f.State
 					if f.HeldBy != "" {
 						state = "held"
 					}
-					w.line("%d\t%s\t%s\t%d\t%s\t%s\t%s\t%s", f.ID, f.Name, f.EffectiveOn, f.Entries, amount(f.Cents), state, f.ReleasedBy, f.Bank)
+					w.line("%d\t%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s", f.ID, f.Name, f.Kind, f.EffectiveOn, f.Entries+f.Prenotes+f.Reversals, amount(f.Cents+f.CreditCents), state, f.ReleasedBy, f.Bank)
 				}
 			})
 		},
@@ -122,12 +128,14 @@ func (p *program) achReleaseCommand() *cobra.Command {
 	var date dateFlag
 	return addDate(p.command(command{
 		use:     "release FILE_ID",
-		short:   "Let a file of debits go to the bank, as a second person",
+		short:   "Let a file go to the bank, as a second person",
 		example: "  billcycle ach release 7 --operator maria",
 		long: `Release a file that somebody else, or the night, has made, and hand it over to
 the outbox. It must be released before its effective date: a file that nobody
 released in time is withdrawn and its debits are built again. Who made it, edited
-it or lifted its hold does not release it. Once operators are listed (billcycle
+it or lifted its hold does not release it. If something in it may not go out any
+more, such as a debit whose authorization was revoked since, the file is made anew
+without it, and has to be released once more. Once operators are listed (billcycle
 operators), only they release, with the token in BILLCYCLE_TOKEN or --token-file.`,
 		run: func(ctx context.Context, args []string) error {
 			id, err := number("FILE_ID", args[0])
@@ -162,7 +170,7 @@ operators), only they release, with the token in BILLCYCLE_TOKEN or --token-file
 				ach.FileInfo
 				Written []string `json:"written"` // to the outbox, by this call
 			}{file, notNull(written)}, func(w *page) {
-				w.line("file %d (%s), %s of %s, effective %s: released by %s", file.ID, file.Name, plural(file.Entries, "entry", "entries"), file.Cents, file.EffectiveOn, file.ReleasedBy)
+				w.line("file %d (%s), %s, effective %s: released by %s", file.ID, file.Name, file.Holds(), file.EffectiveOn, file.ReleasedBy)
 				for _, path := range written {
 					w.line("%s", path)
 				}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -111,8 +112,57 @@ func (p *program) holdFile(ctx context.Context, office ach.Office, arg, entry st
 		return err
 	}
 	return p.answer(file, func(w *page) {
-		w.line("file %d (%s) is %s: %s of %s, %s", file.ID, file.Name, what, plural(file.Entries, "entry", "entries"), file.Cents, file.State)
+		w.line("file %d (%s) is %s: %s, %s", file.ID, file.Name, what, file.Holds(), file.State)
 	})
+}
+
+func (p *program) achReverseCommand() *cobra.Command {
+	var date dateFlag
+	var fault, reason string
+	c := p.command(command{
+		use:     "reverse TRACE... --fault FAULT --reason WHY",
+		short:   "Give back debits that went out in error, as a file of reversals",
+		example: `  billcycle ach reverse 121000350000042 --fault duplicate --reason "the bank saw it twice"`,
+		long: `Make a file of reversals: credits of the same amounts to the same bank accounts,
+described REVERSAL, for the next banking day. Each must take effect within five
+banking days of its debit, and somebody else has to release the file. As it takes
+effect the payments are taken back without any fee, and autopay does not collect
+them again.
+
+FAULT is what was wrong with the debits: duplicate, amount, date (sooner than it was
+authorized) or receiver (another's bank account). Nacha allows no other. Tell the
+members. A debit whose file was not released is pulled instead (ach hold).`,
+		run: func(ctx context.Context, args []string) error {
+			if reason == "" || fault == "" {
+				return wrongUsage("reverse needs --fault duplicate|amount|date|receiver, and --reason: why, in a few words")
+			}
+			if !slices.Contains(ach.Faults, ach.Fault(fault)) {
+				return wrongUsage("--fault %q: give duplicate, amount, date or receiver", fault)
+			}
+			var traces []ach.Trace
+			for _, arg := range args {
+				trace, err := ach.ParseTrace(arg)
+				if err != nil {
+					return wrongUsage("%w", err)
+				}
+				traces = append(traces, trace)
+			}
+			office, err := p.office(ctx, date)
+			if err != nil {
+				return err
+			}
+			file, err := office.Reverse(ctx, ach.Fault(fault), reason, traces...)
+			if err != nil {
+				return err
+			}
+			return p.answer(file, func(w *page) {
+				w.line("file %d (%s), %s, effective %s: waits for its release by a second person. Tell the members.", file.ID, file.Name, file.Holds(), file.EffectiveOn)
+			})
+		},
+	})
+	c.Flags().StringVar(&fault, "fault", "", "`duplicate|amount|date|receiver`: what was wrong with the debits; required")
+	c.Flags().StringVar(&reason, "reason", "", "`why`, kept with the act; required")
+	return addDate(c, &date)
 }
 
 func (p *program) achBankCommand() *cobra.Command {

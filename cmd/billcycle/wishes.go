@@ -29,7 +29,8 @@ func (p *program) autopayCommand() *cobra.Command {
 func (p *program) autopayOnCommand() *cobra.Command {
 	var a act
 	var e billing.EnrolledBy
-	var authorized dateFlag
+	var authorized, copied dateFlag
+	var from, to int64
 	c := p.command(command{
 		use:     "on MRN --method ach|card --reason WHY",
 		short:   "Enrol an account: from a bank account, or by a card that a gateway keeps",
@@ -43,7 +44,7 @@ the one before.`,
 			if e.Method != "ach" && e.Method != "card" {
 				return wrongUsage("--method %q: give ach or card", e.Method)
 			}
-			e.AuthorizedOn = authorized.Date
+			e.AuthorizedOn, e.CopySentOn, e.RangeFrom, e.RangeTo = authorized.Date, copied.Date, ledger.Cents(from), ledger.Cents(to)
 			if e.Method == "ach" {
 				b, err := io.ReadAll(io.LimitReader(p.in, 100))
 				if err != nil {
@@ -55,7 +56,7 @@ the one before.`,
 			} else {
 				e.AccountType = ""
 			}
-			return p.enrol(ctx, &a, "autopay on", args[0], e, map[string]any{"method": e.Method, "authorized_by": e.AuthorizedBy})
+			return p.enrol(ctx, &a, "autopay on", args[0], e, map[string]any{"method": e.Method, "authorized_by": e.AuthorizedBy, "terms": e.Terms})
 		},
 	})
 	c.Flags().StringVar(&e.Method, "method", "", "`ach|card`: how it pays")
@@ -64,6 +65,10 @@ the one before.`,
 	c.Flags().StringVar(&e.CardToken, "token", "", "the gateway's `token` for the card")
 	c.Flags().StringVar(&e.AuthorizedBy, "authorized-by", "written", "`written|web|phone`: how it was authorized")
 	c.Flags().Var(&authorized, "authorized-on", "`day` of the authorization (default the business date)")
+	c.Flags().StringVar(&e.Terms, "terms", "", "`version` or hash of the text that was agreed to")
+	c.Flags().Var(&copied, "copy-sent", "`day` on which the member was sent a copy")
+	c.Flags().Int64Var(&from, "range-from-cents", 0, "the member wants no notice of debits from this amount in `cents`")
+	c.Flags().Int64Var(&to, "range-to-cents", 0, "up to this one")
 	return a.flags(c)
 }
 

@@ -322,13 +322,20 @@ create table autopay_method (
     card_token    text    not null default '',
     authorized_on date    not null,
     authorized_by text    not null check (authorized_by in ('written', 'web', 'phone')),
+    terms         text    not null default '',             -- the text agreed to, by its version or hash
+    copy_sent_on  date,                                    -- of the authorization, to the member
+    range_from    bigint  not null default 0,              -- amounts of which the member wants no notice
+    range_to      bigint  not null default 0,
     ended_on      date,
     individual    text    not null default '',             -- the account's MRN, as its debits bear it
     corrected_by  text    not null default '',             -- the notification of change it follows
-    check (method <> 'ach' or individual <> '')
+    debit_from    date    default '0001-01-01',            -- no debit takes effect before; null: before a prenote has gone out
+    check (method <> 'ach' or individual <> ''),
+    check (0 <= range_from and range_from <= range_to)
 );
 create index autopay_method_account on autopay_method (account_id);
 create index autopay_method_ended on autopay_method (account_id) where ended_on is not null;
+create index autopay_method_untried on autopay_method (account_id) where debit_from is null;
 
 -- Who may release debits. Names differ by more than capitals. While nobody is
 -- listed, a name is taken at its word.
@@ -347,6 +354,7 @@ create table ach_file (
     id           bigint generated always as identity primary key,
     built_on     date    not null,                         -- as it was opened; when sealed, the day its header names
     effective_on date    not null,
+    kind         text    not null default 'debits' check (kind in ('debits', 'prenotes', 'reversals')), -- what is in it, and nothing else
     company      text    not null default '',              -- id of the company whose entries they are
     modifier     text,                                     -- Nacha file ID modifier; as the rest below, null until it is sealed
     name         text    unique,
@@ -354,6 +362,7 @@ create table ach_file (
     prenotes     integer not null default 0,
     reversals    integer not null default 0,
     cents        bigint  not null default 0,               -- of the debits
+    credit_cents bigint  not null default 0,               -- of the reversals
     first_trace  bigint  not null default 0,               -- between these lie the traces of all that is in it
     last_trace   bigint  not null default 0,
     first_account bigint not null default 0,               -- and their accounts between these
@@ -404,8 +413,8 @@ create table ach_stop (
 -- +goose StatementBegin
 create function guard_ach_file() returns trigger language plpgsql as $$
 begin
-    if old.state = 'released' and (new.state, new.name, new.sha256, new.released_by, new.released_on, new.released_sha256, new.effective_on, new.entries, new.cents)
-            is distinct from (old.state, old.name, old.sha256, old.released_by, old.released_on, old.released_sha256, old.effective_on, old.entries, old.cents) then
+    if old.state = 'released' and (new.state, new.name, new.sha256, new.released_by, new.released_on, new.released_sha256, new.effective_on, new.entries, new.prenotes, new.reversals, new.cents, new.credit_cents)
+            is distinct from (old.state, old.name, old.sha256, old.released_by, old.released_on, old.released_sha256, old.effective_on, old.entries, old.prenotes, old.reversals, old.cents, old.credit_cents) then
         raise exception 'ACH file % was released: it does not change any more', old.name using errcode = 'restrict_violation';
     end if;
     if new.state = 'released' and old.state <> 'released' then
@@ -455,6 +464,33 @@ create table debit (
 create unique index debit_once on debit (account_id, cycle, attempt) where state <> 'withdrawn';
 create index debit_trace on debit (trace);
 create index debit_retry on debit (retry_on) where retry_on is not null;
+
+-- An entry of a file that is no debit: a prenote, which tries a bank account
+-- out with zero cents, or a reversal, the credit that undoes a debit sent in
+-- error.
+create table ach_entry (
+    trace        bigint  not null,
+    kind         text    not null check (kind in ('prenote', 'reversal')),
+    account_id   bigint  not null,
+    method_id    bigint  not null,
+    receipt      integer not null default 0,               -- of the debit that a reversal undoes
+    cents        bigint  not null,
+    sec          text    not null,
+    built_on     date    not null,
+    effective_on date    not null,
+    file_id      bigint,                                   -- null for one that was taken out of its file
+    state        text    not null default 'built' check (state in ('built', 'settled', 'returned', 'withdrawn')),
+    fault        text    not null default '',              -- why it is reversed: duplicate, amount, date, receiver
+    code         text    not null default '',              -- with which it came back, or why it was withdrawn
+    returned_on  date,
+    primary key (trace, built_on),
+    check ((kind = 'prenote') = (cents = 0)),
+    check ((kind = 'reversal') = (receipt > 0 and fault <> ''))
+);
+create unique index ach_entry_prenote on ach_entry (method_id) where kind = 'prenote' and state <> 'withdrawn';
+create unique index ach_entry_reversal on ach_entry (account_id, receipt) where kind = 'reversal' and state <> 'withdrawn';
+create index ach_entry_account on ach_entry (account_id);
+create index ach_entry_file on ach_entry (file_id);
 
 -- What the bank sent about our debits.
 create table ach_answer (
