@@ -57,6 +57,7 @@ var bookRows = map[string]string{
 	"statement":    `select account_id || '/' || cycle, coalesce(encode(sha256, 'hex'), 'not drawn') || ' of ' || encode(sealed, 'hex') from statement s`,
 	"hold":         `select account_id || '/' || no, to_jsonb(h)::text from hold h`,
 	"debit":        `select account_id || '/' || receipt, (to_jsonb(d) - 'file_id' - 'method_id')::text || ' in ' || coalesce(f.name, '') from debit d left join ach_file f on f.id = d.file_id`,
+	"ach_entry":    `select concat_ws('/', e.account_id, e.kind, e.built_on), (to_jsonb(e) - 'file_id' - 'method_id')::text || ' in ' || coalesce(f.name, '') from ach_entry e left join ach_file f on f.id = e.file_id`,
 	"ach_file":     `select coalesce(name, state || ' for ' || effective_on), (to_jsonb(f) - 'id')::text from ach_file f`,
 	"card_charge":  `select concat_ws('/', account_id, cycle, attempt), (to_jsonb(c) - 'file_id' - 'method_id')::text from card_charge c`,
 	"message":      `select concat_ws('/', account_id, cycle, kind, channel), (to_jsonb(m) - 'file_id')::text from message m`,

@@ -49,6 +49,7 @@ type point struct {
 	Job  string
 	N    int
 	What string // "" for all
+	SQL  string // what the statement holds, "" for any
 }
 
 const victimVariable, victimName = "BILLCYCLE_TEST_VICTIM", "billcycle victim"
@@ -121,7 +122,7 @@ func (w *watcher) saw(what, sql string, args []any) {
 	word, _, _ := strings.Cut(strings.TrimSpace(sql), " ")
 	event := what + " " + strings.ToLower(word)
 	w.seen[w.job] = append(w.seen[w.job], event)
-	if w.job != w.kill.Job || w.kill.What != "" && w.kill.What != event {
+	if w.job != w.kill.Job || w.kill.What != "" && w.kill.What != event || !strings.Contains(sql, w.kill.SQL) {
 		return
 	}
 	if w.met++; w.met == w.kill.N {
@@ -364,7 +365,7 @@ func killAroundCommits(t *testing.T, u unharmed) {
 			var was string
 			for n, turns := 1, 0; n <= 30 && turns < 20; turns++ {
 				for _, what := range []string{"ask commit", "told commit"} {
-					if died, err := k.kill(ctx, h, day, point{j.Name, n, what}, what); err != nil {
+					if died, err := k.kill(ctx, h, day, point{Job: j.Name, N: n, What: what}, what); err != nil {
 						return err
 					} else if !died {
 						n = 1000 // through
