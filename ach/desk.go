@@ -145,6 +145,27 @@ func (o Office) Rates(ctx context.Context) ([]ReturnRate, error) {
 	return rates, err
 }
 
+// KeepRates watches the returns, and keeps what it found for those who ask more
+// often than a night is long.
+func (o Office) KeepRates(ctx context.Context) ([]ReturnRate, error) {
+	rates, err := o.Rates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return rates, pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `delete from ach_rate`); err != nil {
+			return err
+		}
+		for n, r := range rates {
+			if _, err := tx.Exec(ctx, `insert into ach_rate (company, kind, on_date, entries, returns, most) values ($1, $2, $3, $4, $5, $6)`,
+				r.Company, r.Kind, o.Day, r.Entries, r.Returns, watched[n%len(watched)].limit); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func rateOf(r ReturnRate, limit int64) ReturnRate {
 	hundredths := int64(0)
 	if r.Entries > 0 {

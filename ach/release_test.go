@@ -329,6 +329,12 @@ func TestRates(t *testing.T) {
 	}
 	k.want("many", rates(dueDay+2), "unauthorized 1/50 2.00 above, administrative 1/50 2.00 ok, overall 7/50 14.00 near")
 	k.want("long after", rates(dueDay+70), "")
+	_, err := k.office(dueDay+2, "").KeepRates(t.Context())
+	k.must(err)
+	k.want("kept", k.ask(`select string_agg(kind || ' ' || returns || '/' || entries || ' ' || most, ', ' order by most) from ach_rate`), "unauthorized 1/50 50, administrative 1/50 300, overall 7/50 1500")
+	_, err = k.office(dueDay+70, "").KeepRates(t.Context())
+	k.must(err)
+	k.want("forgotten", k.ask(`select count(*) from ach_rate`), "0")
 }
 
 func TestEveryCodeHasItsAction(t *testing.T) {

@@ -303,9 +303,9 @@ func (r *Run) takeCheckReturns(ctx context.Context) error {
 	})
 }
 
-// watchRates notes the return rates that come near their limits.
+// watchRates keeps the return rates, and notes those that come near their limits.
 func (r *Run) watchRates(ctx context.Context) error {
-	rates, err := r.Office(r.Day).Rates(ctx)
+	rates, err := r.Office(r.Day).KeepRates(ctx)
 	for _, x := range rates {
 		if x.State != "ok" {
 			r.note("returns of company %s, %s: %d of %d debits in 60 days, %s%%, %s the limit of %s%%", x.Company, x.Kind, x.Returns, x.Entries, x.Percent, x.State, x.Limit)

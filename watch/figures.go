@@ -134,6 +134,19 @@ func (f *figures) waiting(ctx context.Context, now time.Time) (all []prometheus.
 	}); err != nil {
 		return nil, err
 	}
+	rows, err = f.runner.DB.Query(ctx, `select company, kind, case entries when 0 then 0 else returns::float8 / entries end, most::float8 / 10000 from ach_rate`)
+	if err != nil {
+		return nil, err
+	}
+	var company string
+	var rate, most float64
+	if _, err := pgx.ForEachRow(rows, []any{&company, &kind, &rate, &most}, func() error {
+		all = append(all, gauge("ach_return_rate", "The share of debits that came back in the 60 days up to the last night.", rate, "company", company, "kind", kind),
+			gauge("ach_return_rate_limit", "Nacha's limit of it.", most, "company", company, "kind", kind))
+		return nil
+	}); err != nil {
+		return nil, err
+	}
 	var oldest float64
 	if err := f.runner.DB.QueryRow(ctx, `select coalesce($1::date - min(f.ingested_on), 0)::float8 from lockbox_item i join lockbox_file f on f.id = i.file_id where i.state = 'suspense'`,
 		f.runner.Policy.Newest(now)).Scan(&oldest); err != nil {

@@ -69,6 +69,9 @@ func TestWindow(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	closed := make(chan error)
+	if _, err := h.DB.Exec(t.Context(), `insert into ach_rate values ('1941234567', 'administrative', '2026-03-01', 200, 5, 300)`); err != nil {
+		t.Fatal(err)
+	}
 	w := &watch.Window{Runner: jobs.Runner{House: h}, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)}
 	go func() { closed <- w.Open(ctx, l) }()
 	get := func(path string) (int, string) {
@@ -89,7 +92,8 @@ func TestWindow(t *testing.T) {
 		"\nbillcycle_up 1\n", "\nbillcycle_nights_missing 1\n", "\nbillcycle_night_late_seconds 3600\n",
 		"\nbillcycle_run_items{job=\"statements\",state=\"done\"} 1\n", "\nbillcycle_run_cents{job=\"statements\"} 45000\n",
 		"\nbillcycle_runs{job=\"feeds\",state=\"done\"} 1\n", "\nbillcycle_waiting_items{kind=\"receipt_pending\"} 0\n",
-		"\nbillcycle_suspense_oldest_days 0\n", "\nbillcycle_queue_depth 0\n", "# HELP billcycle_nights_missing ",
+		"\nbillcycle_suspense_oldest_days 0\n", "\nbillcycle_queue_depth 0\n",
+		"\nbillcycle_ach_return_rate{company=\"1941234567\",kind=\"administrative\"} 0.025\n", "\nbillcycle_ach_return_rate_limit{company=\"1941234567\",kind=\"administrative\"} 0.03\n", "# HELP billcycle_nights_missing ",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

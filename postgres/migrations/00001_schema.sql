@@ -507,6 +507,17 @@ create table ach_answer (
     primary key (sha256, ordinal)
 );
 
+-- How many of a company's debits have come back, as the last night counted it.
+create table ach_rate (
+    company  text   not null,
+    kind     text   not null,                              -- unauthorized, administrative, overall
+    on_date  date   not null,
+    entries  bigint not null,                              -- of 60 days
+    returns  bigint not null,
+    most     bigint not null,                              -- Nacha's limit, in hundredths of a percent
+    primary key (company, kind)
+);
+
 -- Lockbox: file, batch, check.
 create table lockbox_file (
     id          bigint generated always as identity primary key,
