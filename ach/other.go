@@ -83,11 +83,15 @@ func (o Office) setAsideOthers(ctx context.Context, tx pgx.Tx, bad []loose) erro
 	return nil
 }
 
+// newest is of the entries that have borne a trace number, which come round
+// again after years, the one that bears it now.
+const newest = ` trace = $1 and built_on = (select max(built_on) from ach_entry where trace = $1)`
+
 // withdrawEntry withdraws an entry. A prenote's bank account waits for another
 // one.
 func withdrawEntry(ctx context.Context, tx pgx.Tx, trace Trace, code string) error {
 	_, err := tx.Exec(ctx, `with gone as (
-			update ach_entry set state = 'withdrawn', code = $2 where trace = $1 and state in ('built', 'settled') returning kind, method_id
+			update ach_entry set state = 'withdrawn', code = $2 where`+newest+` and state in ('built', 'settled') returning kind, method_id
 		) update autopay_method m set debit_from = null from gone where gone.kind = 'prenote' and m.id = gone.method_id`, int64(trace), code)
 	return err
 }
@@ -97,7 +101,7 @@ func takeOutEntry(ctx context.Context, tx pgx.Tx, trace Trace, code string) erro
 	if err := withdrawEntry(ctx, tx, trace, code); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `update ach_entry set file_id = null where trace = $1 and state = 'withdrawn' and code = $2`, int64(trace), code)
+	_, err := tx.Exec(ctx, `update ach_entry set file_id = null where`+newest+` and state = 'withdrawn'`, int64(trace))
 	return err
 }
 
@@ -165,7 +169,7 @@ func SettleOthers(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calenda
 		} else {
 			t.Did(1, 0)
 		}
-		if _, err := tx.Exec(ctx, `update ach_entry set state = 'settled' where trace = $1 and state = 'built'`, int64(e.trace)); err != nil {
+		if _, err := tx.Exec(ctx, `update ach_entry set state = 'settled' where`+newest+` and state = 'built'`, int64(e.trace)); err != nil {
 			return t, err
 		}
 	}

@@ -124,6 +124,8 @@ func TestPrenoteNotSent(t *testing.T) {
 		day := calendar.MustParse("2026-03-20")
 		id := k.takes(day, 57500, "web")
 		_, files := k.build(day)
+		// Years ago another one bore its trace number.
+		k.exec(`insert into ach_entry (trace, kind, account_id, method_id, cents, sec, built_on, effective_on, state) select trace, kind, account_id, method_id + 1000, cents, sec, '2019-01-01', '2019-01-02', 'settled' from ach_entry`)
 		o := k.office(day, "pat")
 		switch how {
 		case "rejected":
@@ -137,6 +139,7 @@ func TestPrenoteNotSent(t *testing.T) {
 			}
 		}
 		k.post(day + 3)
+		k.want("the old one", k.ask(`select state from ach_entry where built_on < '2020-01-01'`), "settled")
 		k.want(how, k.ask(`select state || coalesce(' ' || m.debit_from, '') from ach_entry e join autopay_method m on m.id = e.method_id`), "withdrawn")
 		tally, files := k.build(day + 3)
 		if how == "pulled" { // a person has to clear it
