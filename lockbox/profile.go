@@ -79,7 +79,7 @@ type Profile struct {
 	// it; a line that is read may be shorter or longer.
 	Length int `json:"length,omitempty"`
 	// Nesting says how the layout is written: "lockbox" for one record 5 over
-	// several batches, "batch" for one over each.
+	// several batches (the default), "batch" for one over each.
 	Nesting string `json:"nesting,omitempty"`
 	// Records holds the fields by record type and name: {"6": {"amount": "8-17"}}.
 	// A null field takes away what Like brought. A record type that is not
@@ -92,11 +92,11 @@ type Profile struct {
 	// NoPayer lists the texts by which the bank says that it found no reference.
 	NoPayer []string `json:"no_payer,omitempty"`
 	// Counts says what a count that disagrees with the file does: "file"
-	// refuses the file, "note" only tells. A count that should not be looked at
+	// refuses the file (the default), "note" only tells. A count that should not be looked at
 	// is left out of Records.
 	Counts string `json:"counts,omitempty"`
 	// OutOfBalance says what a batch whose total disagrees with its checks
-	// refuses: that "batch" or the whole "file".
+	// refuses: that "batch" (the default) or the whole "file".
 	OutOfBalance string `json:"out_of_balance,omitempty"`
 	// BatchNumbers says where a batch number must be single: on one deposit
 	// date of a "lockbox" (the default) or in the whole "file".
@@ -283,22 +283,23 @@ func parseProfile(text []byte, known []Profile) (Profile, error) {
 		p = like.clone()
 	}
 	p.Format = cmp.Or(named.Format, p.Format)
-	if err := checkKeys(text, p); err != nil {
-		return Profile{}, err
-	}
+	unknown := checkKeys(text, p)
 	like := p
 	p.Records, p.Columns, p.Totals, p.Elements, p.Name = nil, nil, nil, nil, ""
 	if err := json.Unmarshal(text, &p); err != nil {
-		return Profile{}, fmt.Errorf("profile %s: %w", named.Name, err)
+		return Profile{}, cmp.Or(unknown, fmt.Errorf("profile %s: %w", named.Name, err))
 	}
 	p.Records, p.Like = mergeRecords(like.Records, p.Records), ""
 	p.Columns, p.Totals, p.Elements = merged(like.Columns, p.Columns), merged(like.Totals, p.Totals), merged(like.Elements, p.Elements)
-	if p.format() != formatBAI {
-		p.Counts, p.OutOfBalance = cmp.Or(p.Counts, "file"), cmp.Or(p.OutOfBalance, "batch")
+	p.Counts, p.OutOfBalance = cmp.Or(p.Counts, "file"), cmp.Or(p.OutOfBalance, "batch")
+	if p.format() == formatBAI {
+		p.Nesting = cmp.Or(p.Nesting, "lockbox")
 	}
-	var errs []error
+	errs := []error{unknown}
 	for _, problem := range p.Check() {
-		errs = append(errs, errors.New(problem.String()))
+		if unknown == nil || !strings.Contains(problem.Problem, "there is no such") { // told already
+			errs = append(errs, errors.New(problem.String()))
+		}
 	}
 	return p, errors.Join(errs...)
 }

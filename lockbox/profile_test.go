@@ -286,3 +286,34 @@ func TestNoFileFootsByAnotherLayout(t *testing.T) {
 		}
 	}
 }
+
+// The paper names every field that a layout may have.
+func TestPaperNamesEveryField(t *testing.T) {
+	paper, err := os.ReadFile("../docs/lockbox.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]string{}
+	for line := range strings.Lines(string(paper)) {
+		if cells := strings.SplitN(line, "|", 4); len(cells) == 4 {
+			rows[strings.Trim(cells[1], " `")] = cells[2]
+		}
+	}
+	for record, schema := range schemas {
+		for name, spec := range schema {
+			if strings.HasPrefix(name, "user_") {
+				continue
+			}
+			if !strings.Contains(rows[record], "`"+name+"`") || spec.must && !strings.Contains(rows[record], "**`"+name+"`**") {
+				t.Errorf("docs/lockbox.md does not say of record %s that it may have (or must) the field %s", record, name)
+			}
+		}
+	}
+	for _, schema := range []map[string]fieldSpec{columnSchema(), elementSchema, totalSchema} {
+		for name := range schema {
+			if !strings.Contains(string(paper), "`"+name+"`") {
+				t.Errorf("docs/lockbox.md does not name the field %s", name)
+			}
+		}
+	}
+}
