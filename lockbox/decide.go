@@ -185,7 +185,7 @@ func (f *arrival) compare(ctx context.Context, tx pgx.Tx) (differ []Problem, err
 		case len(refused) > 0:
 			replaced = append(replaced, refused...)
 		case differs && !f.asNew:
-			differ = append(differ, Problem{Line: p.line, Record: "7", Field: "batch", Said: orBlank(p.number), Found: "other checks under this number", Batch: p.ordinal,
+			differ = append(differ, Problem{Line: p.line, Record: f.profile.batchRecord(), Field: "batch", Said: orBlank(p.number), Found: "other checks under this number", Batch: p.ordinal,
 				Do:      "lockbox take if the batch is a new one, lockbox refuse if the bank is mistaken",
 				Problem: fmt.Sprintf("batch %s of lockbox %s, deposit date %s, was taken before with other checks; a person must say whether this is a new batch or a mistake of the bank", p.number, p.lockbox, p.deposit)})
 		}

@@ -216,7 +216,7 @@ func (d Desk) profileOfBoxes(boxes []Box) string {
 }
 
 // notOurs says which lockboxes of a file are somebody else's. A biller that
-// lists no boxes takes any.
+// lists no boxes takes any. A table names no bank, so its box alone must be ours.
 func (d Desk) notOurs(sum Summary) (problems []Problem) {
 	if len(d.Policy.Lockboxes) == 0 {
 		return nil
@@ -234,7 +234,7 @@ func (d Desk) notOurs(sum Summary) (problems []Problem) {
 			p.Record, p.Field, p.Said, p.Found = "5", "lockbox", orBlank(box.Lockbox), strings.Join(ours, " or ")
 			p.Do = "add the box to the policy if it is ours; else tell the bank whose file it has sent"
 			p.Problem = "this lockbox is not one of ours (policy key lockboxes): the file is another company's, or the box must be added there"
-		case d.Policy.Lockboxes[i].Routing != "" && !sameNumber(d.Policy.Lockboxes[i].Routing, sum.Origin) && !sameNumber(d.Policy.Lockboxes[i].Routing, sum.Destination):
+		case d.Policy.Lockboxes[i].Routing != "" && sum.Origin+sum.Destination != "" && !sameNumber(d.Policy.Lockboxes[i].Routing, sum.Origin) && !sameNumber(d.Policy.Lockboxes[i].Routing, sum.Destination):
 			p.Record, p.Field, p.Said, p.Found = "1", "origin", orBlank(sum.Origin), d.Policy.Lockboxes[i].Routing
 			p.Do = "ask the bank whose file this is, or correct the policy's routing number"
 			p.Problem = "the file comes from another bank than the one the policy names for lockbox " + box.Lockbox

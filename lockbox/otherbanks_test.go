@@ -3,6 +3,8 @@ package lockbox
 import (
 	"strings"
 	"testing"
+
+	"github.com/billcycle/billcycle/billing"
 )
 
 // laidOut is a line with texts at their columns, counted from 1.
@@ -141,6 +143,24 @@ func TestTablesOfOtherBanks(t *testing.T) {
 			if line := strings.Join([]string{string('0' + rune(got.Line)), got.Record, got.Field, strings.ReplaceAll(got.Said, ",", ";"), got.Found}, " "); line != strings.ReplaceAll(c.line, ",", ";") {
 				t.Errorf("%s, %s:\n got %s\nwant %s", what, who, line, c.line)
 			}
+		}
+	}
+}
+
+// A table and rows of CSV name no bank, so that the box alone must be ours.
+func TestTablesNameNoBank(t *testing.T) {
+	policy := billing.DefaultPolicy()
+	for _, file := range goodFiles(t) {
+		s, _ := read(t, file.text, file.profile)
+		for routing, ours := range map[string]bool{"0900000012": true, "0900000099": file.profile.format() == formatCSV} {
+			policy.Lockboxes = []billing.LockboxAccount{{Lockbox: "4711", Routing: routing}, {Lockbox: "4712", Routing: routing}}
+			if problems := (Desk{Policy: &policy}).notOurs(s); (len(problems) == 0) != ours {
+				t.Errorf("%s, the policy names bank %s: %v", file.name, routing, problems)
+			}
+		}
+		policy.Lockboxes = []billing.LockboxAccount{{Lockbox: "4799"}}
+		if problems := (Desk{Policy: &policy}).notOurs(s); len(problems) != len(s.Boxes) || problems[0].Said == "" || problems[0].Found != "4799" || problems[0].Do == "" {
+			t.Errorf("%s, another's box: %v", file.name, problems)
 		}
 	}
 }

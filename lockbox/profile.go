@@ -143,6 +143,19 @@ const (
 
 func (p Profile) format() string { return cmp.Or(p.Format, formatBAI) }
 
+// batchRecord is the record by which a batch is known.
+func (p Profile) batchRecord() string {
+	switch {
+	case p.format() == formatX12:
+		return "BAT"
+	case p.format() == formatCSV && len(p.Columns) > 0:
+		return "6"
+	case p.format() == formatCSV:
+		return "5"
+	}
+	return "7"
+}
+
 // recordTypes lists the types of record that the layout has.
 func (p Profile) recordTypes() string {
 	return strings.Join(slices.Sorted(maps.Keys(p.Records)), ", ")
