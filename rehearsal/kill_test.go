@@ -41,6 +41,7 @@ type victim struct {
 	Day               calendar.Date
 	At                point
 	Helps             bool // it is a worker that joins, see help
+	Lazy              bool // it leaves to workers what they take, see lazy
 }
 
 // point is a moment of a night: the n-th thing, from 1, that happens between a
@@ -80,9 +81,14 @@ func beVictim(told string) error {
 	if v.Helps {
 		return help(ctx, h, v.URL)
 	}
-	if h.DB, err = traced(ctx, v.URL, victimName, &watcher{kill: v.At}); err != nil {
+	pool, err := traced(ctx, v.URL, victimName, &watcher{kill: v.At})
+	if err == nil && v.Lazy {
+		pool, err = lazy(ctx, pool)
+	}
+	if err != nil {
 		return err
 	}
+	h.DB = pool
 	_, err = jobs.Runner{House: h}.Night(ctx, v.Day)
 	return err
 }
@@ -401,6 +407,11 @@ func signature(ctx context.Context, h jobs.House, job string) (string, error) {
 	return fmt.Sprint(chunks, map[string]string(b)), err
 }
 
+// victimOf is a house's night, to be killed at a point.
+func victimOf(h jobs.House, day calendar.Date, at point) victim {
+	return victim{URL: h.DB.(*pgxpool.Pool).Config().ConnString(), Dir: h.Dir, Release: h.Release, Policy: *h.Policy, Workers: h.Workers, ChunkAccounts: h.ChunkAccounts, Day: day, At: at}
+}
+
 // runVictim runs a night in a child process that kills itself at a point, and
 // says whether it died of that.
 func runVictim(ctx context.Context, h jobs.House, day calendar.Date, at point) (died bool, err error) {
@@ -408,7 +419,7 @@ func runVictim(ctx context.Context, h jobs.House, day calendar.Date, at point) (
 	if err != nil {
 		return false, err
 	}
-	told, err := json.Marshal(victim{h.DB.(*pgxpool.Pool).Config().ConnString(), h.Dir, h.Release, *h.Policy, h.Workers, h.ChunkAccounts, day, at, false})
+	told, err := json.Marshal(victimOf(h, day, at))
 	if err != nil {
 		return false, err
 	}

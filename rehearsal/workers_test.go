@@ -51,6 +51,24 @@ type crew struct {
 	seen            map[string]bool // each of them
 }
 
+// newCrew hires workers for a house, until the test is over.
+func newCrew(t *testing.T, h jobs.House, workers int) *crew {
+	t.Helper()
+	c := &crew{t: t, h: h, dice: rand.New(rand.NewPCG(5, 0)), hands: map[int]*exec.Cmd{}, did: map[string]int{}, seen: map[string]bool{}}
+	t.Cleanup(func() {
+		for pid := range c.hands {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+			c.dismiss(pid, syscall.SIGKILL)
+		}
+	})
+	for range workers {
+		if err := c.hire(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
 // hire starts one more.
 func (c *crew) hire() error {
 	self, err := os.Executable()
@@ -145,18 +163,7 @@ func TestWorkersKilledAndFrozen(t *testing.T) {
 
 	h := newHouse(t)
 	h.ChunkAccounts, h.Workers = 12, 1
-	c := &crew{t: t, h: h, dice: rand.New(rand.NewPCG(5, 0)), hands: map[int]*exec.Cmd{}, did: map[string]int{}, seen: map[string]bool{}}
-	for range 3 {
-		if err := c.hire(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() {
-		for pid := range c.hands {
-			_ = syscall.Kill(pid, syscall.SIGCONT)
-			c.dismiss(pid, syscall.SIGKILL)
-		}
-	})
+	c := newCrew(t, h, 3)
 	demo.Night = func(ctx context.Context, h jobs.House, day calendar.Date) error {
 		pool := h.DB.(*pgxpool.Pool)
 		if day == demo.Start {
@@ -193,6 +200,99 @@ func TestWorkersKilledAndFrozen(t *testing.T) {
 	t.Logf("killed %d, frozen %d; ranges seen in their hands: %v", c.killed, c.stopped, c.did)
 	if c.killed < 5 || c.stopped < 2 || len(c.did) < 6 {
 		t.Errorf("hardly anybody was harmed: %d killed, %d frozen, in %v", c.killed, c.stopped, c.did)
+	}
+}
+
+// Nights whose own program is killed while workers have ranges in hand are run
+// again, at once or when the workers are through, and end in the books of a month
+// in which nobody was killed.
+func TestNightKilledWhileWorkersWork(t *testing.T) {
+	demo := rehearsal.Demo{Members: 48, Months: 1, Seed: 11, Start: rehearsal.DemoStart}
+	want, _ := live(t, demo, newHouse(t))
+
+	h := newHouse(t)
+	h.ChunkAccounts, h.Workers = 4, 1
+	c := newCrew(t, h, 2)
+	nights := 0
+	demo.Night = func(ctx context.Context, h jobs.House, day calendar.Date) error {
+		if day == demo.Start {
+			if err := until(ctx, h.DB.(*pgxpool.Pool), `select count(*) = 2 from worker`); err != nil {
+				return err
+			}
+		}
+		_, _, of := day.Date()
+		for again := of == 1 || of%8 == 0 || of == 31; again; {
+			var err error
+			if again, err = c.killNight(ctx, h, day); err != nil {
+				return err
+			}
+			if again {
+				nights++
+			}
+		}
+		_, err := jobs.Runner{House: h}.Night(ctx, day)
+		return err
+	}
+	got, _ := live(t, demo, h)
+	for _, d := range want.differences(got) {
+		t.Error(d)
+	}
+	holds(t, h)
+	t.Logf("nights killed %d, with workers in %v", nights, c.did)
+	if nights < 6 || len(c.did) < 4 {
+		t.Errorf("hardly any night was killed: %d, with workers in %v", nights, c.did)
+	}
+}
+
+// killNight runs a night in a process of its own, and kills it as soon as a
+// worker has a range of it in hand that none had before. The worker stands still
+// meanwhile, and goes on right after, or when the night is run again. It returns
+// false for a night that came through.
+func (c *crew) killNight(ctx context.Context, h jobs.House, day calendar.Date) (killed bool, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return false, err
+	}
+	v := victimOf(h, day, point{})
+	v.Lazy = true
+	told, err := json.Marshal(v)
+	if err != nil {
+		return false, err
+	}
+	night := exec.Command(self)
+	night.Env, night.Stderr = append(os.Environ(), victimVariable+"="+string(told)), os.Stderr
+	if err := night.Start(); err != nil {
+		return false, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- night.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			return false, err
+		case <-time.After(time.Millisecond):
+		}
+		worker, pid, step, what, err := c.busy(ctx)
+		if err != nil || !c.alive(pid) || c.seen[step] {
+			continue
+		}
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+		var still bool
+		if err := h.DB.QueryRow(ctx, `select exists (select from run_lease where worker_id = $1 and concat_ws(' ', step, day, from_id, fence) = $2)`, worker, what).Scan(&still); err != nil || !still {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+			continue
+		}
+		c.seen[step] = c.dice.IntN(3) == 0 // so that most steps are met more than once
+		c.did[step]++
+		_ = night.Process.Kill()
+		<-ended
+		goOn := func() { _ = syscall.Kill(pid, syscall.SIGCONT) }
+		if c.dice.IntN(2) == 0 {
+			goOn()
+		} else { // in the middle of the next, or when it is taken for dead
+			time.AfterFunc(time.Duration(c.dice.Int64N(int64(2*time.Second))), goOn)
+		}
+		return true, nil
 	}
 }
 
