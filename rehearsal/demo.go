@@ -93,8 +93,10 @@ func (d Demo) Live(ctx context.Context, h jobs.House) (Lived, error) {
 			return Lived{}, err
 		}
 		plan.Deliver(day, mail)
-		if err := handOver(plan, filepath.Join(h.Dir, "outbox", "ach"), day, handed); err != nil {
-			return Lived{}, err
+		for folder, to := range map[string]func(calendar.Date, io.Reader) error{"ach": plan.Bank, "notices": plan.Carrier} {
+			if err := handOver(filepath.Join(h.Dir, "outbox", folder), day, handed, to); err != nil {
+				return Lived{}, err
+			}
 		}
 		if d.Log != nil && (day+1 == end || calendar.CycleOf(day+1) != calendar.CycleOf(day)) {
 			fmt.Fprintf(d.Log, "%s is lived through\n", day.Format("January 2006"))
@@ -120,8 +122,8 @@ func mailed(ctx context.Context, h jobs.House, day calendar.Date) ([]fixtures.Ma
 	})
 }
 
-// handOver hands the bank each ACH file of the outbox once.
-func handOver(plan *fixtures.Biller, outbox string, day calendar.Date, handed map[string]bool) error {
+// handOver hands each file of a folder of the outbox to whom it is for, once.
+func handOver(outbox string, day calendar.Date, handed map[string]bool, to func(calendar.Date, io.Reader) error) error {
 	entries, err := os.ReadDir(outbox)
 	if os.IsNotExist(err) {
 		return nil
@@ -130,7 +132,7 @@ func handOver(plan *fixtures.Biller, outbox string, day calendar.Date, handed ma
 		return err
 	}
 	for _, e := range entries {
-		if handed[e.Name()] || !strings.HasSuffix(e.Name(), ".ach") {
+		if handed[e.Name()] || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
 		handed[e.Name()] = true
@@ -138,7 +140,7 @@ func handOver(plan *fixtures.Biller, outbox string, day calendar.Date, handed ma
 		if err != nil {
 			return err
 		}
-		err = plan.Bank(day, f)
+		err = to(day, f)
 		f.Close()
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.Name(), err)

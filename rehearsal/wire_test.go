@@ -1,6 +1,7 @@
 package rehearsal_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -83,8 +84,9 @@ func (x *exchange) heard() []moment {
 	return x.said
 }
 
-// saw is told of everything that goes by.
-func (x *exchange) saw(l *line, say, sql string, arguments [][]byte) {
+// saw is told of everything that goes by, and how: what was said before it goes
+// on before a trap is sprung.
+func (x *exchange) saw(l *line, say, sql string, arguments [][]byte, by *bufio.Writer) {
 	x.mu.Lock()
 	if say == "ask" && strings.HasPrefix(sql, "insert into run (") && len(arguments) > 0 { // how a job begins
 		x.job = string(arguments[0])
@@ -100,6 +102,7 @@ func (x *exchange) saw(l *line, say, sql string, arguments [][]byte) {
 		return
 	}
 	x.trap = nil
+	_ = by.Flush()
 	if t.still {
 		t.spring(l)
 		x.mu.Unlock()
@@ -188,29 +191,35 @@ func (l *line) connect(client net.Conn) {
 	if _, err := server.Write(append(hello, rest...)); err != nil {
 		return
 	}
-	t := &talk{line: l, named: map[string]string{}}
+	t := &talk{line: l, named: map[string]string{}, toServer: bufio.NewWriterSize(server, 1<<16), toClient: bufio.NewWriterSize(client, 1<<16)}
 	go func() {
 		defer client.Close()
 		defer server.Close()
-		carry(server, client, t.answered)
+		carry(server, t.toClient, t.answered)
 	}()
-	carry(client, server, t.asked)
+	carry(client, t.toServer, t.asked)
 }
 
 // carry carries messages from one to the other, each when it has been looked at.
-func carry(from, to net.Conn, look func(kind byte, body []byte)) {
+// What was sent at once goes on at once, or half of the time would be spent on
+// waking who waits for the rest.
+func carry(from io.Reader, to *bufio.Writer, look func(kind byte, body []byte)) {
+	in := bufio.NewReaderSize(from, 1<<16)
 	head := make([]byte, 5)
 	for {
-		if _, err := io.ReadFull(from, head); err != nil {
+		if _, err := io.ReadFull(in, head); err != nil {
 			return
 		}
 		whole := make([]byte, 1+binary.BigEndian.Uint32(head[1:]))
 		copy(whole, head)
-		if _, err := io.ReadFull(from, whole[5:]); err != nil {
+		if _, err := io.ReadFull(in, whole[5:]); err != nil {
 			return
 		}
 		look(head[0], whole[5:])
 		if _, err := to.Write(whole); err != nil {
+			return
+		}
+		if in.Buffered() == 0 && to.Flush() != nil {
 			return
 		}
 	}
@@ -222,6 +231,8 @@ type talk struct {
 	named     map[string]string // the prepared statements
 	bound     string            // what is executed next
 	arguments [][]byte
+
+	toServer, toClient *bufio.Writer
 
 	mu      sync.Mutex
 	waiting []question
@@ -247,7 +258,7 @@ func (t *talk) asked(kind byte, body []byte) {
 	case 'Q':
 		sql := even(strings.TrimRight(string(body), "\x00"))
 		t.wait(question{sql, true}, question{})
-		t.line.x.saw(t.line, "ask", sql, nil)
+		t.line.x.saw(t.line, "ask", sql, nil, t.toServer)
 	case 'P':
 		var m pgproto3.Parse
 		if m.Decode(body) == nil {
@@ -260,7 +271,7 @@ func (t *talk) asked(kind byte, body []byte) {
 		}
 	case 'E':
 		t.wait(question{t.bound, false})
-		t.line.x.saw(t.line, "ask", t.bound, t.arguments)
+		t.line.x.saw(t.line, "ask", t.bound, t.arguments, t.toServer)
 	case 'S':
 		t.wait(question{})
 	}
@@ -283,7 +294,7 @@ func (t *talk) answered(kind byte, body []byte) {
 		}
 		t.mu.Unlock()
 		if sql != "" {
-			t.line.x.saw(t.line, "told", sql, nil)
+			t.line.x.saw(t.line, "told", sql, nil, t.toClient)
 		}
 	case 'Z':
 		t.mu.Lock()
