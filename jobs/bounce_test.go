@@ -16,7 +16,7 @@ import (
 func (h *house) sent(day calendar.Date) (all []notices.Message) {
 	h.Helper()
 	for name, text := range h.outbox("notices") {
-		if !strings.HasPrefix(name, "notices-"+strings.ReplaceAll(day.String(), "-", "")) {
+		if !strings.HasPrefix(name, "statements-"+strings.ReplaceAll(day.String(), "-", "")) {
 			continue
 		}
 		for line := range strings.Lines(text) {
@@ -184,4 +184,18 @@ func TestCarriersFileIsRefused(t *testing.T) {
 		t.Errorf("the statement goes %v", got)
 	}
 	h.proves()
+}
+
+// A file of reminders that a killed run has half filled is its own to seal.
+func TestWordOfStatementsLeavesRemindersAlone(t *testing.T) {
+	h := newMailHouse(t)
+	h.exec(`insert into outbox_file (folder, name, made_on) values ('notices', 'notices-20260301-1.jsonl', '2026-03-01')`)
+	h.run("statements", 1)
+	var open int
+	if err := h.DB.QueryRow(t.Context(), `select count(*) from outbox_file where name = 'notices-20260301-1.jsonl' and sha256 is null`).Scan(&open); err != nil || open != 1 {
+		t.Errorf("the file of reminders is open %d times, %v", open, err)
+	}
+	if all := h.sent(march(1)); len(all) != 1 {
+		t.Errorf("sent was %+v", all)
+	}
 }

@@ -38,7 +38,7 @@ func runJournal(ctx context.Context, r *Run) error {
 	if err != nil {
 		return err
 	}
-	return r.sendOut(ctx, "journal")
+	return r.sendOut(ctx, "journal", "journal")
 }
 
 func writeJournal(ctx context.Context, tx pgx.Tx, file int64, _ calendar.Date, to io.Writer) (int, error) {

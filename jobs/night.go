@@ -35,13 +35,13 @@ func runStatements(ctx context.Context, r *Run) (err error) {
 	if r.keep, err = r.Store(); err != nil {
 		return err
 	}
-	if r.fills, err = r.openOut(ctx, "notices"); err != nil {
+	if r.fills, err = r.openOut(ctx, "notices", "statements"); err != nil {
 		return err
 	}
 	if err := r.ranges(ctx, "draw"); err != nil {
 		return err
 	}
-	if err := r.sendOut(ctx, "notices"); err != nil {
+	if err := r.sendOut(ctx, "notices", "statements"); err != nil {
 		return err
 	}
 	return r.printStatements(ctx)

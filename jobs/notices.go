@@ -17,14 +17,14 @@ func runReminders(ctx context.Context, r *Run) (err error) {
 	if r.since, err = r.lastFinished(ctx); err != nil {
 		return err
 	}
-	if r.fills, err = r.openOut(ctx, "notices"); err != nil {
+	if r.fills, err = r.openOut(ctx, "notices", "notices"); err != nil {
 		return err
 	}
 	if err := r.ranges(ctx, "queue"); err != nil {
 		return err
 	}
 	r.waits += r.tally.Skipped[notices.Missed]
-	return r.sendOut(ctx, "notices")
+	return r.sendOut(ctx, "notices", "notices")
 }
 
 // askCards is the cards' part of the autopay job. Where the policy names a
@@ -38,14 +38,14 @@ func (r *Run) askCards(ctx context.Context) error {
 	if gateway != nil {
 		folder = cards.GatewayFolder
 	}
-	if r.fills, err = r.openOut(ctx, folder); err != nil {
+	if r.fills, err = r.openOut(ctx, folder, folder); err != nil {
 		return err
 	}
 	if err := r.ranges(ctx, "cards"); err != nil {
 		return err
 	}
 	if gateway == nil {
-		return r.sendOut(ctx, folder)
+		return r.sendOut(ctx, folder, folder)
 	}
 	if err := r.sealOnly(ctx, folder); err != nil {
 		return err

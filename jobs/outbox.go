@@ -39,15 +39,17 @@ type outFile struct {
 	sha256 []byte // nil while rows are still added
 }
 
-// openOut returns the file to which the run adds its rows: one that a killed
-// run of the day has left open, or a new one.
-func (r *Run) openOut(ctx context.Context, folder string) (file int64, err error) {
-	err = r.DB.QueryRow(ctx, `select id from outbox_file where folder = $1 and made_on = $2 and sha256 is null order by id limit 1`, folder, r.Day).Scan(&file)
+// openOut returns the file of a folder to which the run adds its rows: one that
+// a killed run of the day has left open, or a new one. Jobs that fill the same
+// folder name their files otherwise, and leave each other's alone: one may have
+// been killed in the middle of its own.
+func (r *Run) openOut(ctx context.Context, folder, called string) (file int64, err error) {
+	err = r.DB.QueryRow(ctx, `select id from outbox_file where folder = $1 and made_on = $2 and sha256 is null and name like $3 || '-%' order by id limit 1`, folder, r.Day, called).Scan(&file)
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return file, err
 	}
-	err = r.DB.QueryRow(ctx, `insert into outbox_file (folder, name, made_on) select $1, $1 || '-' || to_char($2::date, 'YYYYMMDD') || '-' || count(*) + 1 || '.jsonl', $2
-		from outbox_file where folder = $1 and made_on = $2 returning id`, folder, r.Day).Scan(&file)
+	err = r.DB.QueryRow(ctx, `insert into outbox_file (folder, name, made_on) select $1, $3 || '-' || to_char($2::date, 'YYYYMMDD') || '-' || count(*) + 1 || '.jsonl', $2
+		from outbox_file where folder = $1 and made_on = $2 and name like $3 || '-%' returning id`, folder, r.Day, called).Scan(&file)
 	return file, err
 }
 
@@ -60,21 +62,21 @@ func adding(ctx context.Context, tx pgx.Tx, file int64) error {
 	return err
 }
 
-// sendOut seals the files of a folder that runs up to this day have filled,
-// and writes every sealed one that is not in the outbox yet. A file without
-// rows is forgotten.
-func (r *Run) sendOut(ctx context.Context, folder string) error {
-	return r.stepOut(ctx, folder, `written_on is null`, r.sealOut, r.writeOut)
+// sendOut seals the files of a folder, called so, that runs up to this day have
+// filled, and writes every sealed one that is not in the outbox yet. A file
+// without rows is forgotten.
+func (r *Run) sendOut(ctx context.Context, folder, called string) error {
+	return r.stepOut(ctx, folder, called, `written_on is null`, r.sealOut, r.writeOut)
 }
 
 // sealOnly seals files whose content goes another way than through the outbox:
 // there they never appear.
 func (r *Run) sealOnly(ctx context.Context, folder string) error {
-	return r.stepOut(ctx, folder, `sha256 is null`, r.sealOut)
+	return r.stepOut(ctx, folder, folder, `sha256 is null`, r.sealOut)
 }
 
-func (r *Run) stepOut(ctx context.Context, folder, which string, steps ...func(context.Context, pgx.Tx, string, outFile) error) error {
-	rows, err := r.DB.Query(ctx, `select id from outbox_file where folder = $1 and made_on <= $2 and `+which+` order by id`, folder, r.Day)
+func (r *Run) stepOut(ctx context.Context, folder, called, which string, steps ...func(context.Context, pgx.Tx, string, outFile) error) error {
+	rows, err := r.DB.Query(ctx, `select id from outbox_file where folder = $1 and made_on <= $2 and name like $3 || '-%' and `+which+` order by id`, folder, r.Day, called)
 	if err != nil {
 		return err
 	}
