@@ -3,6 +3,7 @@ package ach
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,56 +46,58 @@ func (x *reading) read(ctx context.Context, conn *pgx.Conn, s span, f *found) er
 
 // debits reads the debits themselves.
 func (f *found) debits(ctx context.Context, conn *pgx.Conn, s span, file *FileInfo) error {
-	by := "account_id"
-	if !file.inOrder {
-		by = "trace"
-	}
-	f.empty(s, file.inOrder)
+	most := int(min(int64(s.high-s.low)+1, spanRows))
+	f.rows, f.next = slices.Grow(f.rows[:0], most), slices.Grow(f.next[:0], most)
+	low, high := int64(math.MaxInt64), int64(0)
 	sec, retry := batchOf(s.batch)
 	err := ledger.Stream(ctx, conn, fmt.Sprintf(`select account_id, cents, trace, method_id from debit
-		where %s between %d and %d and file_id = %d and state = 'built' and sec = '%s' and (attempt > 0) = %t order by %[1]s`, by, s.low, s.high, file.ID, sec, retry), func(r *ledger.Row) {
+		where trace between %d and %d and file_id = %d and state = 'built' and sec = '%s' and (attempt > 0) = %t order by trace`, s.low, s.high, file.ID, sec, retry), func(r *ledger.Row) {
 		f.rows = append(f.rows, loose{Entry: Entry{SEC: sec, Retry: retry}, account: r.Int64()})
 		d := &f.rows[len(f.rows)-1]
 		d.Cents, d.Trace, d.methodID = ledger.Cents(r.Int64()), Trace(r.Int64()), r.Int64()
-		newest := int32(len(f.rows))
-		if f.near != nil {
-			f.near[d.account-f.low], newest = newest, f.near[d.account-f.low]
-		} else {
-			before := f.far[d.account]
-			f.far[d.account], newest = newest, before
-		}
-		f.next = append(f.next, newest)
+		low, high = min(low, d.account), max(high, d.account)
 	})
-	if file.inOrder && 4*int64(len(f.rows)) > s.high-s.low { // most accounts of the range
-		f.of = fmt.Sprintf(" between %d and %d", s.low, s.high)
-	} else {
-		ids := make([]byte, 0, 9*len(f.rows))
-		for i := range f.rows {
-			ids = append(strconv.AppendInt(ids, f.rows[i].account, 10), ',')
-		}
-		f.of = " = any('{" + strings.TrimSuffix(string(ids), ",") + "}')"
+	if err != nil || len(f.rows) == 0 {
+		return err
 	}
-	return err
+	f.index(low, high)
+	if 4*int64(len(f.rows)) > high-low { // most accounts of the range
+		f.of = fmt.Sprintf(" between %d and %d", low, high)
+		return nil
+	}
+	ids := make([]byte, 0, 9*len(f.rows))
+	for i := range f.rows {
+		ids = append(strconv.AppendInt(ids, f.rows[i].account, 10), ',')
+	}
+	f.of = " = any('{" + strings.TrimSuffix(string(ids), ",") + "}')"
+	return nil
 }
 
-// empty makes ready for another span.
-func (f *found) empty(s span, inOrder bool) {
-	width := s.high - s.low + 1
-	most := int(min(width, spanRows))
-	f.rows, f.next = slices.Grow(f.rows[:0], most), slices.Grow(f.next[:0], most)
-	f.near, f.far = f.near[:0], nil
-	if inOrder && width <= 4*spanRows {
-		f.low, f.near = s.low, slices.Grow(f.near, int(width))[:width]
+// index makes the rows known by their accounts, which lie between these.
+func (f *found) index(low, high int64) {
+	f.low, f.near, f.far = low, f.near[:0], nil
+	if width := high - low + 1; width <= 16*int64(len(f.rows)) {
+		f.near = slices.Grow(f.near, int(width))[:width]
 		clear(f.near)
 	} else {
-		f.near, f.far = nil, map[int64]int32{}
+		f.far = make(map[int64]int32, len(f.rows))
+	}
+	for i := range f.rows {
+		account, n := f.rows[i].account, int32(i+1)
+		if f.far == nil {
+			f.next = append(f.next, f.near[account-low])
+			f.near[account-low] = n
+		} else {
+			f.next = append(f.next, f.far[account])
+			f.far[account] = n
+		}
 	}
 }
 
 // each calls do with every row of an account.
 func (f *found) each(account int64, do func(*loose)) {
 	var n int32
-	if f.near == nil {
+	if f.far != nil {
 		n = f.far[account]
 	} else if at := account - f.low; at >= 0 && at < int64(len(f.near)) {
 		n = f.near[at]

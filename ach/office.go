@@ -86,7 +86,6 @@ type FileInfo struct {
 	modifier              byte
 	firstTrace, lastTrace Trace
 	low, high             int64 // accounts
-	inOrder               bool
 	batches               []string
 }
 
@@ -118,13 +117,13 @@ func (f *FileInfo) Holds() string {
 }
 
 const fileColumns = `id, kind, coalesce(name, ''), built_on, effective_on, entries, prenotes, reversals, cents, credit_cents, sha256, state, maker, coalesce(held_by, ''), held_why, coalesce(released_by, ''), released_on, written_on,
-	bank, bank_detail, hands, coalesce(modifier, ''), first_trace, last_trace, first_account, last_account, in_order, batches`
+	bank, bank_detail, hands, coalesce(modifier, ''), first_trace, last_trace, first_account, last_account, batches`
 
 func scanFile(row pgx.CollectableRow) (f FileInfo, err error) {
 	var modifier string
 	var first, last int64
 	err = row.Scan(&f.ID, &f.Kind, &f.Name, &f.BuiltOn, &f.EffectiveOn, &f.Entries, &f.Prenotes, &f.Reversals, &f.Cents, &f.CreditCents, &f.SHA256, &f.State, &f.Maker, &f.HeldBy, &f.HeldWhy, &f.ReleasedBy, &f.ReleasedOn, &f.WrittenOn,
-		&f.Bank, &f.BankDetail, &f.hands, &modifier, &first, &last, &f.low, &f.high, &f.inOrder, &f.batches)
+		&f.Bank, &f.BankDetail, &f.hands, &modifier, &first, &last, &f.low, &f.high, &f.batches)
 	f.firstTrace, f.lastTrace = Trace(first), Trace(last)
 	if modifier != "" {
 		f.modifier = modifier[0]
@@ -200,6 +199,35 @@ func takeTraces(ctx context.Context, tx pgx.Tx, odfi string, day calendar.Date, 
 	}
 	_, err = tx.Exec(ctx, `update ach_trace set next = $2 where odfi = $1`, bank, next)
 	return traces, err
+}
+
+// freeTraces locks the counter of our bank's trace numbers and returns the next
+// one, and how many, up to so many, follow it that may all be taken.
+func freeTraces(ctx context.Context, tx pgx.Tx, odfi string, day calendar.Date, most int64) (first Trace, free int, err error) {
+	bank, err := bankOf(odfi)
+	if err != nil {
+		return 0, 0, err
+	}
+	next, err := lockTraces(ctx, tx, bank)
+	if err != nil {
+		return 0, 0, err
+	}
+	to := int(min(int64(next)+most-1, maxSequence))
+	used, err := usedTraces(ctx, tx, bank, next, to, day)
+	if err != nil {
+		return 0, 0, err
+	}
+	for t := range used {
+		to = min(to, t.Sequence()-1)
+	}
+	first, err = NewTrace(bank, next)
+	return first, to - next + 1, err
+}
+
+// tookTraces counts n trace numbers from first on as taken.
+func tookTraces(ctx context.Context, tx pgx.Tx, first Trace, n int) error {
+	_, err := tx.Exec(ctx, `update ach_trace set next = $2 where odfi = $1`, first.ODFI(), (first.Sequence()+n-1)%maxSequence+1)
+	return err
 }
 
 // takeRun takes n trace numbers that follow each other, and returns the first;

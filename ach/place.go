@@ -22,8 +22,7 @@ type slot struct {
 	trace     Trace
 	file      int64
 
-	plain *plainDebit    // the one or
-	debit *billing.Debit // the other that it is the place of
+	debit *billing.Debit // that it is the place of
 }
 
 // maxCentsOf is the most that one debit may be: the policy's limit of an entry
@@ -48,7 +47,6 @@ type filling struct {
 	cents       ledger.Cents
 	first, last Trace // 0 for none yet
 	low, high   int64 // accounts, 0 for none yet
-	inOrder     bool  // the traces rise with the accounts
 	batches     []string
 }
 
@@ -67,7 +65,7 @@ func place(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 	if err != nil {
 		return err
 	}
-	mostEntries, mostCents := limit(int64(p.ACH.MaxEntriesPerFile), maxBatchEntries), limit(p.ACH.MaxCentsPerFile, maxTotalCents)
+	mostEntries, mostCents := fileLimits(p)
 	touched := map[*filling]bool{}
 	for i := range slots {
 		s := &slots[i]
@@ -83,35 +81,54 @@ func place(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		touched[f] = true
 	}
 	for f := range touched {
-		if _, err := tx.Exec(ctx, `update ach_file set entries = $2, cents = $3, first_trace = $4, last_trace = $5, first_account = $6, last_account = $7, in_order = $8, batches = $9 where id = $1`,
-			f.id, f.entries, int64(f.cents), int64(f.first), int64(f.last), f.low, f.high, f.inOrder, f.batches); err != nil {
+		if err := f.save(ctx, tx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// fileLimits are the most entries and cents that a file may have.
+func fileLimits(p *billing.Policy) (entries int, cents ledger.Cents) {
+	return limit(int64(p.ACH.MaxEntriesPerFile), maxBatchEntries), limit(p.ACH.MaxCentsPerFile, maxTotalCents)
+}
+
+func (f *filling) save(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, `update ach_file set entries = $2, cents = $3, first_trace = $4, last_trace = $5, first_account = $6, last_account = $7, batches = $8 where id = $1`,
+		f.id, f.entries, int64(f.cents), int64(f.first), int64(f.last), f.low, f.high, f.batches)
+	return err
+}
+
 func (f *filling) add(s *slot) {
 	f.entries++
 	f.cents += s.cents
-	if in := batchName(s.sec, s.retry); !slices.Contains(f.batches, in) {
+	f.batch(s.sec, s.retry)
+	f.spans(s.account, s.trace)
+}
+
+// batch notes that an entry of a batch is in the file.
+func (f *filling) batch(sec string, retry bool) {
+	if in := batchName(sec, retry); !slices.Contains(f.batches, in) {
 		f.batches = append(f.batches, in)
 		slices.Sort(f.batches)
 	}
-	f.inOrder = f.inOrder && s.account > f.high && s.trace > f.last
-	if f.low == 0 || s.account < f.low {
-		f.low = s.account
+}
+
+// spans notes that an account and a trace are in the file.
+func (f *filling) spans(account int64, trace Trace) {
+	if f.low == 0 || account < f.low {
+		f.low = account
 	}
-	f.high = max(f.high, s.account)
-	if f.first == 0 || s.trace < f.first {
-		f.first = s.trace
+	f.high = max(f.high, account)
+	if f.first == 0 || trace < f.first {
+		f.first = trace
 	}
-	f.last = max(f.last, s.trace)
+	f.last = max(f.last, trace)
 }
 
 // openFiles reads the newest open file of each effective date.
 func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, error) {
-	rows, err := tx.Query(ctx, `select id, effective_on, entries, cents, first_trace, last_trace, first_account, last_account, in_order, batches from ach_file where state = 'open' and kind = 'debits' order by id`)
+	rows, err := tx.Query(ctx, `select id, effective_on, entries, cents, first_trace, last_trace, first_account, last_account, batches from ach_file where state = 'open' and kind = 'debits' order by id`)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +136,7 @@ func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, erro
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
 		var f filling
 		var first, last int64
-		err := row.Scan(&f.id, &f.effective, &f.entries, &f.cents, &first, &last, &f.low, &f.high, &f.inOrder, &f.batches)
+		err := row.Scan(&f.id, &f.effective, &f.entries, &f.cents, &first, &last, &f.low, &f.high, &f.batches)
 		f.first, f.last = Trace(first), Trace(last)
 		open[f.effective] = &f
 		return struct{}{}, err
@@ -128,7 +145,7 @@ func openFiles(ctx context.Context, tx pgx.Tx) (map[calendar.Date]*filling, erro
 }
 
 func openFile(ctx context.Context, tx pgx.Tx, day, effective calendar.Date) (*filling, error) {
-	f := &filling{effective: effective, inOrder: true}
+	f := &filling{effective: effective}
 	err := tx.QueryRow(ctx, `insert into ach_file (built_on, effective_on, maker) values ($1, $2, $3) returning id`, day, effective, system).Scan(&f.id)
 	return f, err
 }

@@ -36,10 +36,10 @@ func appendMethodContext(to []byte, account int64) []byte {
 }
 
 // span is what is read at once of a batch of a file: the debits of a range of
-// accounts, or of traces if the file was not filled in the order of accounts.
+// traces. Most of the time they are of accounts that lie close together.
 type span struct {
 	batch     string
-	low, high int64
+	low, high Trace
 }
 
 // spanRows is how many debits a span has, about; at the most it has four times
@@ -48,13 +48,10 @@ var spanRows int64 = 10_000
 
 // spans cuts a file's debits, in the order of the file.
 func (f *FileInfo) spans() (all []span) {
-	low, high := f.low, f.high
-	if !f.inOrder {
-		low, high = int64(f.firstTrace), int64(f.lastTrace)
-	}
+	low, high, rows := f.firstTrace, f.lastTrace, Trace(spanRows)
 	step := high - low + 1
-	if entries := int64(f.Entries + f.Prenotes); entries > spanRows {
-		step = min(max(step/entries, 1)*spanRows, 4*spanRows)
+	if entries := Trace(f.Entries + f.Prenotes); entries > rows {
+		step = min(max(step/entries, 1)*rows, 4*rows)
 	}
 	for _, name := range f.batches {
 		for from := low; from <= high; from += step {

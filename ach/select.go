@@ -40,14 +40,11 @@ type candidate struct {
 // Its tally selects accounts whose build day has come and counts debits done.
 // Called for one range after the other, it gives the same traces each time.
 func Select(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
-	return selectRange(ctx, tx, p, day, in, plainDebits)
+	return selectRange(ctx, tx, p, day, in, everyone)
 }
 
-// chooser chooses the plain debits of a range.
-type chooser func(context.Context, pgx.Tx, *billing.Policy, calendar.Date, billing.Range) ([]plainDebit, error)
-
-// selectRange is Select with what chooses the plain debits.
-func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range, choose chooser) (billing.Tally, error) {
+// selectRange is Select of which no more than so many debits are plain.
+func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range, plain int) (billing.Tally, error) {
 	var t billing.Tally
 	if err := lockFiles(ctx, tx); err != nil {
 		return t, err
@@ -61,41 +58,26 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 	if err := tryOut(ctx, tx, p, day, in, &t); err != nil {
 		return t, err
 	}
-	plain, err := choose(ctx, tx, p, day, in)
+	made, err := makePlain(ctx, tx, p, day, in, plain)
 	if err != nil {
 		return t, err
 	}
-	done := make(map[int64]bool, len(plain))
-	slots := make([]slot, 0, len(plain))
-	for i := range plain {
-		d := &plain[i]
-		done[d.account] = true
-		slots = append(slots, slot{account: d.account, effective: d.debitOn, cents: d.cents, sec: d.sec, plain: d})
-		t.Did(1, d.cents)
-	}
-	found, err := candidates(ctx, tx, p, day, in)
+	t.Did(int64(made.n), made.cents)
+	found, err := candidates(ctx, tx, p, day, made.rest)
 	if err != nil {
 		return t, err
 	}
-	found = slices.DeleteFunc(found, func(c candidate) bool { return done[c.id] })
-	built, books, err := byRules(ctx, tx, p, day, found, &t)
+	slots, books, err := byRules(ctx, tx, p, day, found, &t)
 	if err != nil {
 		return t, err
 	}
-	slots = append(slots, built...)
 	slices.SortStableFunc(slots, func(a, b slot) int { return cmp.Compare(a.account, b.account) })
 	if err := place(ctx, tx, p, day, slots); err != nil {
 		return t, err
 	}
 	for i := range slots {
-		if s := &slots[i]; s.plain != nil {
-			s.plain.trace, s.plain.file = s.trace, s.file
-		} else {
-			s.debit.Trace, s.debit.FileID = int64(s.trace), &s.file
-		}
-	}
-	if err := savePlain(ctx, tx, day, in, plain); err != nil {
-		return t, err
+		s := &slots[i]
+		s.debit.Trace, s.debit.FileID = int64(s.trace), &s.file
 	}
 	for _, b := range books {
 		if err := b.Save(ctx); err != nil {
@@ -206,25 +188,13 @@ func window(p *billing.Policy, day calendar.Date) (reach, missed calendar.Date) 
 
 func lead(p *billing.Policy) int { return p.ACH.LeadBankingDays }
 
-// candidates returns which accounts of the locked range may have a debit to
-// build, and how each pays, by id.
-func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) ([]candidate, error) {
-	reach, missed := window(p, day)
-	rows, err := tx.Query(ctx, `select id from account where id in (
-			select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-			where a.id >= $1 and a.id < $2 and a.autopay = 'on' and b.debit_on <= $3 and not b.debit_none
-			and not exists (select from debit d where d.account_id = b.account_id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
-			union
-			select account_id from debit where retry_on <= $3 and account_id >= $1 and account_id < $2)
-		order by id`, in.From, in.To, reach)
-	if err != nil {
-		return nil, err
+// candidates returns how accounts that may have a debit to build pay, by id.
+func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, ids []int64) ([]candidate, error) {
+	if len(ids) == 0 {
+		return nil, nil
 	}
-	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil || len(ids) == 0 {
-		return nil, err
-	}
-	rows, err = tx.Query(ctx, `select a.id, coalesce(b.debit_on <= $2, false), coalesce(m.id, 0), coalesce(m.method, ''), coalesce(m.authorized_by, ''),
+	_, missed := window(p, day)
+	rows, err := tx.Query(ctx, `select a.id, coalesce(b.debit_on <= $2, false), coalesce(m.id, 0), coalesce(m.method, ''), coalesce(m.authorized_by, ''),
 			coalesce(m.id::text in (select subject from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null), false), m.debit_from
 		from account a
 		left join bill b on b.account_id = a.id and b.cycle = a.last_cycle

@@ -109,9 +109,9 @@ func (b *bench) debtors(ctx context.Context, keys *secret.Keys, cut calendar.Dat
 
 func (b *bench) selecting(ctx context.Context, day calendar.Date) error {
 	made := int64(0)
-	for from := int64(0); from <= b.n; from += chunk {
+	for from := int64(0); from <= b.n; from += wide {
 		err := pgx.BeginFunc(ctx, b.db, func(tx pgx.Tx) error {
-			t, err := ach.Select(ctx, tx, &b.policy, day, billing.Range{From: max(from, 1), To: min(from+chunk, b.n+1)})
+			t, err := ach.Select(ctx, tx, &b.policy, day, billing.Range{From: max(from, 1), To: min(from+wide, b.n+1)})
 			made += t.Done
 			return err
 		})

@@ -55,7 +55,7 @@ const (
 	pairs   = 5
 	workers = 2
 	chunk   = 10_000
-	wide    = 5 * chunk // of late fees, as a night has them
+	wide    = 5 * chunk // of late fees and debits, as a night has them
 )
 
 // bench is a bench under way: a scratch biller that lives through a month.

@@ -64,7 +64,7 @@ var steps = map[string]step{
 		untold, err := notices.Announce(ctx, tx, r.Policy, r.Day, r.fills, made)
 		return billing.Tally{Passed: untold}, err // counted when they were cut
 	}},
-	"select": {ordered: true, // traces are given in the order of accounts
+	"select": {ordered: true, wide: true, // traces are given in the order of ranges
 		do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
 			return ach.Select(ctx, tx, r.Policy, r.Day, in)
 		}},

@@ -191,6 +191,7 @@ create table standing (
     primary key (account_id, no),
     check ((source = 0) = (cents = 0))
 );
+create index standing_items on standing (account_id) where item <> 0;
 create index standing_autopay_ended on standing (account_id) where item = 0 and state <> 'on';
 
 -- The journal. One row is one transfer, debit to credit: balanced by construction.
@@ -333,7 +334,7 @@ create table autopay_method (
     check (method <> 'ach' or individual <> ''),
     check (0 <= range_from and range_from <= range_to)
 );
-create index autopay_method_account on autopay_method (account_id);
+create index autopay_method_account on autopay_method (account_id, id desc);
 create index autopay_method_ended on autopay_method (account_id) where ended_on is not null;
 create index autopay_method_untried on autopay_method (account_id) where debit_from is null;
 
@@ -368,7 +369,6 @@ create table ach_file (
     first_account bigint not null default 0,               -- and their accounts between these
     last_account bigint  not null default 0,
     batches      text[]  not null default '{}',            -- entry classes, each with or without " retry", in the order of the file
-    in_order     boolean not null default true,            -- the traces rise with the accounts: it was filled in one pass
     sha256       bytea,
     maker        text    not null,
     hands        text[]  not null default '{}',            -- who edited it or lifted its hold since: small letters
@@ -458,10 +458,10 @@ create table debit (
     code         text    not null default '',
     returned_on  date,
     retry_on     date,                                     -- when a retry takes effect, null for none (any more)
-    primary key (account_id, cycle, attempt, receipt),
     check (cents <= due_then)
 );
-create unique index debit_once on debit (account_id, cycle, attempt) where state <> 'withdrawn';
+-- Its key: of those that were withdrawn there may be several, told apart by receipt.
+create unique index debit_key on debit (account_id, cycle, attempt, (case when state = 'withdrawn' then receipt else 0 end));
 create index debit_trace on debit (trace);
 create index debit_retry on debit (retry_on) where retry_on is not null;
 
