@@ -107,7 +107,7 @@ func (d *drawing) pageHead(p *page, title latin) {
 // one and returns those that found no room. One longer than a column is broken.
 func (d *press) columns(p *page, all []notice, top, end float64) []notice {
 	all = slices.Clone(all) // a form's are drawn again
-	for _, x := range [...]float64{left, gutter} {
+	for _, x := range [...]float64{left, rightEdge - columnWidth} {
 		y := top
 		for len(all) > 0 {
 			rest, below := d.notice(p, all[0], x, y, end)

@@ -307,3 +307,14 @@ func BenchmarkRender(b *testing.B) {
 		b.SetBytes(int64(len(pdf)))
 	}
 }
+
+// Nothing but a code for machines stands outside of the page's margins.
+func TestMarginsAreKept(t *testing.T) {
+	for name, s := range variants() {
+		for _, w := range extract(t, render(t, s)) {
+			if w.x < left-0.1 || w.x+w.width > rightEdge+0.1 {
+				t.Errorf("%s, page %d: %q stands from %.1f to %.1f, the margins are at %g and %g", name, w.page+1, w.text, w.x, w.x+w.width, left, rightEdge)
+			}
+		}
+	}
+}

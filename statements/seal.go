@@ -16,7 +16,7 @@ import (
 
 // RendererVersion is sealed with each statement: the same data drawn by the
 // same version is the same PDF, byte for byte.
-const RendererVersion = 3
+const RendererVersion = 4
 
 // Seal writes the page of each bill that was just cut, in the transaction of
 // its cut. From here on the statement is what it is.
