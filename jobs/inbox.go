@@ -77,6 +77,9 @@ func (r *Run) laterThan(e os.DirEntry) (bool, error) {
 
 func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx context.Context, a arrival) (verdict, error)) error {
 	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // another program, which was taken for dead and is not, has put it away
+	}
 	if err != nil {
 		return err
 	}
@@ -89,11 +92,7 @@ func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx conte
 	if err != nil {
 		return err
 	}
-	after, err := os.Stat(path)
-	if err != nil {
-		return err
-	}
-	if after.Size() != before.Size() && v.refused != nil {
+	if after, err := os.Stat(path); err == nil && after.Size() != before.Size() && v.refused != nil {
 		r.note("inbox/%s/%s is still growing: left for the next run", feed, filepath.Base(path))
 		return nil
 	}
@@ -102,16 +101,26 @@ func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx conte
 	if v.note != "" {
 		r.note("%s", v.note)
 	}
-	if v.refused != nil {
-		r.waits++
-		r.note("inbox/%s/%s was refused: %v", feed, filepath.Base(path), v.refused)
-		to, err := r.file(path, filepath.Join("refused", feed))
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(to+".reason", []byte(v.refused.Error()+"\n"), 0o600)
+	if err := r.putAway(feed, path, v.refused); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	return r.archive(feed, path)
+	r.note("inbox/%s/%s was put away by another program meanwhile", feed, filepath.Base(path))
+	return nil
+}
+
+// putAway moves a file that was taken to the archive, or a refused one to the
+// others with its reason.
+func (r *Run) putAway(feed, path string, refused error) error {
+	if refused == nil {
+		return r.archive(feed, path)
+	}
+	r.waits++
+	r.note("inbox/%s/%s was refused: %v", feed, filepath.Base(path), refused)
+	to, err := r.file(path, filepath.Join("refused", feed))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to+".reason", []byte(refused.Error()+"\n"), 0o600)
 }
 
 // sealedFeeds hold account numbers: their archived copies are encrypted.
