@@ -171,11 +171,18 @@ func putOnce(path string, hash SHA256, write func(io.Writer) error) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	temporary := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".tmp")
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// A name of its own: a program that was taken for dead, and wakes up, may
+	// still write to that of another. What the dead have left goes.
+	pattern := "." + filepath.Base(path) + ".*.tmp"
+	old, _ := filepath.Glob(filepath.Join(filepath.Dir(path), pattern))
+	for _, path := range old {
+		os.Remove(path)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), pattern) // mode 0600
 	if err != nil {
 		return err
 	}
+	temporary := f.Name()
 	err = write(f)
 	if err == nil {
 		err = f.Sync()

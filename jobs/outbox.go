@@ -138,11 +138,17 @@ func (r *Run) writeOut(ctx context.Context, tx pgx.Tx, folder string, f outFile)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	temporary := filepath.Join(dir, "."+f.name+".tmp")
-	out, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// A name of its own: a program that was taken for dead, and wakes up, may
+	// still write to that of another. What the dead have left goes.
+	old, _ := filepath.Glob(filepath.Join(dir, "."+f.name+".*.tmp"))
+	for _, path := range old {
+		os.Remove(path)
+	}
+	out, err := os.CreateTemp(dir, "."+f.name+".*.tmp") // mode 0600
 	if err != nil {
 		return err
 	}
+	temporary := out.Name()
 	defer os.Remove(temporary) // unless it has its name by then
 	sum := sha256.New()
 	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, io.MultiWriter(out, sum))

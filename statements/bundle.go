@@ -486,8 +486,14 @@ type outFile struct {
 	hash hash.Hash
 }
 
+// newOutFile makes a new file, and does not write over one that is there: a
+// program that was taken for dead, and wakes up, may have that open, and would
+// write on into what has its name by then.
 func newOutFile(path string) (*outFile, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -511,8 +517,11 @@ func (o *outFile) close(whole bool) error {
 	if whole && err == nil {
 		err = o.f.Sync()
 	}
+	own, failed := o.f.Stat()
 	if err = errors.Join(err, o.f.Close()); !whole || err != nil {
-		os.Remove(o.f.Name())
+		if there, gone := os.Stat(o.f.Name()); failed == nil && gone == nil && os.SameFile(own, there) {
+			os.Remove(o.f.Name())
+		}
 	}
 	return err
 }

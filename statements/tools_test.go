@@ -547,3 +547,45 @@ func TestEveryLatinLetter(t *testing.T) {
 		}
 	}
 }
+
+// A program that was taken for dead while it drew a bundle goes on writing when
+// it wakes up. What another has made meanwhile stays as it is.
+func TestZombieWritesIntoNoOthersFile(t *testing.T) {
+	dir := t.TempDir()
+	temporary, final := filepath.Join(dir, ".bundle.pdf.part"), filepath.Join(dir, "bundle.pdf")
+	zombie, err := newOutFile(temporary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	zombie.Write(make([]byte, 1<<20))
+	out, err := newOutFile(temporary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Write([]byte("whole"))
+	sum := out.sum()
+	if err := out.close(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := giveName(temporary, final, sum); err != nil {
+		t.Fatal(err)
+	}
+	again, err := newOutFile(temporary) // the next bundle's, under way
+	if err != nil {
+		t.Fatal(err)
+	}
+	zombie.Write(make([]byte, 1<<20))
+	zombie.close(false)
+	if got, err := os.ReadFile(final); err != nil || string(got) != "whole" {
+		t.Errorf("the file is %d bytes, %v", len(got), err)
+	}
+	if _, err := os.Stat(temporary); err != nil {
+		t.Errorf("the zombie has removed another's file: %v", err)
+	}
+	if err := again.close(false); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("%d files are left", len(left))
+	}
+}
