@@ -128,7 +128,7 @@ func (d Desk) inspect(name string, content io.ReadSeeker, profile Profile) (*arr
 	if profile.Name != "" {
 		may = []Profile{profile}
 	}
-	p, err := Recognize(content, may)
+	ranked, err := contenders(content, may)
 	if unknown := (*FormatError)(nil); errors.As(err, &unknown) {
 		f.sum = Summary{Format: unknown.Format, Problems: []Problem{unknown.Problem()}}
 		f.sum.SHA256, err = hashOf(content)
@@ -138,8 +138,12 @@ func (d Desk) inspect(name string, content io.ReadSeeker, profile Profile) (*arr
 	if err != nil {
 		return nil, err
 	}
-	f.profile = p
-	if err := f.read(content); err != nil {
+	f.profile, f.sum, err = footed(content, ranked, func(p Profile) (Summary, error) {
+		f.profile = p
+		err := f.read(content)
+		return f.sum, err
+	})
+	if err != nil {
 		return nil, err
 	}
 	if own := d.profileOfBoxes(f.sum.Boxes); profile.Name == "" && own != "" && own != f.profile.Name {

@@ -50,17 +50,31 @@ func (e *FormatError) Problem() Problem {
 // given, if it is of its format. The error is a *FormatError for a file of
 // another format.
 func Recognize(r io.ReadSeeker, ps []Profile) (Profile, error) {
+	ranked, err := contenders(r, ps)
+	if err != nil {
+		return Profile{}, err
+	}
+	return ranked[0], nil
+}
+
+// contenders ranks the profiles that a file may have, the likeliest first: of a
+// file that was looked at whole that one alone.
+func contenders(r io.ReadSeeker, ps []Profile) ([]Profile, error) {
 	head, tail, whole, err := ends(r)
 	if err != nil {
-		return Profile{}, fmt.Errorf("lockbox file: %w", err)
+		return nil, fmt.Errorf("lockbox file: %w", err)
 	}
-	return recognize(head, tail, whole, ps)
+	ranked, err := recognize(head, tail, whole, ps)
+	if err == nil && whole {
+		ranked = ranked[:1]
+	}
+	return ranked, err
 }
 
 // Inspect recognizes a file among ps and foots it. A file of another format is
 // no error: its summary has the problem, the format, and nothing else.
 func Inspect(r io.ReadSeeker, ps []Profile) (Summary, error) {
-	p, err := Recognize(r, ps)
+	ranked, err := contenders(r, ps)
 	if unknown := (*FormatError)(nil); errors.As(err, &unknown) {
 		h := sha256.New()
 		if _, err := io.Copy(h, r); err != nil {
@@ -73,7 +87,33 @@ func Inspect(r io.ReadSeeker, ps []Profile) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
-	return Read(r, p, nil)
+	_, sum, err := footed(r, ranked, func(p Profile) (Summary, error) { return Read(r, p, nil) })
+	return sum, err
+}
+
+// footed reads a file by the likeliest profile, or by the first of the others by
+// which it foots: of a large file, only that tells some layouts apart.
+func footed(r io.Seeker, ranked []Profile, read func(Profile) (Summary, error)) (Profile, Summary, error) {
+	sum, err := read(ranked[0])
+	if err != nil || sum.Foots() || sum.Balanced {
+		return ranked[0], sum, err
+	}
+	for _, p := range ranked[1:] {
+		if _, err := r.Seek(0, io.SeekStart); err != nil {
+			return p, sum, fmt.Errorf("lockbox file: %w", err)
+		}
+		if other, err := read(p); err != nil || other.Foots() {
+			return p, other, err
+		}
+	}
+	if len(ranked) == 1 {
+		return ranked[0], sum, nil
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return ranked[0], sum, fmt.Errorf("lockbox file: %w", err)
+	}
+	sum, err = read(ranked[0]) // what it kept of the file is that of the last
+	return ranked[0], sum, err
 }
 
 // ends reads the beginning and the end of r. whole says that the beginning is
@@ -127,15 +167,19 @@ func inLines(text []byte, eol byte, width int) []byte {
 	return text
 }
 
-func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
+func recognize(head, tail []byte, whole bool, ps []Profile) ([]Profile, error) {
 	format, err := formatOf(head)
 	if unknown := (*FormatError)(nil); errors.As(err, &unknown) && unknown.Format == "" && len(ps) == 1 && ps[0].format() == formatCSV && separatorsIn(head) > 0 {
 		format, err = formatCSV, nil // a table of two columns, say
 	}
 	if err != nil {
-		return Profile{}, err
+		return nil, err
 	}
-	best, found := fit{}, -1
+	type fitting struct {
+		fit
+		profile Profile
+	}
+	var fits []fitting
 	near, nearest := 0, -1 // the table whose header is most like the file's
 	described := false     // some profile is of this format
 	for i, p := range ps {
@@ -144,25 +188,32 @@ func recognize(head, tail []byte, whole bool, ps []Profile) (Profile, error) {
 		}
 		described = true
 		f, ok := tryProfile(p, head, tail, whole)
-		if ok && (found < 0 || f.compare(best) < 0) {
-			best, found = f, i
+		if ok {
+			fits = append(fits, fitting{f, p})
 		}
 		if !ok && f.titles > near {
 			near, nearest = f.titles, i
 		}
 	}
+	slices.SortStableFunc(fits, func(a, b fitting) int { return a.compare(b.fit) })
+	var ranked []Profile
+	for n, f := range fits {
+		if n == 0 || f.ours == fits[0].ours {
+			ranked = append(ranked, f.profile)
+		}
+	}
 	switch {
-	case found >= 0:
-		return ps[found], nil
+	case len(ranked) > 0:
+		return ranked, nil
 	case described && len(ps) == 1 && len(ps[0].Check()) == 0:
-		return ps[0], nil
+		return ps, nil
 	case near >= 50:
-		return ps[nearest], nil
+		return ps[nearest : nearest+1], nil
 	case !described:
-		return Profile{}, &FormatError{Format: format, Said: opening(head), Found: "no profile of format " + format,
+		return nil, &FormatError{Format: format, Said: opening(head), Found: "no profile of format " + format,
 			Text: "this is a file of format " + format + ", and no profile that it may have is of that format"}
 	}
-	return Profile{}, &FormatError{Format: format, Said: opening(head), Found: "no profile for it", Text: map[string]string{
+	return nil, &FormatError{Format: format, Said: opening(head), Found: "no profile for it", Text: map[string]string{
 		formatBAI: "this is a BAI lockbox file, but no profile is for the bank it names as its origin",
 		formatCSV: "this is a CSV file, but no profile is for its columns: describe them in a profile of your own",
 		formatX12: "this is an 823, but no profile is for the bank it names as its sender",

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/billcycle/billcycle/billing"
 )
 
 // unbroken is a file as mainframes send it: records of one length, one after the
@@ -101,5 +103,46 @@ func TestLargeFilesOfAnyLineEnd(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// Where neither the beginning nor the end of a large file tells two layouts apart,
+// its sums do: here a bank that moves a field by a column, and so looks like
+// another one.
+func TestLargeFilesAreToldBySums(t *testing.T) {
+	p := profile(t, "bai-a")
+	file := File{Origin: "0900000012", Date: date("2026-01-03")}
+	for range 30 {
+		b := Batch{Lockbox: "0000001", DepositDate: date("2026-01-02"), Items: make([]Item, 100)}
+		for i := range b.Items {
+			b.Items[i] = Item{Cents: 57500, Routing: "011100002", Account: "0098765432", Check: "12", CheckDate: date("2026-01-01"), Remitter: "MARIA LOPEZ"}
+		}
+		file.Batches = append(file.Batches, b)
+	}
+	var b bytes.Buffer
+	if err := Write(&b, p, file); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for line := range strings.Lines(b.String()) {
+		if line[0] == '6' {
+			line = line[:26] + " " + line[26:]
+		}
+		text.WriteString(line)
+	}
+	if text.Len() <= headBytes {
+		t.Fatal("the file is too small")
+	}
+	if likeliest, err := Recognize(strings.NewReader(text.String()), Profiles()); err != nil || likeliest.Name == "bai-a" {
+		t.Fatalf("the test tests nothing: %s, %v", likeliest.Name, err)
+	}
+	s, err := Inspect(strings.NewReader(text.String()), Profiles())
+	if err != nil || s.Profile != "bai-a" || !s.Foots() || s.Items != 3000 {
+		t.Errorf("recognized as %s, %v, %v", s.Profile, s.Problems, err)
+	}
+	policy := billing.DefaultPolicy()
+	got, err := (Desk{Policy: &policy}).inspect("large", strings.NewReader(text.String()), Profile{})
+	if err != nil || got.profile.Name != "bai-a" || !got.sum.Foots() || len(got.batches) != 30 {
+		t.Errorf("the desk takes it for %s: %v, %v", got.profile.Name, got.sum.Problems, err)
 	}
 }
