@@ -337,7 +337,7 @@ func TestInspectReportsAReadersError(t *testing.T) {
 // plainCount foots a file of clean lines in the simplest way, and reports
 // false for any other file.
 func plainCount(in string) (rep Report, clean bool) {
-	control := false
+	control, reversal := false, 0
 	for line := range strings.Lines(in) {
 		line = strings.TrimSuffix(line, "\n")
 		if len(line) != 94 || firstForeign(line) >= 0 || strings.TrimSpace(line) == "" {
@@ -352,8 +352,11 @@ func plainCount(in string) (rep Report, clean bool) {
 				return Report{}, false
 			}
 			rep.Batches++
+			reversal = count(line[53:63] == "REVERSAL  ")
 		case '6':
 			rep.Entries++
+			rep.Reversals += reversal
+			rep.Prenotes += count(strings.Contains("23 28 33 38 43 48 53", line[1:3]))
 			cents, err := strconv.ParseUint(line[29:39], 10, 64)
 			if err != nil {
 				cents = 0
@@ -388,7 +391,7 @@ func FuzzInspect(f *testing.F) {
 			t.Fatal("a list is missing")
 		}
 		if want, clean := plainCount(in); clean {
-			if rep.Batches != want.Batches || rep.Entries != want.Entries || rep.DebitCents != want.DebitCents || rep.CreditCents != want.CreditCents {
+			if rep.Batches != want.Batches || rep.Entries != want.Entries || rep.DebitCents != want.DebitCents || rep.CreditCents != want.CreditCents || rep.Prenotes != want.Prenotes || rep.Reversals != want.Reversals {
 				t.Fatalf("%d batches, %d entries, %s, %s; counted %d, %d, %s, %s", rep.Batches, rep.Entries, rep.DebitCents, rep.CreditCents,
 					want.Batches, want.Entries, want.DebitCents, want.CreditCents)
 			}

@@ -185,6 +185,7 @@ func liveUnharmed(t *testing.T) unharmed {
 	u := unharmed{map[calendar.Date]books{}, map[calendar.Date]map[string][]string{}}
 	h := newHouse(t)
 	h.ChunkAccounts, h.Workers = chunkAccounts, 1
+	h.Policy.ACH.Prenote = true
 	demo := month
 	demo.Night = func(ctx context.Context, h jobs.House, day calendar.Date) error {
 		w := &watcher{}
@@ -309,6 +310,7 @@ func liveKilled(t *testing.T, u unharmed, workers int, murder func(ctx context.C
 	t.Helper()
 	h := newHouse(t)
 	h.ChunkAccounts, h.Workers = chunkAccounts, workers
+	h.Policy.ACH.Prenote = true
 	k := &killer{kills: map[string]int{}, at: map[string]int{}}
 	demo := month
 	demo.Night = func(ctx context.Context, h jobs.House, day calendar.Date) error {
