@@ -71,7 +71,7 @@ func TestRevokedBeforeRelease(t *testing.T) {
 	}{
 		{"cancelled", func(b *biller, id int64) {
 			b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, id, buildDay)
-			b.change(id, func(a *billing.Account) { a.SetAutopay(false, buildDay) })
+			b.change(id, func(a *billing.Account) { a.SetAutopay(b.p, false, buildDay) })
 		}, "", "57500 0 57500 off", "1:autopay:no_authorization:2026-03"},
 		{"ends on the effective date", func(b *biller, id int64) {
 			b.exec(`update autopay_method set ended_on = $2 where account_id = $1`, id, dueDay)

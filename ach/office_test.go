@@ -113,7 +113,7 @@ func (b *biller) payer(cents ledger.Cents) (id int64) {
 func (b *biller) enrol(id int64, day calendar.Date, by string) {
 	b.Helper()
 	b.method(id, day, by, numberOf(id))
-	b.change(id, func(a *billing.Account) { a.SetAutopay(true, day) })
+	b.change(id, func(a *billing.Account) { a.SetAutopay(b.p, true, day) })
 }
 
 func (b *biller) method(id int64, day calendar.Date, by, number string) {
@@ -391,7 +391,7 @@ func TestSelectReasons(t *testing.T) {
 	b.p.ACH.MaxCentsPerEntry = 100000
 	card, none, large := b.account(100), b.account(200), b.payer(100001)
 	for _, id := range []int64{card, none} {
-		b.change(id, func(a *billing.Account) { a.SetAutopay(true, cutDay) })
+		b.change(id, func(a *billing.Account) { a.SetAutopay(b.p, true, cutDay) })
 	}
 	b.exec(`insert into autopay_method (account_id, method, card_token, authorized_on, authorized_by) values ($1, 'card', 'tok', '2026-02-01', 'web')`, card)
 	b.method(none, buildDay+1, "web", "1") // authorized tomorrow
@@ -420,7 +420,7 @@ func TestSelectReasons(t *testing.T) {
 func TestUnusableMethod(t *testing.T) {
 	b := newBiller(t)
 	bad, good, swapped := b.account(100), b.payer(200), b.payer(300)
-	b.change(bad, func(a *billing.Account) { a.SetAutopay(true, cutDay) })
+	b.change(bad, func(a *billing.Account) { a.SetAutopay(b.p, true, cutDay) })
 	b.method(bad, cutDay, "phone", "12345678901234567890")
 	b.exec(`update autopay_method m set number_sealed = o.number_sealed from autopay_method o where m.account_id = $1 and o.account_id = $2`, swapped, good)
 

@@ -124,7 +124,7 @@ func (l *lives) live(day calendar.Date) {
 	})
 	l.each(300, func(a *billing.Account) { a.Place(day, "legal", "pat", "", false) })
 	l.each(100, func(a *billing.Account) { a.Release(day, "", "pat") })
-	l.each(300, func(a *billing.Account) { a.SetAutopay(false, day) })
+	l.each(300, func(a *billing.Account) { a.SetAutopay(p, false, day) })
 	l.each(60, func(a *billing.Account) {
 		for _, d := range a.Debits {
 			if r := a.Receipt(d.Receipt); d.State == billing.DebitBuilt && r.State == billing.Posted {
@@ -168,7 +168,7 @@ func (l *lives) enrol(id int64, day calendar.Date) {
 		if err != nil {
 			return err
 		}
-		b.Accounts[0].SetAutopay(true, day)
+		b.Accounts[0].SetAutopay(&l.policy, true, day)
 		return b.Save(ctx)
 	})
 }

@@ -52,7 +52,7 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 	if err := billing.LockRange(ctx, tx, in); err != nil {
 		return t, err
 	}
-	if err := billing.EndEnrolments(ctx, tx, day, in); err != nil {
+	if err := billing.EndEnrolments(ctx, tx, p, day, in); err != nil {
 		return t, err
 	}
 	if err := tryOut(ctx, tx, p, day, in, &t); err != nil {

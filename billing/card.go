@@ -61,7 +61,7 @@ func (a *Account) CardDeclined(p *Policy, day calendar.Date, attempt int) (again
 	if rules := a.policy(p, day).Card; attempt < rules.Retries {
 		return day + calendar.Date(rules.RetryAfterDays)
 	}
-	a.stopAutopay(day, AutopaySuspended)
+	a.stopAutopay(p, day, AutopaySuspended)
 	return 0
 }
 

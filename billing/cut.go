@@ -56,7 +56,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 		b.Subject = a.subject(b.CutOn)
 	}
 	q := p.of(b)
-	if b.DueOn = c.DueOn(q.Statement.DueDay); b.DueOn <= b.CutOn { // a policy that moves both days begins between them
+	if b.DueOn = c.DueOn(q.Statement.DueDay); b.DueOn <= b.CutOn && b.CutOn != c.CutOn(q.Statement.CutDay) { // a policy that moves both days begins between them
 		b.DueOn = (c + 1).DueOn(q.Statement.DueDay)
 	}
 	b.DeadlineOn = b.DueOn + calendar.Date(q.LateFee.GraceDays)

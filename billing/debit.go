@@ -275,9 +275,6 @@ func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code strin
 	if err := a.Return(p, a.Receipt(d.Receipt), day, code); err != nil {
 		return err
 	}
-	if b := a.NewestBill(); b != nil && a.missedDebit(p, b, day) { // while autopay still stands
-		b.DebitMissed, b.dirty = true, true
-	}
 	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, code, day, true
 	rules := p.of(a.bill(d.Cycle)).ACH
 	switch {
@@ -288,12 +285,12 @@ func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code strin
 		}
 		a.ReturnedFee(p, a.Receipt(first.Receipt), day)
 		if !d.scheduleRetry(rules, first, day) {
-			a.stopAutopay(day, AutopaySuspended)
+			a.stopAutopay(p, day, AutopaySuspended)
 		}
 	case slices.Contains(rules.OffCodes, code):
-		a.stopAutopay(day, AutopayOff)
+		a.stopAutopay(p, day, AutopayOff)
 	case slices.Contains(rules.EndedCodes, code):
-		a.stopAutopay(day, AutopayEnded)
+		a.stopAutopay(p, day, AutopayEnded)
 		for _, b := range a.Bills {
 			if b.Cycle == d.Cycle || applied[b.Cycle] {
 				b.FeeBarred, b.dirty = true, true
@@ -301,7 +298,7 @@ func (a *Account) ReturnDebit(p *Policy, d *Debit, day calendar.Date, code strin
 		}
 		a.except(Exception{On: day, Job: "ach", Code: "authorization_" + code, Subject: d.Cycle.String(), Detail: "returned as not authorized: review the authorization"})
 	default:
-		a.stopAutopay(day, AutopayOff)
+		a.stopAutopay(p, day, AutopayOff)
 		a.except(Exception{On: day, Job: "ach", Code: "returned_" + code, Subject: d.Cycle.String(), Detail: "returned for a reason that needs a person"})
 	}
 	return nil
@@ -320,9 +317,22 @@ func (d *Debit) scheduleRetry(rules ACHPolicy, first *Debit, day calendar.Date) 
 	return true
 }
 
-func (a *Account) stopAutopay(day calendar.Date, standing string) {
-	if a.Autopay == AutopayOn {
+// finality orders the standings of autopay: what a return brings about gives
+// way to nothing that says less. A revoked authorization is not merely off.
+var finality = []string{AutopayOn, AutopaySuspended, AutopayOff, AutopayEnded}
+
+func (a *Account) stopAutopay(p *Policy, day calendar.Date, standing string) {
+	if slices.Index(finality, standing) > slices.Index(finality, a.Autopay) {
+		a.noteMissed(p, day)
 		a.autopay(day, standing)
+	}
+}
+
+// noteMissed keeps it on the newest bill that the biller missed its debit:
+// whatever becomes of autopay now, the bill bears no fee for that.
+func (a *Account) noteMissed(p *Policy, day calendar.Date) {
+	if b := a.NewestBill(); b != nil && a.missedDebit(p, b, day) {
+		b.DebitMissed, b.dirty = true, true
 	}
 }
 
@@ -331,13 +341,15 @@ func (a *Account) autopay(day calendar.Date, standing string) {
 	a.stand(Standing{On: day, State: standing})
 }
 
-// SetAutopay enrols the account or cancels its enrolment.
-func (a *Account) SetAutopay(on bool, day calendar.Date) {
+// SetAutopay enrols the account or cancels its enrolment. An account whose
+// debit the biller may have missed must be whole to be canceled.
+func (a *Account) SetAutopay(p *Policy, on bool, day calendar.Date) {
 	switch {
 	case on && a.Autopay != AutopayOn:
 		a.AutopaySince = day
 		a.autopay(day, AutopayOn)
 	case !on && a.Autopay != AutopayOff:
+		a.noteMissed(p, day)
 		a.autopay(day, AutopayOff)
 	}
 }
@@ -349,12 +361,21 @@ func (a *Account) autopayOn(day calendar.Date) bool {
 
 // EndEnrolments switches autopay off on the accounts of a locked range whose
 // enrolment was to end by a day.
-func EndEnrolments(ctx context.Context, tx pgx.Tx, day calendar.Date, in Range) error {
-	_, err := tx.Exec(ctx, `with off as (
-			update account a set autopay = 'off', docs = docs + 1 from (select distinct account_id from autopay_method where ended_on <= $1 and account_id >= $2 and account_id < $3) e
-			where a.id = e.account_id and a.autopay = 'on' and not exists (select from autopay_method m where m.account_id = a.id and (m.ended_on is null or m.ended_on > $1)) returning a.id, a.docs)
-		insert into standing (account_id, no, on_date, item, state) select id, docs, $1, 0, 'off' from off`, day, in.From, in.To)
-	return err
+func EndEnrolments(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in Range) error {
+	ended, err := ids(ctx, tx, `select distinct e.account_id from autopay_method e join account a on a.id = e.account_id and a.autopay = 'on'
+		where e.ended_on <= $1 and e.account_id >= $2 and e.account_id < $3
+		and not exists (select from autopay_method m where m.account_id = a.id and (m.ended_on is null or m.ended_on > $1)) order by 1`, day, in.From, in.To)
+	if err != nil || len(ended) == 0 {
+		return err
+	}
+	book, err := Load(ctx, tx, p.Need(Whole), ended...)
+	if err != nil {
+		return err
+	}
+	for _, a := range book.Accounts {
+		a.SetAutopay(p, false, day)
+	}
+	return book.Save(ctx)
 }
 
 // cyclesPaidBy returns the bills whose items a receipt stands on.
@@ -383,7 +404,7 @@ func (a *Account) ourDelay(p *Policy, b *Bill, day calendar.Date) bool {
 	if !b.CardOn.IsZero() {
 		return b.CardOn > b.DueOn && !b.CardDeclined
 	}
-	return b.DebitMissed || b.DebitMoved && !a.ByCard && a.Autopay == AutopayOn || a.missedDebit(p, b, day)
+	return b.DebitMissed || b.DebitMoved && !a.ByCard || a.missedDebit(p, b, day)
 }
 
 // missedDebit says whether a bill should have a debit by a day, and has none,

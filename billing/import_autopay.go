@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -239,6 +240,9 @@ func enrol(ctx context.Context, in *intake, rows []enrolment) error {
 	if err != nil {
 		return err
 	}
+	if err := in.loadEnding(ctx, book, accounts, rows); err != nil {
+		return err
+	}
 	methods, err := in.methodsOf(ctx, column(book.Accounts, func(a **Account) int64 { return (*a).ID }))
 	if err != nil {
 		return err
@@ -274,13 +278,33 @@ func enrol(ctx context.Context, in *intake, rows []enrolment) error {
 		m.debitFrom = m.debitedFrom(in.Policy, methods[account])
 		methods[account] = append(methods[account], m)
 		added = append(added, m)
-		a.SetAutopay(true, in.Day)
+		a.SetAutopay(in.Policy, true, in.Day)
 		in.Accepted++
 	}
 	if err := book.Save(ctx); err != nil {
 		return err
 	}
 	return in.saveMethods(ctx, methods, added)
+}
+
+// loadEnding loads the accounts whole of which a row may end autopay.
+func (in *intake) loadEnding(ctx context.Context, book *Book, accounts map[string]int64, rows []enrolment) error {
+	var ending []int64
+	for i := range rows {
+		if a := book.Account(accounts[rows[i].mrn]); a != nil && a.Autopay == AutopayOn && rows[i].endedOn != 0 && rows[i].endedOn <= in.Day {
+			ending = append(ending, a.ID)
+		}
+	}
+	if len(ending) == 0 {
+		return nil
+	}
+	slices.Sort(ending)
+	whole, err := Load(ctx, in.tx, in.Policy.Need(Whole), slices.Compact(ending)...)
+	if err != nil {
+		return err
+	}
+	book.replace(whole)
+	return nil
 }
 
 // amend applies a row about an enrolment that is known, or that only ends one:
@@ -334,7 +358,7 @@ func (in *intake) end(a *Account, m *method, on calendar.Date) (changed bool) {
 	}
 	m.endedOn, m.dirty = on, true
 	if on != 0 && on <= in.Day {
-		a.SetAutopay(false, in.Day)
+		a.SetAutopay(in.Policy, false, in.Day)
 	}
 	return true
 }

@@ -2,9 +2,12 @@ package billing_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/ledger"
@@ -103,7 +106,7 @@ func TestAutopayAfterReturns(t *testing.T) {
 		d := family(t)
 		d.takes("autopay", 1, 0, autopayHeader, ann+","+bankA+",2026-02-20,web,")
 		change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
-			a.SetAutopay(false, d.im.Day)
+			a.SetAutopay(d.im.Policy, false, d.im.Day)
 			a.Autopay = standing
 		})
 		d.im.Day++
@@ -132,6 +135,23 @@ func TestAutopayAfterCorrection(t *testing.T) {
 	}
 	d.takes("autopay", 1, 0, autopayHeader, ann+","+bankA+",2026-02-20,web,2026-03-03")
 	d.wants(`select autopay || (select count(*) from autopay_method where ended_on is null) from account where id = 1`, "off0")
+}
+
+// An enrolment that ends as told, after its debit was missed: the bill stays the
+// biller's. One that ended before its debit was never to be debited.
+func TestEnrolmentEndsAfterMissedDebit(t *testing.T) {
+	d := family(t)
+	d.takes("autopay", 2, 0, autopayHeader, ann+","+bankA+",2026-02-20,web,2026-03-28", ben+","+card+",2026-02-20,web,2026-03-23")
+	for id := range int64(2) {
+		change(t, d.db, id+1, billing.Whole, func(a *billing.Account) {
+			a.Charge(d.im.Policy, day("2026-03-01"), billing.Medical, 5000, billing.Detail{})
+			a.Cut(d.im.Policy, day("2026-03-01"))
+		})
+	}
+	inTx(t, d.db, func(ctx context.Context, tx pgx.Tx, all billing.Range) error {
+		return billing.EndEnrolments(ctx, tx, d.im.Policy, day("2026-03-28"), all)
+	})
+	d.wants(`select string_agg(autopay || ' ' || debit_missed, ', ' order by id) from account a join bill b on b.account_id = a.id`, "off true, off false")
 }
 
 func TestAutopayRefused(t *testing.T) {

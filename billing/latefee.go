@@ -199,6 +199,7 @@ func (r *replay) play() {
 			r.takeBack(m) // it kept its place up to here, so that no other payment shifts
 		}
 	}
+	r.useCredit() // but what lay unused beside it pays what is open again
 }
 
 // cut bills the cycles made on a day, in order: missed ones are made on one

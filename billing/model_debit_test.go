@@ -98,7 +98,7 @@ func (m *model) ours(bill int) bool {
 	if d := m.debitOf(bill); d != nil {
 		return d.money.returned.IsZero() && (b.moved || d.late)
 	}
-	return b.missed || b.moved && m.ach.standing == billing.AutopayOn
+	return b.missed || b.moved
 }
 
 func (m *model) build(day calendar.Date) {
@@ -176,7 +176,8 @@ func (m *model) returnDebit(d *modelDebit, day calendar.Date, code string) {
 	default:
 		stop = billing.AutopayOff
 	}
-	if stop != "" && m.ach.standing == billing.AutopayOn {
+	finality := map[string]int{billing.AutopaySuspended: 1, billing.AutopayOff: 2, billing.AutopayEnded: 3}
+	if finality[stop] > finality[m.ach.standing] {
 		m.ach.standing = stop
 	}
 }

@@ -140,10 +140,12 @@ func (m *model) byReceivedDate(deadline calendar.Date) *model {
 			}
 		}
 	}
-	for _, p := range arrived { // returned since: open again, and nobody else shifts
+	for _, p := range arrived { // returned since: open again, and nobody else shifts; credit pays
 		if !p.returned.IsZero() && twins[p] != nil {
 			then.gifts = slices.DeleteFunc(then.gifts, func(g *gift) bool { return g.from == twins[p] })
+			twins[p].returned = p.returned
 		}
 	}
+	then.useCredit()
 	return then
 }

@@ -265,16 +265,14 @@ func (l *life) odds(label string, in100 int) bool {
 
 // debits is autopay for one day: enrolments, returns, and the build.
 func (l *life) debits() {
-	newest := len(l.m.bills) - 1
-	settled := newest < 0 || l.m.debitOf(newest) != nil || l.day < l.m.buildDay(l.m.bills[newest].debitOn)
-	if on := l.m.ach.standing == billing.AutopayOn; !on && l.odds("enrol", 10) || on && settled && l.odds("cancel", 1) {
+	if on := l.m.ach.standing == billing.AutopayOn; !on && l.odds("enrol", 10) || on && l.odds("cancel", 1) {
 		l.tell("autopay on: %v", !on)
 		l.m.ach.standing = billing.AutopayOff
 		if !on {
 			l.m.ach.standing, l.m.ach.since = billing.AutopayOn, l.day
 		}
-		l.must(l.change(billing.Counters, func(a *billing.Account) error {
-			a.SetAutopay(!on, l.day)
+		l.must(l.change(billing.Whole, func(a *billing.Account) error {
+			a.SetAutopay(&l.p, !on, l.day)
 			return nil
 		}))
 	}

@@ -85,7 +85,7 @@ func TestStoryMissedCyclesReplayInOrder(t *testing.T) {
 // autopayer is enrolled since before its only charges, of 57500.
 func autopayer(p *billing.Policy) *billing.Account {
 	a := billing.NewAccount(1, "1234567897", day("2026-02-01"))
-	a.SetAutopay(true, day("2026-02-01"))
+	a.SetAutopay(p, true, day("2026-02-01"))
 	a.Charge(p, day("2026-03-01"), billing.Premium, 57500, billing.Detail{})
 	return a
 }

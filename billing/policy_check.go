@@ -116,7 +116,7 @@ func (a ACHPolicy) check(r *refuser) {
 		r.refuse("retry_after_banking_days", "%d retries need as many waiting times, found %v", a.Retries, a.RetryAfterBankingDays)
 	}
 	for _, n := range a.RetryAfterBankingDays {
-		if n <= a.LeadBankingDays || n > 180 {
+		if n < a.LeadBankingDays || n > 180 {
 			r.refuse("retry_after_banking_days", "a retry %d banking days after its return can't be built %d before", n, a.LeadBankingDays)
 		}
 	}

@@ -261,7 +261,7 @@ func TestDueAgreesWithTheRules(t *testing.T) {
 			a.Release(march(15), "", "x")
 			return nil
 		},
-		"on autopay": func(a *billing.Account) error { a.SetAutopay(true, march(2)); return nil },
+		"on autopay": func(a *billing.Account) error { a.SetAutopay(&b.policy, true, march(2)); return nil },
 	}
 	reminded := map[int64]string{} // the amount, "" for no reminder
 	names := map[int64]string{}

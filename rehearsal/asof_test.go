@@ -202,7 +202,7 @@ func (d *busyDesk) choose(p *billing.Policy, day calendar.Date) (verb string, do
 			return a.Waive(p, day, billing.FromLateFee, 1+ledger.Cents(d.dice.IntN(1000)))
 		}},
 		{"refund", func(a *billing.Account) error { return a.Refund(p, day, cents/10+1, d.dice.IntN(4) == 0) }},
-		{"autopay", func(a *billing.Account) error { a.SetAutopay(a.Autopay != billing.AutopayOn, day); return nil }},
+		{"autopay", func(a *billing.Account) error { a.SetAutopay(p, a.Autopay != billing.AutopayOn, day); return nil }},
 		{"guest", func(a *billing.Account) error {
 			r := billing.Receipt{Channel: "guest", Guest: true, Payer: "Rui", Cents: cents, ReceivedOn: day - 3, PostsOn: day + calendar.Date(d.dice.IntN(3))}
 			a.Receive(day, r)

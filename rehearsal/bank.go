@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -66,8 +67,15 @@ func (p *player) lockbox(ctx context.Context, s Step) error {
 		if f.BatchTotal != nil {
 			batch.Said = &lockbox.Total{Items: len(f.Checks), Cents: *f.BatchTotal}
 		}
-		// Two files of one day are two batches, not one sent again.
+		// Two files of one day are two batches, not one sent again; a file with
+		// checks of a refused batch is that batch, corrected.
 		batch.Number = fmt.Sprintf("%03d", len(p.files)+1)
+		for _, refused := range p.refused {
+			if sharesCheck(refused, batch) {
+				batch.Number, batch.DepositDate = refused.Number, refused.DepositDate
+			}
+		}
+		p.batches[f.File] = batch
 		var b bytes.Buffer
 		if err := lockbox.Write(&b, profile, lockbox.File{Destination: "BILLER", Origin: "STORYBANK", Date: s.Date, Time: "0600", Batches: []lockbox.Batch{batch}}); err != nil {
 			return err
@@ -79,7 +87,22 @@ func (p *player) lockbox(ctx context.Context, s Step) error {
 		return err
 	}
 	p.rejected = got.Duplicate || !got.Accepted || got.Items > 0 && got.Refused == got.Items
+	if batch := p.batches[f.File]; p.rejected && !got.Duplicate {
+		p.refused = append(p.refused, batch)
+	} else if !p.rejected {
+		p.refused = slices.DeleteFunc(p.refused, func(r lockbox.Batch) bool { return r.Number == batch.Number })
+	}
 	return nil
+}
+
+// sharesCheck says whether two batches hold a check of one number that was
+// received on one day.
+func sharesCheck(a, b lockbox.Batch) bool {
+	return slices.ContainsFunc(a.Items, func(x lockbox.Item) bool {
+		return slices.ContainsFunc(b.Items, func(y lockbox.Item) bool {
+			return x.Check != "" && x.Check == y.Check && x.ReceivedDate == y.ReceivedDate
+		})
+	})
 }
 
 func (p *player) item(s Step, c check) (lockbox.Item, error) {
@@ -110,13 +133,15 @@ type checkNamed struct {
 	Reason  string `json:"reason"`
 }
 
-func (p *player) onCheck(ctx context.Context, s Step, do func(d lockbox.Desk, c checkNamed, file int64, item int) error) error {
+// onCheck does something with the check that a step names; of several of one
+// number, with one in the state given, else with one that waits.
+func (p *player) onCheck(ctx context.Context, s Step, state string, do func(d lockbox.Desk, c checkNamed, file int64, item int) error) error {
 	c, err := fields[checkNamed](s.Fields)
 	if err != nil {
 		return err
 	}
 	d := p.house.Desk(s.Date)
-	file, item, err := d.FindItem(ctx, c.File, c.Check)
+	file, item, err := d.FindItem(ctx, c.File, c.Check, state)
 	if err != nil {
 		return err
 	}
@@ -124,7 +149,7 @@ func (p *player) onCheck(ctx context.Context, s Step, do func(d lockbox.Desk, c 
 }
 
 func (p *player) match(ctx context.Context, s Step) error {
-	return p.onCheck(ctx, s, func(d lockbox.Desk, c checkNamed, file int64, item int) error {
+	return p.onCheck(ctx, s, "suspense", func(d lockbox.Desk, c checkNamed, file int64, item int) error {
 		if c.Account == "" {
 			c.Account = s.Account
 		}
@@ -133,13 +158,13 @@ func (p *player) match(ctx context.Context, s Step) error {
 }
 
 func (p *player) void(ctx context.Context, s Step) error {
-	return p.onCheck(ctx, s, func(d lockbox.Desk, c checkNamed, file int64, item int) error {
+	return p.onCheck(ctx, s, "held", func(d lockbox.Desk, c checkNamed, file int64, item int) error {
 		return d.Void(ctx, file, item, "rehearsal")
 	})
 }
 
 func (p *player) checkReturn(ctx context.Context, s Step) error {
-	return p.onCheck(ctx, s, func(d lockbox.Desk, c checkNamed, file int64, item int) error {
+	return p.onCheck(ctx, s, "taken", func(d lockbox.Desk, c checkNamed, file int64, item int) error {
 		return d.Return(ctx, file, item, c.Reason, "rehearsal")
 	})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/secret"
 )
@@ -76,8 +77,10 @@ type player struct {
 	ids      map[string]int64  // account ids by the story's names
 	mrns     map[string]string // and MRNs
 	files    map[string][]byte // lockbox files sent, by the story's names
-	rejected bool              // by this step
-	numbers  int               // given to feeds' rows
+	batches  map[string]lockbox.Batch
+	refused  []lockbox.Batch // that wait to be corrected
+	rejected bool            // by this step
+	numbers  int             // given to feeds' rows
 	failures []Failure
 }
 
@@ -101,7 +104,7 @@ func PlayOn(ctx context.Context, db *pgxpool.Pool, s *Scenario) ([]Failure, erro
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	p := &player{story: s, ids: map[string]int64{}, mrns: map[string]string{}, files: map[string][]byte{}, failures: []Failure{}}
+	p := &player{story: s, ids: map[string]int64{}, mrns: map[string]string{}, files: map[string][]byte{}, batches: map[string]lockbox.Batch{}, failures: []Failure{}}
 	p.house = jobs.House{DB: db, Policy: &s.policy, Keys: keys, Dir: dir, Operator: "rehearsal", Release: "second person", Workers: 1}
 	if err := p.setUp(ctx, s.Steps[0].Date); err != nil {
 		return nil, fmt.Errorf("before the first step: %w", err)
@@ -134,13 +137,14 @@ func stepName(s Step) string {
 // setUp enrols the story's members as of the day of its first step.
 func (p *player) setUp(ctx context.Context, day calendar.Date) error {
 	var members, enrolments [][]string
+	enrolled := (calendar.CycleOf(day) - 1).First() // before the build day of any bill that the story may cut
 	names := slices.Sorted(maps.Keys(p.story.Accounts))
 	for n, name := range names {
 		mrn := string(billing.NewMRN(int64(100000001 + n)))
 		p.mrns[name] = mrn
 		members = append(members, []string{mrn, mrn, "Account", name, "1 Main Street", "Oakland", cmp.Or(p.story.Accounts[name].State, "CA"), "94601", "paper", strings.ToLower(name) + "@example.com", fmt.Sprintf("510-555-01%02d", n%100)})
 		if a := p.story.Accounts[name].Autopay; a != nil {
-			enrolments = append(enrolments, enrolment(mrn, a.Method, n, day))
+			enrolments = append(enrolments, enrolment(mrn, a.Method, n, enrolled))
 		}
 	}
 	im := billing.Import{Policy: &p.story.policy, Day: day, Operator: p.house.Operator, Keys: p.house.Keys}
@@ -169,6 +173,7 @@ func (p *player) setUp(ctx context.Context, day calendar.Date) error {
 			return err
 		}
 	}
+	im.Day = enrolled
 	return imported(im.Autopay(ctx, p.house.DB, csv(autopayHeader, enrolments...)))
 }
 
@@ -209,12 +214,21 @@ func (p *player) step(ctx context.Context, s Step) error {
 			return err
 		}
 	}
-	for _, job := range s.Run {
+	for _, job := range inOrder(s.Run) {
 		if _, err := (jobs.Runner{House: p.house}).Run(ctx, job, s.Date); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// inOrder puts a step's jobs into the order of a night, however they are told.
+func inOrder(run []string) []string {
+	table := jobs.Jobs()
+	place := func(name string) int {
+		return slices.IndexFunc(table, func(j jobs.Job) bool { return j.Name == name })
+	}
+	return slices.SortedStableFunc(slices.Values(run), func(a, b string) int { return cmp.Compare(place(a), place(b)) })
 }
 
 // verbs are what may happen in a story.
