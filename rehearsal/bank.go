@@ -21,9 +21,10 @@ import (
 // the bank's own formats and taken in like any other.
 
 // storyLayout is the story's bank: the 300-column layout, with a received date
-// on each check and the kind of bill on each coupon.
+// on each check, the kind of bill on each coupon, and room for any account and
+// check number.
 const storyLayout = `{"name": "story", "like": "bai-c", "doc": "the bank of a scenario",
-	"records": {"6": {"received_date": "243-248 YYMMDD"}, "4": {"user_1": null, "text": "37-66"}},
+	"records": {"6": {"received_date": "243-248 YYMMDD", "user_1": null, "account": "47-76", "check": "249-268"}, "4": {"user_1": null, "text": "37-66"}},
 	"payer": ["6.payer", "4.payer"]}`
 
 type check struct {
