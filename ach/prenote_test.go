@@ -240,7 +240,7 @@ func TestPrenoteNotNeeded(t *testing.T) {
 	day := calendar.MustParse("2026-03-18")
 	one, two := k.takes(day, 100, "web"), k.takes(day, 200, "written")
 	_, files := k.build(day)
-	k.change(one, func(a *billing.Account) { a.SetAutopay(false, day) })
+	k.change(one, func(a *billing.Account) { a.SetAutopay(k.p, false, day) })
 	k.refused(k.office(day, "ann"), files[0].ID, "made anew")
 	k.want("the other's", k.held(files[0].ID), mrnOf(two)+" "+numberOf(two))
 	k.release(day, files...)

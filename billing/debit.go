@@ -264,7 +264,7 @@ func (a *Account) TryoutFailed(p *Policy, day calendar.Date, code string) {
 	if slices.Contains(a.policy(p, day).ACH.EndedCodes, code) {
 		standing = AutopayEnded
 	}
-	a.stopAutopay(day, standing)
+	a.stopAutopay(p, day, standing)
 }
 
 // ReturnDebit takes back a debit that the member's bank returned (POLICY
