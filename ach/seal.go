@@ -289,30 +289,36 @@ func (s *sealer) close() (SHA256, error) {
 // Unseal writes the bytes of a sealed file, decrypted, and proves that they
 // have the hash that the file was sealed with.
 func Unseal(ctx context.Context, q billing.Querier, keys *secret.Keys, f FileInfo, to io.Writer) error {
-	sum := sha256.New()
-	var plain []byte
 	rows, err := q.Query(ctx, `select sealed from ach_file_part where file_id = $1 order by part`, f.ID)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	for part := 1; rows.Next(); part++ { // the server reads the next one meanwhile
+	sum := sha256.New()
+	plain, room := []byte(nil), []byte(nil)
+	var writing sync.WaitGroup // of a part, while the next one is opened
+	var wrong error
+	for part := 1; rows.Next(); part++ { // the server reads the one after it meanwhile
 		r := ledger.ReadRow(rows)
-		squeezed, err := keys.Open(r.Bytes(), partContext(f.Name, part))
-		if err == nil {
-			plain, err = s2.Decode(plain[:cap(plain)], squeezed)
+		squeezed, broken := keys.Open(r.Bytes(), partContext(f.Name, part))
+		if broken == nil {
+			room, broken = s2.Decode(room[:cap(room)], squeezed)
 		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrAltered, err)
+		writing.Wait()
+		if broken != nil {
+			return fmt.Errorf("%w: %w", ErrAltered, broken)
 		}
-		var hashing sync.WaitGroup
-		hashing.Go(func() { sum.Write(plain) })
-		_, err = to.Write(plain)
-		if hashing.Wait(); err != nil {
-			return err
+		if wrong != nil {
+			return wrong
 		}
+		plain, room = room, plain
+		writing.Go(func() {
+			sum.Write(plain)
+			_, wrong = to.Write(plain)
+		})
 	}
-	if err := rows.Err(); err != nil {
+	writing.Wait()
+	if err := cmp.Or(wrong, rows.Err()); err != nil {
 		return err
 	}
 	if got := SHA256(sum.Sum(nil)); !bytes.Equal(got, f.SHA256) {

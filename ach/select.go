@@ -63,17 +63,31 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 		return t, err
 	}
 	t.Did(int64(made.n), made.cents)
-	found, err := candidates(ctx, tx, p, day, made.rest)
-	if err != nil {
-		return t, err
+	for some := range slices.Chunk(made.rest, rulesAtOnce) {
+		if err := selectByRules(ctx, tx, p, day, some, &t); err != nil {
+			return t, err
+		}
 	}
-	slots, books, err := byRules(ctx, tx, p, day, found, &t)
+	return t, nil
+}
+
+// rulesAtOnce is how many accounts are in memory at once.
+var rulesAtOnce = 10_000
+
+// selectByRules makes the debits that the rules build for accounts, and gives
+// them their places.
+func selectByRules(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, ids []int64, t *billing.Tally) error {
+	found, err := candidates(ctx, tx, p, day, ids)
 	if err != nil {
-		return t, err
+		return err
+	}
+	slots, books, err := byRules(ctx, tx, p, day, found, t)
+	if err != nil {
+		return err
 	}
 	slices.SortStableFunc(slots, func(a, b slot) int { return cmp.Compare(a.account, b.account) })
 	if err := place(ctx, tx, p, day, slots); err != nil {
-		return t, err
+		return err
 	}
 	for i := range slots {
 		s := &slots[i]
@@ -81,10 +95,10 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 	}
 	for _, b := range books {
 		if err := b.Save(ctx); err != nil {
-			return t, err
+			return err
 		}
 	}
-	return t, nil
+	return nil
 }
 
 // byRules builds the debits of accounts one by one, as billing's rules say.
@@ -190,9 +204,6 @@ func lead(p *billing.Policy) int { return p.ACH.LeadBankingDays }
 
 // candidates returns how accounts that may have a debit to build pay, by id.
 func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, ids []int64) ([]candidate, error) {
-	if len(ids) == 0 {
-		return nil, nil
-	}
 	_, missed := window(p, day)
 	rows, err := tx.Query(ctx, `select a.id, coalesce(b.debit_on <= $2, false), coalesce(m.id, 0), coalesce(m.method, ''), coalesce(m.authorized_by, ''),
 			coalesce(m.id::text in (select subject from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null), false), m.debit_from
