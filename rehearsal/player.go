@@ -396,10 +396,13 @@ func (p *player) hold(ctx context.Context, s Step) error {
 	return p.do(ctx, s, func(a *billing.Account) error {
 		if f.Place {
 			a.Place(s.Date, cmp.Or(f.Reason, "hold"), p.house.Operator, "", false)
-		} else if !a.Release(s.Date, "", p.house.Operator) {
-			return fmt.Errorf("the account is not on hold")
+			return nil
 		}
-		return nil
+		// Of several holds the one that it names; in other words, all.
+		if f.Reason != "" && a.Release(s.Date, f.Reason, p.house.Operator) || a.Release(s.Date, "", p.house.Operator) {
+			return nil
+		}
+		return fmt.Errorf("the account is not on hold")
 	})
 }
 
