@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -107,6 +108,9 @@ it plain to --out, readable for you alone. A file that was altered or cut is ref
 			}
 			defer sealed.Close()
 			plain, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+			if errors.Is(err, fs.ErrExist) {
+				return wrongUsage("%s is there already: name a file that is not", out)
+			}
 			if err != nil {
 				return noFile(err)
 			}
