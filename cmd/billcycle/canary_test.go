@@ -133,7 +133,12 @@ func TestNoCommandTellsAnAccountNumber(t *testing.T) {
 		}
 		return s
 	}
+	sealed, err := filepath.Glob(filepath.Join(dir, "archive", "*", "*", "*.sealed"))
+	if err != nil || len(sealed) == 0 {
+		t.Fatalf("the archive keeps nothing sealed: %v", err)
+	}
 	replace := strings.NewReplacer(
+		"SEALED", sealed[0],
 		"MRN", one(`select a.mrn from account a join autopay_method m on m.account_id = a.id join debit d on d.account_id = a.id where m.method = 'ach' order by a.id limit 1`),
 		"NACHA", filepath.Join(dir, "outbox", "ach", one(`select name from ach_file where kind = 'debits' and state = 'released' order by id limit 1`)),
 		"FILE", one(`select name from ach_file where state = 'released' order by id desc limit 1`),
@@ -317,6 +322,7 @@ journal months
 journal archive 2026-01
 journal restore 2026-01
 keys list
+keys open SEALED --out OUT.plain
 keys rotate
 lockbox held
 lockbox profiles

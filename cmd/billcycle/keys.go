@@ -109,7 +109,7 @@ it plain to --out, readable for you alone. A file that was altered or cut is ref
 			defer sealed.Close()
 			plain, err := os.OpenFile(out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 			if errors.Is(err, fs.ErrExist) {
-				return wrongUsage("%s is there already: name a file that is not", out)
+				return refuse(fmt.Errorf("%s is there already: name a file that is not", out))
 			}
 			if err != nil {
 				return noFile(err)
