@@ -31,9 +31,17 @@ func (p *program) desk(ctx context.Context, date dateFlag) (lockbox.Desk, error)
 }
 
 func (p *program) deskCommands() []*cobra.Command {
-	return []*cobra.Command{
-		p.heldCommand(),
-		p.deskCommand(deskAct{
+	commands := []*cobra.Command{p.heldCommand(), p.takeHeldCommand(), p.refuseHeldCommand()}
+	for _, act := range slices.Concat(givingActs(), []deskAct{returned("return", "lockbox return")}, correctingActs()) {
+		commands = append(commands, p.deskCommand(act))
+	}
+	return commands
+}
+
+// givingActs say whose the money of a check is.
+func givingActs() []deskAct {
+	return []deskAct{
+		{
 			verb: "match", more: "MRN", short: "Give the money of a check to a member",
 			example: `billcycle lockbox match 12 3 1000000016 --reason "name on the check"`,
 			long: `Give the money of a check in suspense, or of a held one, to a member, with the
@@ -45,8 +53,8 @@ received date it came with. It posts at once if its posting date has come.`,
 			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, more []string, why string) error {
 				return d.Match(ctx, file, item, more[0], why)
 			},
-		}),
-		p.deskCommand(deskAct{
+		},
+		{
 			verb: "split", more: "MRN=CENTS...", short: "Give the money of a check to several members",
 			example: `billcycle lockbox split 12 3 1000000016=40000 1000000024=17500 --reason "one check for two, asked by phone"`,
 			long: `Give the money of a check in suspense, or of a held one, to several members. The
@@ -62,15 +70,21 @@ parts, in cents, must come to exactly the check.`,
 				}
 				return d.Split(ctx, file, item, parts, why)
 			},
-		}),
-		p.deskCommand(deskAct{
+		},
+		{
 			verb: "release", short: "Let a held check go where its references say",
 			example: `billcycle lockbox release 12 3 --reason "two checks of the same amount, asked the bank"`,
 			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _ []string, why string) error {
 				return d.Release(ctx, file, item, why)
 			},
-		}),
-		p.deskCommand(deskAct{
+		},
+	}
+}
+
+// correctingActs say what was wrong with a check, or with what was done.
+func correctingActs() []deskAct {
+	return []deskAct{
+		{
 			verb: "void", short: "Say that a check is no money of ours",
 			example: `billcycle lockbox void 12 3 --reason "the same check twice"`,
 			long: `Say that a held check, one in suspense, or one of a refused batch that will not
@@ -78,21 +92,20 @@ come again, is no money of ours.`,
 			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _ []string, why string) error {
 				return d.Void(ctx, file, item, why)
 			},
-		}),
-		p.deskCommand(returned("return", "lockbox return")),
-		p.deskCommand(deskAct{
+		},
+		{
 			verb: "undo", short: "Take back what was last done with a check, until it posts",
 			example: `billcycle lockbox undo 12 3 --reason "typed the neighbor's number"`,
 			long: `Take back what was last done with a check: it stands as it stood before, and its
 money leaves the members who had it. That is possible until any of it posts. That the
 bank returned it can always be taken back: the payment counts again from the day it
-was received, and the fee for the return goes. A check with which nobody has done anything is taken from whom its coupon names,
-and waits in suspense.`,
+was received, and the fee for the return goes. A check with which nobody has done
+anything is taken from whom its coupon names, and waits in suspense.`,
 			do: func(ctx context.Context, d lockbox.Desk, file int64, item int, _ []string, why string) error {
 				return d.Undo(ctx, file, item, why)
 			},
-		}),
-		p.deskCommand(deskAct{
+		},
+		{
 			verb: "redate", more: "YYYY-MM-DD", short: "Correct the received date of a held check",
 			example: `billcycle lockbox redate 12 3 2026-03-24 --reason "envelope image"`,
 			check: func(more []string) error {
@@ -109,8 +122,7 @@ and waits in suspense.`,
 				}
 				return d.Redate(ctx, file, item, received, why)
 			},
-		}),
-		p.takeHeldCommand(), p.refuseHeldCommand(),
+		},
 	}
 }
 
