@@ -55,11 +55,8 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	if p.selects() {
 		b.Subject = a.subject(b.CutOn)
 	}
+	b.setDays(p)
 	q := p.of(b)
-	if b.DueOn = c.DueOn(q.Statement.DueDay); b.DueOn <= b.CutOn && b.CutOn != c.CutOn(q.Statement.CutDay) { // a policy that moves both days begins between them
-		b.DueOn = (c + 1).DueOn(q.Statement.DueDay)
-	}
-	b.DeadlineOn = b.DueOn + calendar.Date(q.LateFee.GraceDays)
 	prev := a.NewestBill()
 	if prev != nil {
 		b.Previous, b.PrevDeadline = prev.Balance, prev.DeadlineOn
@@ -91,6 +88,15 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	a.Bills = append(a.Bills, b)
 	a.LastCycle, a.dirty = c, true
 	return b
+}
+
+// setDays sets the days that follow from a bill's cut day.
+func (b *Bill) setDays(p *Policy) {
+	q := p.of(b)
+	if b.DueOn = b.Cycle.DueOn(q.Statement.DueDay); b.DueOn <= b.CutOn && b.CutOn != b.Cycle.CutOn(q.Statement.CutDay) { // a policy that moves both days begins between them
+		b.DueOn = (b.Cycle + 1).DueOn(q.Statement.DueDay)
+	}
+	b.DeadlineOn = b.DueOn + calendar.Date(q.LateFee.GraceDays)
 }
 
 // takeUp moves what was booked since the last bill into the parts of this one.

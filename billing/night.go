@@ -104,34 +104,57 @@ type BillRef struct {
 }
 
 // CutStatements closes the cycles of the range that a run dated day has to,
-// and returns the bills made, by account.
+// and returns the bills made, by account: the plain ones where they lie, the
+// others by the rules.
 func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Range) (Tally, []BillRef, error) {
 	var t Tally
+	if err := LockRange(ctx, tx, r); err != nil {
+		return t, nil, err
+	}
 	last := calendar.CycleOf(day)
 	if first, _ := p.Widest(func(p *Policy) int { return p.Statement.CutDay }); last.CutOn(first) > day {
 		last--
 	}
-	var charged, none int64
-	err := tx.QueryRow(ctx, `select count(*) filter (where first_cycle <> 0), count(*) filter (where first_cycle = 0) from account where id >= $1 and id < $2 and id > 0`, r.From, r.To).Scan(&charged, &none)
+	var charged, none, due int64
+	err := tx.QueryRow(ctx, `select count(*) filter (where first_cycle <> 0), count(*) filter (where first_cycle = 0), count(*) filter (where first_cycle <> 0 and greatest(first_cycle, last_cycle + 1) <= $3)
+		from account where id >= $1 and id < $2 and id > 0`, r.From, r.To, last).Scan(&charged, &none, &due)
 	if err != nil {
 		return t, nil, err
 	}
 	t.Skip(NothingCharged, none)
-	open, err := ids(ctx, tx, `select id from account where id >= $1 and id < $2 and id > 0 and first_cycle <> 0 and greatest(first_cycle, last_cycle + 1) <= $3`, r.From, r.To, last)
+	t.Skip(AlreadyCut, charged-due)
+	if due == 0 {
+		return t, nil, nil
+	}
+	plain, cents, err := cutPlain(ctx, tx, p, day, r)
 	if err != nil {
 		return t, nil, err
 	}
-	t.Skip(AlreadyCut, charged-int64(len(open)))
+	t.Did(int64(len(plain)), cents)
+	if int64(len(plain)) == due {
+		return t, plain, nil
+	}
+	made, err := t.cutByRule(ctx, tx, p, day, last, r)
+	return t, byAccount(plain, made), err
+}
+
+// cutByRule closes the cycles up to last of those accounts of the range that
+// still have some to close.
+func (t *Tally) cutByRule(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, last calendar.Cycle, r Range) ([]BillRef, error) {
+	open, err := ids(ctx, tx, `select id from account where id >= $1 and id < $2 and id > 0 and first_cycle <> 0 and greatest(first_cycle, last_cycle + 1) <= $3`, r.From, r.To, last)
+	if err != nil {
+		return nil, err
+	}
 	missed, err := ids(ctx, tx, `select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 		where a.id = any($1) and a.autopay = 'on' and least(b.debit_on, b.due_on) <= $2 and not b.debit_none
 		and not exists (select from debit d where d.account_id = a.id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
 		and not exists (select from card_charge c where c.account_id = a.id and c.cycle = b.cycle and c.attempt = 0)`, open, day)
 	if err != nil {
-		return t, nil, err
+		return nil, err
 	}
 	b, err := load(ctx, tx, p, missed, open)
 	if err != nil {
-		return t, nil, err
+		return nil, err
 	}
 	var made []BillRef
 	for _, a := range b.Accounts {
@@ -145,7 +168,7 @@ func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 			made = append(made, BillRef{a.ID, x.Cycle})
 		}
 	}
-	return t, made, b.Save(ctx)
+	return made, b.Save(ctx)
 }
 
 // load loads accounts to cut, some of them whole. It locks all of them first, in the

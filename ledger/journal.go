@@ -67,22 +67,29 @@ const (
 	FeesPart
 )
 
-// PartOf says where a statement counts entries of this kind.
-func PartOf(what string) Part {
-	switch what {
-	case Opening:
-		return PreviousPart
-	case Payment, Return, Refund, Remittance, RefundClawback:
-		return PaymentsPart
-	case Adjustment:
-		return AdjustmentsPart
-	case Charge:
-		return ChargesPart
-	case LateFee, ReturnedFee, FeeReversal, Waiver:
-		return FeesPart
-	}
-	return NoPart
+var parts = map[Part][]string{
+	PreviousPart:    {Opening},
+	PaymentsPart:    {Payment, Return, Refund, Remittance, RefundClawback},
+	AdjustmentsPart: {Adjustment},
+	ChargesPart:     {Charge},
+	FeesPart:        {LateFee, ReturnedFee, FeeReversal, Waiver},
 }
+
+// Whats lists the kinds of entries that a statement counts in a part.
+func (p Part) Whats() []string { return parts[p] }
+
+var partOf = func() map[string]Part {
+	of := map[string]Part{}
+	for part, whats := range parts {
+		for _, what := range whats {
+			of[what] = part
+		}
+	}
+	return of
+}()
+
+// PartOf says where a statement counts entries of this kind.
+func PartOf(what string) Part { return partOf[what] }
 
 // Entry is one journal entry.
 type Entry struct {

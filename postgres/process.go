@@ -333,7 +333,7 @@ func settings(throwaway bool) []string {
 	} else {
 		// A night writes tens of millions of rows: few checkpoints, small log.
 		set = append(set, "shared_buffers="+strconv.Itoa(sharedBuffersMB())+"MB", "work_mem=32MB", "maintenance_work_mem=256MB",
-			"max_wal_size=4GB", "min_wal_size=512MB", "checkpoint_timeout=15min", "random_page_cost=1.1")
+			"max_wal_size=8GB", "min_wal_size=512MB", "checkpoint_timeout=15min", "random_page_cost=1.1")
 	}
 	var args []string
 	for _, s := range set {

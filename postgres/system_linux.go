@@ -36,13 +36,13 @@ func memoryFolder() string {
 	return dir
 }
 
-// sharedBuffersMB is an eighth of the memory, 128 MB to 1 GB.
+// sharedBuffersMB is a quarter of the memory, 128 MB to 8 GB.
 func sharedBuffersMB() int {
 	var info syscall.Sysinfo_t
 	if syscall.Sysinfo(&info) != nil {
 		return 256
 	}
-	return int(min(max(uint64(info.Totalram)*uint64(info.Unit)>>23, 128), 1024))
+	return int(min(max(uint64(info.Totalram)*uint64(info.Unit)>>22, 128), 8192))
 }
 
 func statOf(info os.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }
