@@ -62,13 +62,18 @@ func dropStaging(ctx context.Context, tx pgx.Tx) error {
 // finish takes the checks in as they are laid out, all of them by the commit of
 // this transaction. The accounts are locked.
 func (in *intake) finish(ctx context.Context, tx pgx.Tx, laid <-chan int, out *Ingested) error {
-	if err := in.receive(ctx, tx, laid, out); err != nil {
+	made, err := in.receive(ctx, tx, laid, out)
+	if err != nil {
 		return err
 	}
 	var taken int
-	err := tx.QueryRow(ctx, `delete from lockbox_staging where file_id = $1 returning taken, suspense, held, refused`, in.id).Scan(&taken, &out.Suspense, &out.Held, &out.Refused)
+	var parts int64
+	err = tx.QueryRow(ctx, `delete from lockbox_staging where file_id = $1 returning taken, suspense, held, refused, parts`, in.id).Scan(&taken, &out.Suspense, &out.Held, &out.Refused, &parts)
 	if err != nil {
 		return err
+	}
+	if made != parts {
+		return fmt.Errorf("%d receipts were made of %d parts of checks: %w", made, parts, billing.ErrNoAccount)
 	}
 	in.count(out)
 	if got := taken + out.Suspense + out.Held + out.Refused; got != out.Items {
@@ -120,38 +125,29 @@ func (in *intake) count(out *Ingested) {
 }
 
 // receive makes receipts of the checks that were given to accounts, up to one
-// mark after the other, and counts those whose posting date has come.
-func (in *intake) receive(ctx context.Context, tx pgx.Tx, laid <-chan int, out *Ingested) error {
+// mark after the other, and counts those whose posting date has come. It returns
+// how many it made.
+func (in *intake) receive(ctx context.Context, tx pgx.Tx, laid <-chan int, out *Ingested) (made int64, err error) {
 	posts := map[calendar.Date]calendar.Date{}
 	for received := range in.received {
 		posts[received] = in.Policy.PostsOn(received)
 	}
-	made, from := int64(0), 0
+	from := 0
 	for {
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return made, ctx.Err()
 		case to, more := <-laid:
 			if !more {
-				return in.allReceived(ctx, tx, made)
+				return made, nil
 			}
 			n, due, err := billing.ReceiveChecks(ctx, tx, in.Day, in.id, from, to, posts)
 			if err != nil {
-				return err
+				return made, err
 			}
 			made, out.Posted, from = made+n, out.Posted+int(due), to
 		}
 	}
-}
-
-// allReceived checks that every part of a check has become a receipt.
-func (in *intake) allReceived(ctx context.Context, tx pgx.Tx, made int64) error {
-	var parts int64
-	err := tx.QueryRow(ctx, `select count(*) from lockbox_part where file_id = $1`, in.id).Scan(&parts)
-	if err == nil && made != parts {
-		err = fmt.Errorf("%d receipts were made of %d parts of checks: %w", made, parts, billing.ErrNoAccount)
-	}
-	return err
 }
 
 // postLate posts the checks of the file whose posting date has come, each

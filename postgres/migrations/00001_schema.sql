@@ -614,6 +614,7 @@ create table lockbox_staging (
     profile  text    not null,
     as_new   boolean not null,
     up_to    integer not null,                             -- the last check laid out
+    parts    integer not null default 0,                   -- of those laid out: rows of lockbox_part
     taken    integer not null default 0,
     suspense integer not null default 0,
     held     integer not null default 0,
