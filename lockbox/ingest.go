@@ -184,7 +184,7 @@ func (f *arrival) read(content io.ReadSeeker) error {
 	}
 	f.batches, f.received = nil, map[calendar.Date]bool{}
 	var err error
-	f.sum, err = Read(content, f.profile, func(b Batch) error {
+	f.sum, err = readDays(content, f.profile, func(b Batch) error {
 		p := &parcel{batchKey: batchKey{b.Lockbox, b.Number, b.DepositDate}, ordinal: b.Ordinal, line: b.Line, items: len(b.Items),
 			cents: b.Cents, said: b.Cents, canonical: b.CanonicalSHA256, state: stateAccepted}
 		if b.Said != nil {

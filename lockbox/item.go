@@ -49,8 +49,8 @@ func (r *reader) keep(line []byte, wide []rune) {
 	r.places = append(r.places, at)
 }
 
-// items makes the checks of the batch that closes.
-func (r *reader) items() []Item {
+// itemsBy makes the checks of the batch that closes, each of its lines in text.
+func (r *reader) itemsBy(item func(text string, p part, lines []place) Item) []Item {
 	text := string(r.text)
 	items := make([]Item, 0, len(r.parts))
 	for n, p := range r.parts {
@@ -58,11 +58,29 @@ func (r *reader) items() []Item {
 		if n+1 < len(r.parts) {
 			end = r.parts[n+1].first
 		}
-		i := r.makeItem(text, p, r.places[p.first:end])
+		i := item(text, p, r.places[p.first:end])
 		i.Number = cmp.Or(i.Number, strconv.Itoa(n+1))
 		items = append(items, i)
 	}
 	return items
+}
+
+// itemDays makes a check that has no more than its days.
+func (r *reader) itemDays(text string, p part, lines []place) (i Item) {
+	i.DepositDate, i.ReceivedDate = r.daysOf(r.row(text, lines[0], 6))
+	return i
+}
+
+// daysOf returns the days on which a check was deposited and received.
+func (r *reader) daysOf(get row) (deposit, received calendar.Date) {
+	deposit = r.box.date
+	if get.spans[fDepositDate].to > 0 {
+		deposit = r.dateOf(get, fDepositDate)
+	}
+	if get.spans[fReceivedDate].to > 0 {
+		return deposit, r.dateOf(get, fReceivedDate)
+	}
+	return deposit, deposit
 }
 
 func (r *reader) makeItem(text string, p part, lines []place) Item {
@@ -76,15 +94,9 @@ func (r *reader) makeItem(text string, p part, lines []place) Item {
 		Destination: get.text(fDestination), Origin: get.text(fOrigin),
 		Remitter: get.text(fRemitter), Payee: get.text(fPayee), Payer: r.p.reference(get.text(fPayer)), Invoice: r.p.reference(get.text(fInvoice)),
 		Text: get.text(fText), Envelope: get.text(fEnvelope), BankItem: get.text(fBankItem), ZIP: get.text(fZIP),
-		DepositDate: r.box.date, Raw: text[first.from : last.to+1],
+		Raw: text[first.from : last.to+1],
 	}
-	if get.spans[fDepositDate].to > 0 {
-		i.DepositDate = r.dateOf(get, fDepositDate)
-	}
-	i.ReceivedDate = i.DepositDate
-	if get.spans[fReceivedDate].to > 0 {
-		i.ReceivedDate = r.dateOf(get, fReceivedDate)
-	}
+	i.DepositDate, i.ReceivedDate = r.daysOf(get)
 	i.References = r.references(nil, get, r.plan.payer6)
 	if len(lines) > 1 {
 		i.Overflows = make([]Overflow, 0, len(lines)-1)
