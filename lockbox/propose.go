@@ -134,6 +134,15 @@ func (p *proposed) byNumbers(known directory, c Coupon, torn bool) {
 	}
 }
 
+// ofAccounts is SQL that joins to a check c, the accounts that have it, each sought by its
+// key: in whatever order the tables are joined, of a file that has just come the
+// planner would go through all receipts for each check.
+func ofAccounts(check string) string {
+	return fmt.Sprintf(`cross join lateral (select account_id, exists (select from receipt r where r.account_id = p.account_id
+				and r.check_file = p.file_id and r.check_item = p.ordinal and r.check_coupon = p.coupon and r.state in ('pending', 'posted')) as stands
+			from lockbox_part p where p.file_id = %[1]s.file_id and p.ordinal = %[1]s.ordinal offset 0) c where c.stands`, check)
+}
+
 // byMates proposes whom the other checks of the envelope went to.
 func byMates(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	var files []int64
@@ -148,11 +157,13 @@ func byMates(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	if len(files) == 0 {
 		return nil
 	}
+	// The checks of a batch lie together, so its mates are not sought in all of the file.
 	rows, err := tx.Query(ctx, `select distinct i.file_id, i.ordinal, m.ordinal, c.account_id
 		from unnest($1::bigint[], $2::int[]) w(file_id, ordinal) join lockbox_item i using (file_id, ordinal)
-		join lockbox_item m on m.file_id = i.file_id and m.batch = i.batch and m.envelope = i.envelope and m.ordinal <> i.ordinal and m.state = 'taken'
-		join lockbox_part c on c.file_id = m.file_id and c.ordinal = m.ordinal
-		join receipt r on r.account_id = c.account_id and r.check_file = c.file_id and r.check_item = c.ordinal and r.state in ('pending', 'posted')
+		cross join lateral (select items from lockbox_batch b where b.file_id = i.file_id and b.ordinal = i.batch limit 1) b
+		cross join lateral (select file_id, ordinal from lockbox_item m where m.file_id = i.file_id and m.ordinal between i.ordinal - b.items and i.ordinal + b.items
+			and m.batch = i.batch and m.envelope = i.envelope and m.ordinal <> i.ordinal and m.state = 'taken' offset 0) m
+		`+ofAccounts("m")+`
 		order by 1, 2, 3, 4`, files, items)
 	if err != nil {
 		return err
@@ -190,8 +201,7 @@ func byMICR(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	// payers: its last checks say as little as all of them.
 	rows, err := tx.Query(ctx, `select u.low, c.account_id, count(*), max(i.received_on) from unnest($1::uuid[], $2::uuid[]) u(low, high)
 		cross join lateral (select * from lockbox_item i where i.micr between u.low and u.high and i.state = 'taken' limit 200) i
-		join lockbox_part c on c.file_id = i.file_id and c.ordinal = i.ordinal
-		join receipt r on r.account_id = c.account_id and r.check_file = c.file_id and r.check_item = c.ordinal and r.check_coupon = c.coupon and r.state in ('pending', 'posted')
+		`+ofAccounts("i")+`
 		group by 1, 2 order by 1, 2`, from, to)
 	if err != nil {
 		return err
@@ -241,10 +251,10 @@ func findTwins(ctx context.Context, tx pgx.Tx, like map[[micrBytes]byte][]*WorkI
 // byBill adds who the proposed accounts are, and whose newest bill asks for
 // just the amount of the check.
 func byBill(ctx context.Context, tx pgx.Tx, list []*proposed) error {
-	need := map[int64]bool{}
+	need := map[int64][]*proposed{}
 	for _, p := range list {
 		for account := range p.found {
-			need[account] = true
+			need[account] = append(need[account], p)
 		}
 	}
 	if len(need) == 0 {
@@ -258,12 +268,8 @@ func byBill(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	var mrn string
 	var due ledger.Cents
 	_, err = pgx.ForEachRow(rows, []any{&account, &mrn, &due}, func() error {
-		for _, p := range list {
-			x := p.found[account]
-			if x == nil {
-				continue
-			}
-			x.MRN = mrn
+		for _, p := range need[account] {
+			p.found[account].MRN = mrn
 			if due == p.item.Cents && due > 0 {
 				p.add(account, byAmount, "its newest bill asks for exactly this amount")
 			}
