@@ -97,7 +97,7 @@ func (w *writer) batch(b Batch) {
 	if number == "" && len(b.Items) == 0 {
 		number = "0"
 	} else if number == "" {
-		w.numbers = next(w.numbers, w.p.Records["6"]["batch"])
+		w.numbers = next(w.numbers, w.p.Records["6"]["batch"], nil)
 		number = strconv.Itoa(w.numbers)
 	}
 	top := values{"lockbox": b.Lockbox, "deposit_date": b.DepositDate, "destination": w.file.Destination, "origin": w.file.Origin}
@@ -107,11 +107,15 @@ func (w *writer) batch(b Batch) {
 	if w.p.Nesting == "batch" || !same {
 		w.record("5", top)
 	}
+	given := map[string]bool{}
+	for _, i := range b.Items {
+		given[bare(i.Number)] = true
+	}
 	place, last, sum := w.where, 0, ledger.Cents(0)
 	for n, i := range b.Items {
 		w.where = place + fmt.Sprintf("item %d, ", n+1)
 		if i.Number == "" {
-			last = next(last, w.p.Records["6"]["item"])
+			last = next(last, w.p.Records["6"]["item"], given)
 			i.Number = strconv.Itoa(last)
 		}
 		w.item(b, number, i)
@@ -150,10 +154,13 @@ func (w *writer) item(b Batch, batch string, i Item) {
 	}
 	v["deposit_date"] = deposit
 	w.record("6", v)
-	last := 0
+	last, given := 0, map[string]bool{}
+	for _, o := range i.Overflows {
+		given[bare(o.Sequence)] = true
+	}
 	for n, o := range i.Overflows {
 		if o.Sequence == "" {
-			last = next(last, w.p.Records["4"]["sequence"])
+			last = next(last, w.p.Records["4"]["sequence"], given)
 			o.Sequence = strconv.Itoa(last)
 		}
 		v := values{"batch": batch, "item": i.Number, "type": "6", "sequence": o.Sequence, "last": "0",
@@ -284,13 +291,26 @@ func fits(text string, width int) error {
 	return nil
 }
 
-// next counts a number up that begins again at 1 when its columns are full.
-func next(n int, f Field) int {
-	if f.To == 0 || n+1 >= int(math.Pow10(f.To-f.From+1)) {
-		return 1
+// next counts a number up past those that are given, if any is left; it begins
+// again at 1 when its columns are full.
+func next(n int, f Field, given map[string]bool) int {
+	full := 1
+	if f.To > 0 {
+		full = int(math.Pow10(f.To - f.From + 1))
 	}
-	return n + 1
+	for range len(given) + 1 {
+		if n++; n >= full {
+			n = 1
+		}
+		if !given[strconv.Itoa(n)] {
+			break
+		}
+	}
+	return n
 }
+
+// bare is a number without the zeros that fill its columns.
+func bare(number string) string { return strings.TrimLeft(number, "0") }
 
 func cut(s string, f Field) string {
 	runes := []rune(s)

@@ -77,7 +77,7 @@ func TestReadGivesBackWhatWasWritten(t *testing.T) {
 				}
 				for k, want := range want.Items {
 					sum += want.Cents
-					if got := bare(got.Items[k]); !reflect.DeepEqual(got, want) {
+					if got := plain(got.Items[k]); !reflect.DeepEqual(got, want) {
 						t.Fatalf("%s, seed %d:\n got %+v %q %+v\nwant %+v %q %+v\n%s", p.Name, seed, got, got.Remitter, got.Overflows, want, want.Remitter, want.Overflows, b.String())
 					}
 				}
@@ -98,8 +98,8 @@ func fileOf(s Summary, batches []Batch) File {
 	return File{Destination: s.Destination, Origin: s.Origin, Date: s.FileDate, Time: s.FileTime, Batches: batches}
 }
 
-// bare takes off a check what reading adds to it.
-func bare(i Item) Item {
+// plain takes off a check what reading adds to it.
+func plain(i Item) Item {
 	i.Ordinal, i.Line, i.Lockbox, i.Batch, i.Raw, i.References, i.ReceivedDate, i.Destination, i.Origin = 0, 0, "", "", "", nil, 0, "", ""
 	for n := range i.Overflows {
 		i.Overflows[n].Line, i.Overflows[n].References = 0, nil
@@ -153,5 +153,28 @@ func TestWriteRefuses(t *testing.T) {
 	}
 	if _, batches := read(t, b.String(), profile(t, "bai-b")); batches[0].Items[0].ReceivedDate != date("2026-03-17") {
 		t.Error("a layout with a date on the check must carry its received date")
+	}
+}
+
+// Numbers that are not given are counted up beside those that are.
+func TestWriteCountsPastGivenNumbers(t *testing.T) {
+	items := []Item{{Cents: 100}, {Cents: 200, Number: "001", Overflows: []Overflow{{Sequence: "02"}, {}, {Sequence: "01"}, {}}}, {Cents: 300, Number: "003"}, {Cents: 400}}
+	var b strings.Builder
+	if err := Write(&b, profile(t, "bai-a"), File{Batches: []Batch{{Lockbox: "0004711", DepositDate: date("2026-03-19"), Items: items}}}); err != nil {
+		t.Fatal(err)
+	}
+	s, batches := read(t, b.String(), profile(t, "bai-a"))
+	if !s.Foots() || len(s.Problems) > 0 {
+		t.Fatalf("%+v\n%s", s.Problems, b.String())
+	}
+	var got []string
+	for _, i := range batches[0].Items {
+		got = append(got, i.Number)
+		for _, o := range i.Overflows {
+			got = append(got, o.Sequence)
+		}
+	}
+	if want := []string{"002", "001", "02", "03", "01", "04", "003", "004"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
