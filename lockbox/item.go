@@ -89,7 +89,7 @@ func (r *reader) makeItem(text string, p part, lines []place) Item {
 	i := Item{
 		Ordinal: p.ordinal, Line: first.number, Cents: p.cents,
 		Lockbox: r.box.number, Batch: r.batch.found.Number, Number: get.text(fItem),
-		Routing: notZero(get.text(fRouting)), Account: notZero(get.text(fAccount)), Check: strings.TrimLeft(get.text(fCheck), "0"),
+		Routing: get.routing(), Account: notZero(get.text(fAccount)), Check: strings.TrimLeft(get.text(fCheck), "0"),
 		CheckDate: r.dateOf(get, fCheckDate), PostmarkDate: r.dateOf(get, fPostmarkDate),
 		Destination: get.text(fDestination), Origin: get.text(fOrigin),
 		Remitter: get.text(fRemitter), Payee: get.text(fPayee), Payer: r.p.reference(get.text(fPayer)), Invoice: r.p.reference(get.text(fInvoice)),
@@ -190,6 +190,35 @@ func (w row) text(f field) string {
 		return ""
 	}
 	return readable(w.line[from:min(to, len(w.line))])
+}
+
+// routing returns the routing number. A layout with eight columns for it leaves
+// out the ninth digit, which proves the others; with that, it is the number that
+// other layouts carry. Eight digits in more columns are left alone: they may as
+// well be nine of which the first, a zero, was lost.
+func (w row) routing() string {
+	s := notZero(w.text(fRouting))
+	if w.spans[fRouting].width() == routingDigits-1 {
+		return wholeRouting(s)
+	}
+	return s
+}
+
+const routingDigits = 9
+
+// wholeRouting adds the check digit to the eight digits of a routing number before
+// it; blanks may have taken the place of its first zeros. Anything else stays as
+// it is.
+func wholeRouting(s string) string {
+	if s == "" || len(s) >= routingDigits || !onlyDigits(s) {
+		return s
+	}
+	s = strings.Repeat("0", routingDigits-1-len(s)) + s
+	sum := 0
+	for n, c := range s {
+		sum += int(c-'0') * []int{3, 7, 1}[n%3]
+	}
+	return s + strconv.Itoa((10-sum%10)%10)
 }
 
 // offset finds the byte at which a column begins.

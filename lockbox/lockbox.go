@@ -151,7 +151,7 @@ type Item struct {
 	Number  string // the item's number in its batch, not unique either
 	Cents   ledger.Cents
 
-	Routing string `json:"-"`
+	Routing string `json:"-"` // with its check digit, also of a layout that leaves that out
 	Account string `json:"-"`
 	Check   string // the check's number without leading zeros
 

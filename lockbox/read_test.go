@@ -61,10 +61,10 @@ func TestReadLayouts(t *testing.T) {
 			{Routing: "011100002", Account: "5550001111", Check: "204", CheckDate: date("2026-02-28"), References: []string{"0000000042"}},
 		}},
 		{"bai-b", []Item{
-			{Routing: "11100002", Account: "0098765432", Check: "1001", References: []string{"0000000018", "0000042001"}},
-			{Routing: "12200003", Account: "0011122233", Check: "77", References: []string{"0000000026", "0000042002", "0000000034", "0000042003"}},
+			{Routing: "111000025", Account: "0098765432", Check: "1001", References: []string{"0000000018", "0000042001"}},
+			{Routing: "122000030", Account: "0011122233", Check: "77", References: []string{"0000000026", "0000042002", "0000000034", "0000042003"}},
 			{References: []string{"LB0009"}},
-			{Routing: "11100002", Account: "5550001111", Check: "204"},
+			{Routing: "111000025", Account: "5550001111", Check: "204"},
 		}},
 		{"bai-c", []Item{
 			{Routing: "011100002", Account: "0098765432", Check: "1001", CheckDate: date("2026-03-12"), PostmarkDate: date("2026-03-14"), Remitter: "MARIA LOPEZ", References: []string{"0000000018", "42001"}},
@@ -498,5 +498,34 @@ func TestSummaryJSON(t *testing.T) {
 	text, err = json.Marshal(s.Problems)
 	if want := `[{"line":9,"record":"7","field":"total","said":"87600","found":"87500","problem":"the total of batch 001 says $876.00, its 2 checks come to $875.00","do":"ask the bank for the batch once more: it takes the place of the refused one, and its checks keep their received dates","refuses":"batch"}]`; err != nil || string(text) != want {
 		t.Errorf("problems:\n got %s\nwant %s", text, want)
+	}
+}
+
+// Eight columns leave out a routing number's check digit; with it, the number is
+// the one that other layouts carry, first zeros and all.
+func TestRoutingNumbersWithoutCheckDigit(t *testing.T) {
+	b := profile(t, "bai-b")
+	text := sample(t, "bai-b")
+	first := strings.Index(text, "\n6") + 1
+	for columns, want := range map[string]string{
+		"12100035": "121000358", "02100002": "021000021", "00000051": "000000518", "11100002": "111000025",
+		"  000051": "000000518", "00000000": "", "        ": "", "1210OO35": "1210OO35",
+	} {
+		changed := text[:first+50] + columns + text[first+58:]
+		_, batches := read(t, changed, b)
+		if got := batches[0].Items[0].Routing; got != want {
+			t.Errorf("%q is read as %q, want %q", columns, got, want)
+		}
+	}
+
+	// In nine columns, eight digits may be nine that lost a zero.
+	a := profile(t, "bai-a")
+	text = sample(t, "bai-a")
+	first = strings.Index(text, "\n6") + 1
+	for columns, want := range map[string]string{"121000358": "121000358", "021000021": "021000021", "12100035 ": "12100035", " 21000021": "21000021"} {
+		_, batches := read(t, text[:first+17]+columns+text[first+26:], a)
+		if got := batches[0].Items[0].Routing; got != want {
+			t.Errorf("%q is read as %q, want %q", columns, got, want)
+		}
 	}
 }

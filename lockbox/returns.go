@@ -44,6 +44,7 @@ const ofReturn = "return"
 type returnRow struct {
 	line  int
 	micr  [micrBytes]byte
+	whole [micrBytes]byte // the same, if its routing number lacks the check digit
 	cents ledger.Cents
 	check string
 	last4 string
@@ -146,7 +147,11 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 			bad(line, ofReturn, l.Columns["amount"], show([]byte(cell("amount"))), "no amount in "+l.Amounts, "no amount in %s", l.Amounts)
 		}
 		var known bool
-		row.micr, known = twin(d.micrOf(Item{Routing: cell("routing"), Account: cell("account"), Check: row.check, Cents: row.cents}))
+		item := Item{Routing: cell("routing"), Account: cell("account"), Check: row.check, Cents: row.cents}
+		row.micr, known = twin(d.micrOf(item))
+		if item.Routing = wholeRouting(item.Routing); known {
+			row.whole, _ = twin(d.micrOf(item))
+		}
 		for _, name := range []string{"routing", "account", "check"} {
 			if s := cell(name); s == "" || !onlyDigits(s) || strings.Trim(s, "0") == "" || !known {
 				bad(line, ofReturn, l.Columns[name], lastFour(s), "no number", "the %s number must be digits", name)
@@ -201,7 +206,7 @@ func findReturned(ctx context.Context, tx pgx.Tx, rows []*returnRow) (accounts [
 	live, gone := map[[micrBytes]byte][]found{}, map[[micrBytes]byte]bool{}
 	var keys [][micrBytes]byte
 	for _, r := range rows {
-		keys = append(keys, r.micr)
+		keys = append(keys, r.micr, r.whole)
 	}
 	// A suspected duplicate that is held is not the check that was deposited,
 	// unless it is the only one there.
@@ -231,6 +236,9 @@ func findReturned(ctx context.Context, tx pgx.Tx, rows []*returnRow) (accounts [
 		return nil, err
 	}
 	for _, r := range rows {
+		if len(live[r.micr]) == 0 && !gone[r.micr] {
+			r.micr = r.whole
+		}
 		switch checks := live[r.micr]; {
 		case len(checks) == 1:
 			r.file, r.item = checks[0].file, checks[0].item

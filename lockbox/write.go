@@ -138,7 +138,7 @@ func (w *writer) item(b Batch, batch string, i Item) {
 	layout := w.p.Records["6"]
 	v := values{
 		"batch": batch, "item": i.Number, "amount": i.Cents, "lockbox": b.Lockbox, "received_date": i.ReceivedDate,
-		"destination": cmp.Or(i.Destination, w.file.Destination), "origin": cmp.Or(i.Origin, w.file.Origin), "routing": i.Routing, "account": i.Account, "check": zeros(i.Check, layout["check"]),
+		"destination": cmp.Or(i.Destination, w.file.Destination), "origin": cmp.Or(i.Origin, w.file.Origin), "routing": shortRouting(i.Routing, layout["routing"]), "account": i.Account, "check": zeros(i.Check, layout["check"]),
 		"check_date": i.CheckDate, "postmark_date": i.PostmarkDate, "remitter": cut(i.Remitter, layout["remitter"]), "payee": cut(i.Payee, layout["payee"]),
 		"payer": i.Payer, "invoice": i.Invoice, "text": i.Text, "envelope": i.Envelope, "bank_item": i.BankItem, "zip": i.ZIP,
 	}
@@ -315,6 +315,15 @@ func bare(number string) string { return strings.TrimLeft(number, "0") }
 func cut(s string, f Field) string {
 	runes := []rune(s)
 	return string(runes[:min(len(runes), max(0, f.To-f.From+1))])
+}
+
+// shortRouting leaves out a routing number's check digit where the layout has no
+// column for it.
+func shortRouting(s string, f Field) string {
+	if f.To-f.From+1 == routingDigits-1 && len(s) == routingDigits && wholeRouting(s[:routingDigits-1]) == s {
+		return s[:routingDigits-1]
+	}
+	return s
 }
 
 // zeros fills a check number on the left.

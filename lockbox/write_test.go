@@ -35,6 +35,9 @@ func anyFile(rnd *rand.Rand, p Profile) File {
 		for range rnd.IntN(5) {
 			i := Item{Cents: ledger.Cents(rnd.Int64N(1e9)), Routing: digits("routing", "6"), Account: digits("account", "6"), Check: digits("check", "6"),
 				CheckDate: day("check_date", "6"), PostmarkDate: day("postmark_date", "6"), Payer: digits("payer", "6"), Envelope: digits("envelope", "6"), ZIP: digits("zip", "6")}
+			if place := p.Records["6"]["routing"]; place.To-place.From+1 < routingDigits {
+				i.Routing = wholeRouting(i.Routing)
+			}
 			i.Number = fmt.Sprintf("%03d", len(b.Items)+1)
 			if _, ok := p.Records["6"]["remitter"]; ok {
 				i.Remitter = names[rnd.IntN(len(names))]
