@@ -140,10 +140,17 @@ func (r *reader) references(list []string, get row, fields []field) []string {
 // zeros before digits are part of the number: a member's number may begin with
 // them. Zeros alone, and the bank's words for it, are no reference.
 func (p Profile) reference(s string) string {
-	s = notZero(s)
-	if bare := strings.TrimLeft(s, "0"); bare != "" && (bare[0] < '0' || bare[0] > '9') {
-		s = strings.TrimLeft(bare, " ")
+	for {
+		bare := strings.TrimLeft(s, "0")
+		if bare == "" || bare[0] >= '0' && bare[0] <= '9' {
+			break
+		}
+		if bare = strings.TrimLeft(bare, " "); bare == s {
+			break
+		}
+		s = bare
 	}
+	s = notZero(s)
 	if slices.ContainsFunc(p.NoPayer, func(no string) bool { return strings.EqualFold(no, s) }) {
 		return ""
 	}

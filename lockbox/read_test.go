@@ -529,3 +529,15 @@ func TestRoutingNumbersWithoutCheckDigit(t *testing.T) {
 		}
 	}
 }
+
+// What is fill before a reference is fill however much of it there is.
+func TestFillBeforeReferences(t *testing.T) {
+	p := profile(t, "bai-b")
+	for said, want := range map[string]string{
+		"0000000018": "0000000018", "0000LB0009": "LB0009", "00 00LB9": "LB9", "0 0 0018": "0018", "0 0": "", "0000": "", "0000NO REF": "", "LB 009": "LB 009", "": "",
+	} {
+		if got := p.reference(said); got != want {
+			t.Errorf("%q is %q, want %q", said, got, want)
+		}
+	}
+}
