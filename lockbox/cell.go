@@ -44,6 +44,9 @@ var totalSchema = map[string]fieldSpec{
 	"lockbox": {fLockbox, textKind, false}, "deposit_date": {fDepositDate, dateKind, false},
 }
 
+// batchTotalSchema holds what the line that closes a batch of a table may say.
+var batchTotalSchema = map[string]fieldSpec{"batch": {fBatch, textKind, false}, "count": {fCount, countKind, false}, "amount": {fTotal, amountKind, true}}
+
 // splitCells cuts a row into cells. Those that were in quotes stand in scratch.
 func splitCells(row []byte, delimiter byte, cells [][]byte, scratch []byte) ([][]byte, []byte, bool) {
 	rest := row

@@ -13,7 +13,7 @@ import (
 )
 
 var profileKeys = []string{"name", "like", "doc", "length", "nesting", "records", "payer", "no_payer", "counts", "out_of_balance", "batch_numbers", "origins", "pivot",
-	"format", "columns", "amounts", "dates", "delimiter", "total_mark", "totals", "lockbox", "elements"}
+	"format", "columns", "amounts", "dates", "delimiter", "header", "skip", "batch_mark", "batch_totals", "total_mark", "totals", "lockbox", "elements"}
 
 // checkKeys holds every key against those that exist, before encoding/json can
 // swallow one: a misspelt "recieved_date" would cost members late fees.
@@ -54,7 +54,7 @@ func checkKeys(text []byte, p Profile) error {
 			}
 		}
 	}
-	schemas := map[string]map[string]fieldSpec{"columns": columnSchema(), "totals": totalSchema, "elements": elementSchema}
+	schemas := map[string]map[string]fieldSpec{"columns": columnSchema(), "totals": totalSchema, "batch_totals": batchTotalSchema, "elements": elementSchema}
 	for _, key := range slices.Sorted(maps.Keys(schemas)) {
 		var names map[string]json.RawMessage
 		if raw, ok := top[key]; ok && json.Unmarshal(raw, &names) == nil {
@@ -133,6 +133,10 @@ func (p Profile) checkForeign(bad complaint) {
 		{"amounts", p.Amounts != "", []string{formatCSV}},
 		{"dates", p.Dates != "", []string{formatCSV}},
 		{"delimiter", p.Delimiter != "", []string{formatCSV}},
+		{"header", p.Header != "", []string{formatCSV}},
+		{"skip", len(p.Skip) > 0, []string{formatCSV}},
+		{"batch_mark", p.BatchMark != "", []string{formatCSV}},
+		{"batch_totals", len(p.BatchTotals) > 0, []string{formatCSV}},
 		{"total_mark", p.TotalMark != "", []string{formatCSV}},
 		{"totals", len(p.Totals) > 0, []string{formatCSV}},
 		{"lockbox", p.Lockbox != "", []string{formatCSV}},
@@ -228,6 +232,9 @@ func (p Profile) checkCSV(bad complaint) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Columns)) {
 		title := headerCell(p.Columns[name])
+		if n, err := strconv.Atoi(title); p.Header == "none" && (err != nil || n < 1 || n > maxColumns) {
+			bad("", "columns."+name, title, "without a header, a column is the number of its cell, from 1 to %d", maxColumns)
+		}
 		if _, ok := schema[name]; !ok {
 			bad("", "columns."+name, title, "there is no such field")
 		} else if other := owner[title]; other != "" || title == "" {
@@ -238,6 +245,10 @@ func (p Profile) checkCSV(bad complaint) {
 	if p.Columns["deposit_date"] == "" && p.Totals["deposit_date"] == (Field{}) {
 		bad("", "columns.deposit_date", "", "neither a column nor the totals line says on which day the checks were deposited")
 	}
+	if p.Header != "" && p.Header != "none" {
+		bad("", "header", p.Header, "must be \"none\" or left out")
+	}
+	p.checkLines(bad)
 	if (p.TotalMark == "") != (len(p.Totals) == 0) {
 		bad("", "total_mark", p.TotalMark, "a totals line needs both its mark and its cells (totals)")
 	}
@@ -246,10 +257,28 @@ func (p Profile) checkCSV(bad complaint) {
 	}
 }
 
+// checkLines checks what a table says of lines that are no checks.
+func (p Profile) checkLines(bad complaint) {
+	if (p.BatchMark == "") != (len(p.BatchTotals) == 0) {
+		bad("", "batch_mark", p.BatchMark, "a line that closes a batch needs both its mark and its cells (batch_totals)")
+	}
+	if p.BatchMark != "" && strings.EqualFold(p.BatchMark, p.TotalMark) {
+		bad("", "batch_mark", p.BatchMark, "must be another than total_mark")
+	}
+	if len(p.BatchTotals) > 0 {
+		p.checkCells("batch_totals", batchTotalSchema, p.BatchTotals, p.Amounts, p.Dates, bad)
+	}
+	for i, text := range p.Skip {
+		if text == "" || begins(p.TotalMark, text) || begins(p.BatchMark, text) {
+			bad("", fmt.Sprintf("skip[%d]", i), text, "must be how lines begin that say nothing, not those of totals")
+		}
+	}
+}
+
 // checkRows checks a layout of rows that begin with their record type.
 func (p Profile) checkRows(bad complaint) {
-	if len(p.Columns) > 0 || p.Amounts != "" || p.Dates != "" || p.TotalMark != "" || len(p.Totals) > 0 || p.Lockbox != "" {
-		bad("", "records", "", "columns, amounts, dates, total_mark, totals and lockbox belong to a table with a header, not to rows that begin with their type")
+	if len(p.Columns) > 0 || p.Amounts != "" || p.Dates != "" || p.TotalMark != "" || len(p.Totals) > 0 || p.Lockbox != "" || p.Header != "" || len(p.Skip) > 0 || p.BatchMark != "" || len(p.BatchTotals) > 0 {
+		bad("", "records", "", "columns, amounts, dates, header, skip, batch_mark, batch_totals, total_mark, totals and lockbox belong to a table with a header, not to rows that begin with their type")
 	}
 	for _, record := range []string{"5", "6", "8"} {
 		if p.Records[record] == nil {

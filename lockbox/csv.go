@@ -23,21 +23,23 @@ type csvReader struct {
 	cells     [][]byte
 	scratch   []byte // unquoted cells
 	raw       []byte // the line, or the lines if a cell goes over several
+	more      int    // how many lines after its first, which is the one that is told
 	records   int
 	suits     bool // the first row is of a type that the layout has
 	known     int  // how much of the profile's titles the header has, in percent
 
-	layouts [10]*cellLayout // of rows, by record type; of a table, 6
-	totals  *cellLayout     // of a table's totals line
-	head    bool            // the header was read
-	top     string          // the header of a table, with its line end
-	trailer bool            // the file has ended
-	after   bool            // something follows
-	totaled bool            // the totals line was read
-	said    Total           // what it says
-	saidAt  int
-	on      calendar.Date // the deposit date of the totals line
-	number  string        // and its lockbox
+	layouts     [10]*cellLayout // of rows, by record type; of a table, 6
+	totals      *cellLayout     // of a table's totals line
+	batchTotals *cellLayout     // and of those that close its batches
+	head        bool            // the header was read
+	top         string          // the header of a table, with its line end
+	trailer     bool            // the file has ended
+	after       bool            // something follows
+	totaled     bool            // the totals line was read
+	said        Total           // what it says
+	saidAt      int
+	on          calendar.Date // the deposit date of the totals line
+	number      string        // and its lockbox
 
 	numbers series // of the items of the open batch
 	debits  [2]ledger.Cents
@@ -73,6 +75,8 @@ func newCSVReader(r io.Reader, p Profile, each func(Batch) error) *csvReader {
 		c.boxTotal = statement{record: "9", field: "total", must: p.Records["9"] != nil}
 	} else {
 		c.totals = cellsOf(p.Totals, totalSchema, p.Amounts, p.Dates)
+		c.batchTotals = cellsOf(p.BatchTotals, batchTotalSchema, p.Amounts, p.Dates)
+		c.batchTotal = statement{record: p.BatchMark, field: "amount", must: p.BatchMark != ""}
 	}
 	return c
 }
@@ -133,6 +137,7 @@ func (r *csvReader) run() (Summary, error) {
 // row reads the next row into cells. A cell in quotes may go over several lines.
 func (r *csvReader) row() (ok bool, err error) {
 	r.cells, r.scratch = r.cells[:0], r.scratch[:0]
+	r.lines.number, r.more = r.lines.number+r.more, 0
 	line, long, err := r.lines.next()
 	if err != nil {
 		return false, err
@@ -146,6 +151,7 @@ func (r *csvReader) row() (ok bool, err error) {
 			return false, err
 		}
 		r.raw = append(append(r.raw, '\n'), line...)
+		r.lines.number, r.more = r.lines.number-1, r.more+1
 	}
 	if long || len(r.raw) > maxLineBytes {
 		r.records++
@@ -177,6 +183,13 @@ func (r *csvReader) delimiterOf(row []byte) byte {
 	return best
 }
 
+func cellsOn(n int) string {
+	if n == 1 {
+		return "1 cell"
+	}
+	return strconv.Itoa(n) + " cells"
+}
+
 // firstCell is the first cell of a row that is not blank.
 func firstCell(cells [][]byte) string {
 	for _, cell := range cells {
@@ -201,7 +214,11 @@ func (r *csvReader) typed() error {
 	}
 	if r.trailer && !r.after {
 		r.after, r.missing = true, true
-		r.problem(RefusesFile, structure, orBlank(maskLong(kind)), "record type", orBlank(maskLong(kind)), "nothing after record 9", "a row follows the file's trailer (record 9); if it is a second file, send them one by one")
+		sort, what := added, "a row follows the file's trailer (record 9)"
+		if kind == "1" {
+			sort, what = second, "a second header follows the trailer: these are two transmissions in one file; send them one by one"
+		}
+		r.problem(RefusesFile, sort, orBlank(maskLong(kind)), "record type", orBlank(maskLong(kind)), "nothing after record 9", what)
 	}
 	if l == nil {
 		r.problem(RefusesFile, shape, ofFileItself, "record type", orBlank(maskLong(show(r.cells[0]))), "one of "+r.p.recordTypes(), "there is no record of this type in the layout; a row was damaged, or the layout is another one")
@@ -213,7 +230,7 @@ func (r *csvReader) typed() error {
 		r.problem(RefusesFile, structure, kind, "record type", kind, "1", "the file does not begin with its header (record 1): its beginning is missing")
 	}
 	if len(r.cells) < l.last {
-		r.problem(RefusesFile, shape, kind, l.lastName, fmt.Sprintf("%d cells", len(r.cells)), fmt.Sprintf("%d cells", l.last), "the row is too short for a cell that cannot be left out: it was cut or damaged, or the layout is another one")
+		r.problem(RefusesFile, shape, kind, l.lastName, cellsOn(len(r.cells)), cellsOn(l.last), "the row is too short for a cell that cannot be left out: it was cut or damaged, or the layout is another one")
 	}
 	if kind != "6" {
 		r.closeItem()
@@ -221,7 +238,7 @@ func (r *csvReader) typed() error {
 	var err error
 	switch kind {
 	case "1":
-		if r.head {
+		if r.head && !r.after {
 			r.missing = true
 			r.problem(RefusesFile, structure, "1", "record type", "1", "5, 6, 8 or 9", "a second header stands inside the file: the first transmission was cut off")
 		}
@@ -314,35 +331,6 @@ func (r *csvReader) total(l *cellLayout, kind string, of int, items int, what st
 	return &Total{Items: -1, Cents: credits - debits}
 }
 
-// place opens the lockbox and the batch that a row of a table belongs to.
-func (r *csvReader) place(l *cellLayout) error {
-	number, on, batch := cmp.Or(r.text(l, fLockbox), r.number, r.p.Lockbox), r.on, r.text(l, fBatch)
-	if l.at[fDepositDate] > 0 {
-		on = r.date(l, "6", "deposit_date", fDepositDate, RefusesFile)
-	}
-	if r.box.open && (r.box.number != number || r.box.date != on) {
-		if err := r.leaveBatch(nil, ""); err != nil {
-			return err
-		}
-		r.closeBox(nil, 0, "")
-	}
-	if !r.box.open {
-		r.box = openBox{open: true, line: r.lines.number, number: number, date: on, first: on}
-	}
-	if r.batch.open && r.batch.found.Number != batch {
-		if err := r.leaveBatch(nil, ""); err != nil {
-			return err
-		}
-	}
-	if !r.batch.open {
-		r.startBatch(batch)
-		if batch != "" && r.numbersOf(number+"|"+on.String()).given(batch) {
-			r.problem(RefusesFile, structure, "6", "batch", batch, "the same number before", "this batch number stands twice for lockbox %s on deposit date %s", number, on)
-		}
-	}
-	return nil
-}
-
 // leaveBatch closes the open batch.
 func (r *csvReader) leaveBatch(said *Total, by string) error {
 	if !r.batch.open {
@@ -368,11 +356,11 @@ func (r *csvReader) check(l *cellLayout, kind string) {
 	if debit {
 		r.debits[ofBatch] -= amount
 		r.debits[ofFile] -= amount
-		r.problem(RefusesFile, structure, kind, "amount", cents(amount), "a credit", "this is a debit, no check; take returns in by the bank's file of returns")
+		r.problem(RefusesFile, debits, kind, "amount", cents(amount), "a credit", "this is a debit, no check; take returns in by the bank's file of returns")
 	}
 	if l.at[fFee] > 0 {
 		if fee, ok := r.amount(l, kind, "fee", fFee); ok && fee != 0 && !debit {
-			r.problem(RefusesFile, structure, kind, "fee", cents(fee), "0", "a fee of %s stands beside the amount, and whether it is in it is not known: a profile of this bank's own must say which cell is the member's payment, and have no fee", fee)
+			r.problem(RefusesFile, described, kind, "fee", cents(fee), "0", "a fee of %s stands beside the amount, and whether it is in it is not known: a profile of this bank's own must say which cell is the member's payment, and have no fee", fee)
 		}
 	}
 	item := r.text(l, fItem)
@@ -514,6 +502,8 @@ func (r *csvReader) finish() (Summary, error) {
 		return r.complete(whole), nil
 	}
 	switch {
+	case r.totaled && r.layouts[6] == nil: // its checks could not be read
+		r.sum.Balanced = false
 	case r.totaled:
 		if r.said.Items >= 0 {
 			r.compareCount(r.saidAt, r.p.TotalMark, "count", strconv.Itoa(r.said.Items), r.said.Items, r.sum.Items, 0, "checks in the file")
@@ -527,7 +517,7 @@ func (r *csvReader) finish() (Summary, error) {
 		r.problem(RefusesFile, structure, r.p.TotalMark, "record type", "the end of the file", "no "+r.p.TotalMark, "the file has no totals line: it was cut off, or is still being written; ask for it again")
 	case r.p.Stated == nil:
 		r.sum.Balanced = false
-		r.problem(RefusesFile, structure, ofFileItself, "total", "no total", cents(r.sum.Cents), "nothing proves the sum of this file: state the number and the amount of its checks, as the bank's deposit advice gives them (--count and --cents)")
+		r.problem(RefusesFile, unproven, ofFileItself, "total", "no total", cents(r.sum.Cents), "nothing proves the sum of this file: state the number and the amount of its checks, as the bank's deposit advice gives them (--count and --cents)")
 	}
 	return r.complete(whole && r.head), nil
 }

@@ -77,8 +77,11 @@ func (d Desk) decide(ctx context.Context, tx pgx.Tx, f *arrival, out *Ingested) 
 	case err != nil:
 		return true, err
 	case known != 0 && (state == stateAccepted || state == stateHeld && !f.asNew):
-		out.FileID, out.Duplicate = known, true
-		out.Refused, out.Skipped = out.Items, out.Items
+		if out.FileID, out.Duplicate = known, true; state == stateHeld {
+			out.Held = out.Items
+		} else {
+			out.Refused, out.Skipped = out.Items, out.Items
+		}
 		return true, nil
 	case f.refused():
 		out.Refused = out.Items
@@ -186,7 +189,7 @@ func (f *arrival) compare(ctx context.Context, tx pgx.Tx) (differ []Problem, err
 			replaced = append(replaced, refused...)
 		case differs && !f.asNew:
 			differ = append(differ, Problem{Line: p.line, Record: f.profile.batchRecord(), Field: "batch", Said: orBlank(p.number), Found: "other checks under this number", Batch: p.ordinal,
-				Do:      "lockbox take if the batch is a new one, lockbox refuse if the bank is mistaken",
+				Do:      "lockbox take if the batch is a new one (its file and the file's number), lockbox refuse if the bank is mistaken",
 				Problem: fmt.Sprintf("batch %s of lockbox %s, deposit date %s, was taken before with other checks; a person must say whether this is a new batch or a mistake of the bank", p.number, p.lockbox, p.deposit)})
 		}
 	}

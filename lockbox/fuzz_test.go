@@ -82,7 +82,9 @@ func FuzzReadCSV(f *testing.F) {
 	tabbed := tableProfile(f)
 	tabbed.Delimiter = "\t"
 	f.Add([]byte(strings.ReplaceAll(readFile(f, "table.csv"), ",", "\t")))
-	ps := []Profile{profile(f, "csv-aci"), tableProfile(f), stated, tabbed}
+	f.Add([]byte(batchedTable))
+	f.Add([]byte(untitledTable))
+	ps := []Profile{profile(f, "csv-aci"), tableProfile(f), stated, tabbed, tableBy(f, batchedKeys), tableBy(f, untitledKeys)}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		for _, p := range ps {
 			checkReading(t, text, p)
@@ -189,11 +191,12 @@ func wronglyMasked(raw, masked string, p Profile) string {
 			}
 			continue
 		}
-		if len(p.Columns) > 0 && n == 0 {
+		titles := len(p.Columns) > 0 && p.Header == "" && n == 0
+		if titles {
 			title = parts
 		}
 		got := split(seen)
-		if p.format() == formatX12 || len(p.Columns) > 0 && n == 0 || p.format() == formatBAI && !strings.HasPrefix(line, "6") {
+		if p.format() == formatX12 || titles || p.format() == formatBAI && !strings.HasPrefix(line, "6") {
 			if seen != line {
 				return "a line without account numbers"
 			}
@@ -204,7 +207,9 @@ func wronglyMasked(raw, masked string, p Profile) string {
 		}
 		for at, part := range parts {
 			hidden := secret("routing", at) || secret("account", at)
-			if len(p.Columns) > 0 {
+			if p.Header == "none" {
+				hidden = p.Columns["routing"] == strconv.Itoa(at+1) || p.Columns["account"] == strconv.Itoa(at+1)
+			} else if len(p.Columns) > 0 {
 				hidden = at < len(title) && title[at] != "" && (headerCell(title[at]) == headerCell(p.Columns["routing"]) || headerCell(title[at]) == headerCell(p.Columns["account"]))
 			}
 			switch {

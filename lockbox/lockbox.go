@@ -57,7 +57,21 @@ func (p Problem) advice() string {
 	case p.Record == ofHeader:
 		return "name the column in the profile as the bank does, or take it out of the profile; a header that lost a column is for the bank to mend"
 	case p.Refuses == Note:
-		return "nothing has to be done about the file; it is only told"
+		return NothingToDo
+	case p.sort == unproven:
+		return "state what the bank's deposit advice says, with --count and --cents"
+	case p.sort == debits:
+		return "take returned checks in with lockbox returns, and ask the bank for a file of deposits alone"
+	case p.sort == second:
+		return "cut the file where the second transmission begins, and take each in by itself"
+	case p.sort == added:
+		return "take off what follows the end of the transmission, or let a table's profile skip it; if it is a part of the file, ask the bank for the file again"
+	case p.sort == stranger:
+		return "let the profile skip lines that begin so (skip), or say which totals they are (batch_mark, total_mark); if a check was damaged, ask the bank for the file again"
+	case p.sort == scattered:
+		return "sort the table by lockbox, deposit date and batch, or take the batch out of the profile"
+	case p.sort == described:
+		return "correct the profile (lockbox profiles)"
 	case p.sort == sums && p.Refuses == RefusesBatch:
 		return "ask the bank for the batch once more: it takes the place of the refused one, and its checks keep their received dates"
 	case p.sort == sums:
@@ -70,6 +84,9 @@ func (p Problem) advice() string {
 	return "ask the bank for the whole file again"
 }
 
+// NothingToDo is what to do about a problem that is only told.
+const NothingToDo = "nothing has to be done about the file; it is only told"
+
 // sort tells apart what Recognize weighs: a line of the wrong shape speaks
 // against a profile more than a sum that is off.
 type sort int
@@ -79,6 +96,13 @@ const (
 	shape
 	sums
 	counts
+	unproven  // nothing proves the sum
+	debits    // money that went out
+	second    // a second transmission
+	added     // what follows the end and is no record
+	scattered // rows of one batch in several places
+	stranger  // a row of a table that is no check
+	described // the profile does not say what it would have to
 )
 
 // String says the problem in one line, place first.
@@ -241,13 +265,15 @@ func (p Profile) maskCells(row string, title []string) (string, []string) {
 	for n, cell := range cells {
 		texts[n] = string(cell)
 	}
-	if len(p.Columns) > 0 && title == nil {
+	if len(p.Columns) > 0 && p.Header == "" && title == nil {
 		return row, texts
 	}
 	for _, name := range []string{"routing", "account"} {
 		at := p.Records["6"][name].From - 1
 		if titled := p.Columns[name]; titled != "" {
-			at = slices.IndexFunc(title, func(s string) bool { return headerCell(s) == headerCell(titled) })
+			if at = slices.IndexFunc(title, func(s string) bool { return headerCell(s) == headerCell(titled) }); p.Header == "none" {
+				at = cellNumber(titled) - 1
+			}
 		}
 		if at >= 0 && at < len(texts) && texts[at] != "" {
 			texts[at] = lastFour(texts[at])

@@ -164,3 +164,25 @@ func TestTablesNameNoBank(t *testing.T) {
 		}
 	}
 }
+
+// What was added to a file after its end, or is a second one, is told as what it
+// is, once, and what to do about it.
+func TestWhatFollowsTheEnd(t *testing.T) {
+	for _, file := range goodFiles(t) {
+		for how, c := range map[string]struct{ text, do string }{
+			"a footer":       {file.text + "*** END OF FILE ***" + map[bool]string{true: "~", false: "\n"}[file.profile.format() == formatX12], "take off what follows"},
+			"the file again": {file.text + file.text, "take each in by itself"},
+		} {
+			if how == "a footer" && file.profile.format() == formatCSV && len(file.profile.Records) > 0 {
+				continue // a row of no known type may be a damaged one
+			}
+			s, _ := read(t, c.text, file.profile)
+			if s.Foots() || len(s.Problems) == 0 || !strings.Contains(s.Problems[0].Do, c.do) || s.Problems[0].Refuses != RefusesFile {
+				t.Errorf("%s, %s: %+v", file.name, how, s.Problems)
+			}
+			if how == "a footer" && (len(s.Problems) > 1 || s.Items != 4) {
+				t.Errorf("%s, %s: %d checks, %+v", file.name, how, s.Items, s.Problems)
+			}
+		}
+	}
+}

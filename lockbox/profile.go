@@ -108,6 +108,12 @@ type Profile struct {
 	// The first line that is not the totals line must name them all, in any
 	// order and among others.
 	Columns map[string]string `json:"columns,omitempty"`
+	// Header is "none" for a table without titles: Columns are then the numbers
+	// of cells, {"amount": "6"}.
+	Header string `json:"header,omitempty"`
+	// Skip lists how rows of a table begin that say nothing, such as "Page ": the
+	// totals prove that none of them was a check.
+	Skip []string `json:"skip,omitempty"`
 	// Amounts says what the amounts of a table are: "dollars" or "cents". It is
 	// never guessed.
 	Amounts string `json:"amounts,omitempty"`
@@ -123,6 +129,10 @@ type Profile struct {
 	TotalMark string `json:"total_mark,omitempty"`
 	// Totals are the cells of the totals line: {"count": "2", "amount": "3"}.
 	Totals map[string]Field `json:"totals,omitempty"`
+	// BatchMark is the first cell of the line that closes each batch of a table
+	// with its total, and BatchTotals its cells: {"batch": "2", "amount": "3"}.
+	BatchMark   string           `json:"batch_mark,omitempty"`
+	BatchTotals map[string]Field `json:"batch_totals,omitempty"`
 	// Lockbox is the box of a table that does not name it.
 	Lockbox string `json:"lockbox,omitempty"`
 	// Elements says where an 823 has what: {"check": ["REF02 CK", "TRN02"]}, best
@@ -298,12 +308,13 @@ func parseProfile(text []byte, known []Profile) (Profile, error) {
 	p.Format = cmp.Or(named.Format, p.Format)
 	unknown := checkKeys(text, p)
 	like := p
-	p.Records, p.Columns, p.Totals, p.Elements, p.Name = nil, nil, nil, nil, ""
+	p.Records, p.Columns, p.Totals, p.BatchTotals, p.Elements, p.Name = nil, nil, nil, nil, nil, ""
 	if err := json.Unmarshal(text, &p); err != nil {
 		return Profile{}, cmp.Or(unknown, fmt.Errorf("profile %s: %w", named.Name, err))
 	}
 	p.Records, p.Like = mergeRecords(like.Records, p.Records), ""
-	p.Columns, p.Totals, p.Elements = merged(like.Columns, p.Columns), merged(like.Totals, p.Totals), merged(like.Elements, p.Elements)
+	p.Columns, p.Elements = merged(like.Columns, p.Columns), merged(like.Elements, p.Elements)
+	p.Totals, p.BatchTotals = merged(like.Totals, p.Totals), merged(like.BatchTotals, p.BatchTotals)
 	p.Counts, p.OutOfBalance = cmp.Or(p.Counts, "file"), cmp.Or(p.OutOfBalance, "batch")
 	if p.format() == formatBAI {
 		p.Nesting = cmp.Or(p.Nesting, "lockbox")
@@ -367,7 +378,7 @@ func (p Profile) clone() Profile {
 	if p.Records != nil {
 		p.Records = records
 	}
-	p.Columns, p.Totals, p.Elements = maps.Clone(p.Columns), maps.Clone(p.Totals), maps.Clone(p.Elements)
-	p.Payer, p.NoPayer, p.Origins = slices.Clone(p.Payer), slices.Clone(p.NoPayer), slices.Clone(p.Origins)
+	p.Columns, p.Totals, p.BatchTotals, p.Elements = maps.Clone(p.Columns), maps.Clone(p.Totals), maps.Clone(p.BatchTotals), maps.Clone(p.Elements)
+	p.Payer, p.NoPayer, p.Origins, p.Skip = slices.Clone(p.Payer), slices.Clone(p.NoPayer), slices.Clone(p.Origins), slices.Clone(p.Skip)
 	return p
 }

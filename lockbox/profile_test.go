@@ -180,10 +180,12 @@ func TestOtherFormats(t *testing.T) {
 		{"\x00\x00\x00\x50" + "\xf0\xf1\xf0\xf3\xe3", "x937"},
 		{"account,check,amount,date\n1,2,3,4\n", "csv"},
 		{"101 021000021 1234567892603200600A094101EXAMPLE BANK           EXAMPLE HEALTH                \n", "nacha"},
+		{"PK\x03\x04\x14\x00", "zip"}, {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1\x00\x00", "xls"}, {"\xff\xfe1\x000\x00", "utf-16"}, {"\xfe\xff\x001\x000", "utf-16"},
+		{"\r\n<!doctype HTML>\n<html>", "html"}, {"<HTML><body>Your session has expired", "html"}, {"\ufeff<?xml version=\"1.0\"?>", "xml"},
 		{"", ""}, {"\x1a\n", ""}, {"Dear customer,\nplease find enclosed\n", ""}, {"\x89PNG\r\n\x1a\n\x00\x00", ""},
 	} {
 		s, err := Inspect(strings.NewReader(test.text), Profiles())
-		if err != nil || s.Format != test.format || s.Foots() || len(s.Problems) != 1 || s.Problems[0].Refuses != RefusesFile || s.SHA256 == (Hash{}) {
+		if err != nil || s.Format != test.format || s.Foots() || len(s.Problems) != 1 || s.Problems[0].Refuses != RefusesFile || s.Problems[0].Do == "" || s.SHA256 == (Hash{}) {
 			t.Errorf("%.20q: %+v, %v", test.text, s, err)
 		}
 	}

@@ -115,13 +115,16 @@ func (r *reader) record(line []byte) error {
 		line, wide = columns(line, r.lines.length == r.p.Length)
 	}
 	kind := line[0] - '0'
-	if kind > 9 || kind == 0 || kind == 3 || !r.plan.has[kind] {
+	if none := kind > 9 || kind == 0 || kind == 3 || !r.plan.has[kind]; none && r.trailer {
+		r.problem(RefusesFile, added, ofFileItself, "record type", orBlank(show(line[:1])), "nothing after record 9", "a line that is no record follows the file's trailer (record 9): something was added to the file")
+		return nil
+	} else if none {
 		r.problem(RefusesFile, shape, ofFileItself, "record type", orBlank(show(line[:1])), "one of "+r.p.recordTypes(), "there is no record of this type in the layout; a line was damaged, or the layout is another one")
 		return nil
 	}
 	switch {
 	case r.trailer && !r.after && kind == 1:
-		r.problem(RefusesFile, structure, "1", "record type", "1", "nothing after record 9", "a second header follows the trailer: these are two transmissions in one file; send them one by one")
+		r.problem(RefusesFile, second, "1", "record type", "1", "nothing after record 9", "a second header follows the trailer: these are two transmissions in one file; send them one by one")
 	case r.trailer && !r.after:
 		r.problem(RefusesFile, structure, string(line[:1]), "record type", string(line[:1]), "nothing after record 9", "a record follows the file's trailer (record 9)")
 	case r.records == 1 && kind != 1 && r.plan.has[1]:

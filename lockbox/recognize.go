@@ -27,13 +27,14 @@ type FormatError struct {
 	Said   string // how its first line begins
 	Found  string // what it is, in a word or two
 	Text   string
+	Do     string // what to do about it
 }
 
 func (e *FormatError) Error() string { return "lockbox file: " + e.Text }
 
 // Problem returns the error as a problem of the file.
 func (e *FormatError) Problem() Problem {
-	return Problem{Line: 1, Record: ofFileItself, Field: "format", Said: orBlank(e.Said), Found: e.Found, Problem: e.Text, Refuses: RefusesFile}
+	return Problem{Line: 1, Record: ofFileItself, Field: "format", Said: orBlank(e.Said), Found: e.Found, Problem: e.Text, Do: cmp.Or(e.Do, "ask the bank for its lockbox file: BAI, CSV or X12 823"), Refuses: RefusesFile}
 }
 
 // Recognize finds the profile among ps whose layout a file has, by its
@@ -211,14 +212,17 @@ func recognize(head, tail []byte, whole bool, ps []Profile) ([]Profile, error) {
 		return ps[nearest : nearest+1], nil
 	case !described:
 		return nil, &FormatError{Format: format, Said: opening(head), Found: "no profile of format " + format,
-			Text: "this is a file of format " + format + ", and no profile that it may have is of that format"}
+			Text: "this is a file of format " + format + ", and no profile that it may have is of that format", Do: describeIt}
 	}
 	return nil, &FormatError{Format: format, Said: opening(head), Found: "no profile for it", Text: map[string]string{
 		formatBAI: "this is a BAI lockbox file, but no profile is for the bank it names as its origin",
 		formatCSV: "this is a CSV file, but no profile is for its columns: describe them in a profile of your own",
 		formatX12: "this is an 823, but no profile is for the bank it names as its sender",
-	}[format]}
+	}[format], Do: describeIt}
 }
+
+// describeIt is what to do about a file for which there is no profile.
+const describeIt = "describe the bank's layout in a profile, beginning with one that is near (lockbox profiles)"
 
 // fit is how well a profile suits a file; less is better.
 type fit struct {
@@ -258,7 +262,7 @@ func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
 	count := func(problems []Problem) {
 		for _, problem := range problems {
 			switch problem.sort {
-			case shape:
+			case shape, stranger:
 				f.misshapen++
 			case sums:
 				f.unequal++
@@ -342,39 +346,39 @@ func (pl *plan) strange(text []byte) int {
 // formatOf tells the format of a lockbox file by its beginning, damaged or not,
 // or what else a bank may have sent.
 func formatOf(head []byte) (string, error) {
-	other := func(format, text string) (string, error) {
-		return "", &FormatError{Format: format, Said: opening(head), Found: cmp.Or(format, "no lockbox file"), Text: text}
+	other := func(format, text, do string) (string, error) {
+		return "", &FormatError{Format: format, Said: opening(head), Found: cmp.Or(format, "no lockbox file"), Text: text, Do: do}
 	}
 	if len(head) >= 6 {
 		length, kind := binary.BigEndian.Uint32(head), string(head[4:6])
 		if length >= 80 && length < 1000 && (kind == "01" || kind == "\xf0\xf1") {
-			return other("x937", "this is an X9.37 file of check images, not supported yet: ask the bank for its lockbox (BAI) file")
+			return other("x937", "this is an X9.37 file of check images, which are not taken in", "")
 		}
 	}
 	for _, f := range foreign {
-		if bytes.HasPrefix(head, []byte(f.begins)) {
-			return other(f.format, f.text)
+		if bytes.HasPrefix(head, []byte(f.begins)) || f.begins[0] == '<' && begins(string(bytes.TrimLeft(head[:min(len(head), 64)], "\ufeff\r\n\t ")), f.begins) {
+			return other(f.format, f.text, f.do)
 		}
 	}
 	text := bytes.TrimPrefix(head, []byte("\ufeff"))
 	text = bytes.TrimLeft(text, "\r\n\t \x00\x1a")
 	first, _, _ := bytes.Cut(text, []byte("\n"))
 	if first, _, _ = bytes.Cut(first, []byte("\r")); len(trim(first)) == 0 {
-		return other("", "the file has nothing in it")
+		return other("", "the file has nothing in it", "")
 	}
 	first = trim(first)
 	separators := separatorsIn(first)
 	likeBAI := first[0] >= '1' && first[0] <= '9' && len(first) >= 6 && allDigits(first[1:3])
 	switch {
 	case bytes.HasPrefix(first, []byte("01,")):
-		return other("bai2-cash", "this is a BAI2 cash management report (balances), not a lockbox file")
+		return other("bai2-cash", "this is a BAI2 cash management report (balances), not a lockbox file", "")
 	case len(first) > 39 && bytes.HasPrefix(first, []byte("101")) && string(first[34:39]) == "09410":
-		return other("nacha", "this is a Nacha ACH file; take it in with ach, not with lockbox")
+		return other("nacha", "this is a Nacha ACH file, not a lockbox file", "take it in with ach ingest")
 	case inEBCDIC(first):
-		return other("ebcdic", "this file is in EBCDIC, as mainframes write; have it sent or converted to ASCII")
+		return other("ebcdic", "this file is in EBCDIC, as mainframes write", "have it sent as ASCII, or convert it: iconv -f IBM037 -t UTF-8")
 	case bytes.HasPrefix(first, []byte("ISA")) || len(first) > 2 && !isLetterOrDigit(first[2]) && (first[0] == 'G' || first[0] == 'S') && (first[1] == 'S' || first[1] == 'T'):
 		if set := setOf(text); set != "" && set != "823" {
-			return other("x12", "this is an X12 file of another kind ("+set+"); a lockbox is an 823")
+			return other("x12", "this is an X12 file of another kind ("+set+"); a lockbox is an 823", "")
 		}
 		return formatX12, nil
 	case separators >= 3 || bytes.HasPrefix(first, []byte(`"`)) || separators == 2 && !likeBAI:
@@ -387,18 +391,22 @@ func formatOf(head []byte) (string, error) {
 			return formatCSV, nil
 		}
 	}
-	return other("", "this is no lockbox file: a BAI file begins with a record 1, a digit 1 and two more digits")
+	return other("", "this is no lockbox file: a BAI file begins with a record 1, a digit 1 and two more digits", "")
 }
 
 // foreign are files of other kinds that banks and mail programs make of a
 // lockbox file, by how they begin.
-var foreign = []struct{ begins, format, text string }{
-	{"PK\x03\x04", "zip", "this is a ZIP archive or a spreadsheet; unpack it, or save the spreadsheet as CSV"},
-	{"\x1f\x8b", "gzip", "this file is compressed (gzip); unpack it first"},
-	{"-----BEGIN PGP", "pgp", "this file is encrypted (OpenPGP); decrypt it first"},
-	{"%PDF", "pdf", "this is a PDF for people; ask the bank for its lockbox (BAI) file"},
-	{"\xff\xfe", "utf-16", "this file is in UTF-16, as some spreadsheets write; save it as UTF-8"},
-	{"\xfe\xff", "utf-16", "this file is in UTF-16, as some spreadsheets write; save it as UTF-8"},
+var foreign = []struct{ begins, format, text, do string }{
+	{"PK\x03\x04", "zip", "this is a ZIP archive or a spreadsheet", "unpack it, or save the spreadsheet as CSV"},
+	{"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "xls", "this is an old spreadsheet or another document of an office program", "save the spreadsheet as CSV"},
+	{"\x1f\x8b", "gzip", "this file is compressed (gzip)", "unpack it"},
+	{"-----BEGIN PGP", "pgp", "this file is encrypted (OpenPGP)", "decrypt it"},
+	{"%PDF", "pdf", "this is a PDF for people", ""},
+	{"\xff\xfe", "utf-16", "this file is in UTF-16, as some spreadsheets write", "save it as UTF-8"},
+	{"\xfe\xff", "utf-16", "this file is in UTF-16, as some spreadsheets write", "save it as UTF-8"},
+	{"<!DOCTYPE html", "html", "this is a web page: it may say why the bank did not give the file", "look at it in a browser, and fetch the file again"},
+	{"<html", "html", "this is a web page: it may say why the bank did not give the file", "look at it in a browser, and fetch the file again"},
+	{"<?xml", "xml", "this is XML, which no lockbox file is", ""},
 }
 
 // separatorsIn counts what may stand between the cells of a row.

@@ -144,9 +144,9 @@ func (r *x12Reader) segment(line []byte) error {
 	if r.closed && !r.after {
 		r.after, r.missing = true, true
 		if tag == "ISA" {
-			r.problem(RefusesFile, structure, tag, "segment", tag, "nothing after IEA", "a second interchange follows the end of the first: these are two transmissions in one file; send them one by one")
+			r.problem(RefusesFile, second, tag, "segment", tag, "nothing after IEA", "a second interchange follows the end of the first: these are two transmissions in one file; send them one by one")
 		} else {
-			r.problem(RefusesFile, structure, show(r.seg[0]), "segment", orBlank(show(r.seg[0])), "nothing after IEA", "a segment follows the end of the interchange (IEA)")
+			r.problem(RefusesFile, added, show(r.seg[0]), "segment", orBlank(show(r.seg[0])), "nothing after IEA", "a segment follows the end of the interchange (IEA)")
 		}
 	}
 	if r.envelopes[set].open {
@@ -161,6 +161,9 @@ func (r *x12Reader) segment(line []byte) error {
 		}
 	}
 	if !r.envelopes[set].open {
+		if r.after { // told already
+			return nil
+		}
 		if tag != "TA1" {
 			r.problem(RefusesFile, structure, orBlank(show(r.seg[0])), "segment", orBlank(show(r.seg[0])), "ST", "the segment stands outside any transaction set (ST to SE)")
 		}
@@ -311,7 +314,7 @@ func (r *x12Reader) paymentSegment() error {
 	case "C":
 	case "D":
 		amount = -amount
-		r.problem(RefusesFile, structure, "BPR", "BPR03", flag, "C", "this is a debit, no check; take returns in by the bank's file of returns")
+		r.problem(RefusesFile, debits, "BPR", "BPR03", flag, "C", "this is a debit, no check; take returns in by the bank's file of returns")
 	default:
 		r.problem(RefusesFile, shape, "BPR", "BPR03", orBlank(flag), "C", "this must be C for a credit")
 	}

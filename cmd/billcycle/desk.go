@@ -215,6 +215,9 @@ func writeHeld(w *page, held []lockbox.WorkItem, cents ledger.Cents) {
 		for _, problem := range x.Problems {
 			w.line("File %d: %s", x.FileID, problem)
 		}
+		for _, do := range toDo(x.Problems) {
+			w.line("File %d, what to do: %s.", x.FileID, do)
+		}
 		for _, o := range x.Proposals {
 			w.line("File %d item %d may be of %s: %s.", x.FileID, x.Item, o.MRN, strings.Join(o.Why, "; "))
 		}

@@ -181,7 +181,7 @@ something waits for a person, 4 when the file was refused.`,
 				return refused
 			}
 			got.Problems = notNull(got.Problems)
-			p.leaves(!got.Duplicate && got.Waiting() > 0)
+			p.leaves(got.Waiting() > 0)
 			err = p.answer(got, func(w *page) { writeIngested(w, got) })
 			return firstOf(refused, err)
 		},
@@ -191,6 +191,10 @@ something waits for a person, 4 when the file was refused.`,
 }
 
 func writeIngested(w *page, got lockbox.Ingested) {
+	if got.Duplicate && got.Held > 0 {
+		w.line("It came before, as file %d, and is held for a person (lockbox held); nothing was changed.", got.FileID)
+		return
+	}
 	if got.Duplicate {
 		w.line("It was taken in before, as file %d; nothing was changed.", got.FileID)
 		return
@@ -201,20 +205,29 @@ func writeIngested(w *page, got lockbox.Ingested) {
 		w.line("%s taken before and skipped, with %s", plural(got.SkippedBatches, "batch", "batches"), counted(got.Skipped, "check"))
 	}
 	writeProblems(w, got.Problems)
+	if got.Suspense+got.Held > 0 {
+		w.line("What waits for a person: billcycle lockbox held.")
+	}
 }
 
 // writeProblems lists problems, and after them what to do about each kind.
 func writeProblems(w *page, problems []lockbox.Problem) {
-	var todo []string
 	for _, problem := range problems {
 		w.line("%s", problem)
-		if problem.Do != "" && problem.Refuses != lockbox.Note && !slices.Contains(todo, problem.Do) {
-			todo = append(todo, problem.Do)
-		}
 	}
-	for _, do := range todo {
+	for _, do := range toDo(problems) {
 		w.line("What to do: %s.", do)
 	}
+}
+
+// toDo lists what is to be done about problems, each thing once.
+func toDo(problems []lockbox.Problem) (list []string) {
+	for _, problem := range problems {
+		if problem.Do != "" && problem.Do != lockbox.NothingToDo && !slices.Contains(list, problem.Do) {
+			list = append(list, problem.Do)
+		}
+	}
+	return list
 }
 
 func (p *program) lockboxReturnsCommand() *cobra.Command {
