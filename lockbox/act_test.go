@@ -356,3 +356,27 @@ func TestPostingWindow(t *testing.T) {
 		t.Errorf("the longest wait in forty years is %d days", longest)
 	}
 }
+
+// A number of ours is proposed, never taken, if it has to be looked for in what
+// the bank keyed: a word before it, blanks or dashes in it, its zeros lost.
+func TestProposedByNumbersWithin(t *testing.T) {
+	m := newMail(t)
+	ann, _ := m.member(100_000, 57500) // its MRN begins with zeros
+	var items []lockbox.Item
+	for n, payer := range []string{"MRN " + ann, "acct#" + ann, ann[:3] + "-" + ann[3:6] + "-" + ann[6:], ann[:5] + " " + ann[5:], strings.TrimLeft(ann, "0"), ann + "1", "1" + ann[1:], "18"} {
+		items = append(items, check(fmt.Sprint(n+1), 100, "2026-03-16", payer))
+	}
+	if got := m.ingest("2026-03-16", "F1", m.file("0600", batch("001", items...))); got.Suspense != len(items) {
+		t.Errorf("%+v", got)
+	}
+	work, err := m.desk("2026-03-16").Held(t.Context())
+	m.must(err)
+	for n, w := range work {
+		switch proposed := len(w.Proposals) == 1 && w.Proposals[0].MRN == ann; {
+		case n < 5 && !proposed:
+			t.Errorf("check %d (%s) is proposed to %+v", n+1, w.Raw, w.Proposals)
+		case n >= 5 && len(w.Proposals) > 0:
+			t.Errorf("check %d (%s) is proposed to %+v", n+1, w.Raw, w.Proposals)
+		}
+	}
+}

@@ -55,6 +55,7 @@ func splitCells(row []byte, delimiter byte, cells [][]byte, scratch []byte) ([][
 	}
 	for {
 		var cell []byte
+		rest = rest[formula(rest):]
 		if len(rest) > 0 && rest[0] == '"' {
 			from, closed := len(scratch), false
 			for rest = rest[1:]; !closed; {
@@ -88,6 +89,29 @@ func splitCells(row []byte, delimiter byte, cells [][]byte, scratch []byte) ([][
 		}
 		rest = rest[1:]
 	}
+}
+
+// formula is 1 for a cell that begins as a spreadsheet's formula for a text, else 0.
+func formula(cell []byte) int {
+	if bytes.HasPrefix(cell, []byte(`="`)) {
+		return 1
+	}
+	return 0
+}
+
+// bareCell takes off what is around a cell's text: blanks, also those that do not
+// break, and what makes a spreadsheet keep the zeros of a number, ="0012" or '0012.
+func bareCell(cell []byte) []byte {
+	cell = bytes.TrimFunc(cell, func(r rune) bool { return r == ' ' || r == '\t' || r == '\u00a0' })
+	if inner, ok := bytes.CutPrefix(cell, []byte(`="`)); ok {
+		if inner, ok = bytes.CutSuffix(inner, []byte(`"`)); ok {
+			return inner
+		}
+	}
+	if len(cell) > 1 && cell[0] == '\'' && cell[1]-'0' <= 9 {
+		return cell[1:]
+	}
+	return cell
 }
 
 // rawDelimiter stands between the cells of a row that is kept: the file's own,
@@ -199,6 +223,8 @@ func cellDateForm(form string) bool {
 			month = true
 		case c == 'D' && n <= 2 && !day:
 			day = true
+		case c == '*' && (i == 0 || i+n < len(form) || strings.IndexByte("YMDhms", form[i-1]) >= 0): // it must not take a year's digits
+			return false
 		case strings.IndexByte("YMD", c) >= 0 || isLetterOrDigit(c) && strings.IndexByte("hms", c) < 0 && c != 'T':
 			return false
 		}
@@ -217,8 +243,9 @@ func run(form string, i int) int {
 }
 
 // dateCell reads a date that fills its cell. A single M or D of the form is one
-// digit or two, MMM is the beginning of a month's English name; h, m and s are digits of a time, which is read past. Blanks and
-// zeros are none.
+// digit or two, MMM is the beginning of a month's English name; h, m and s are
+// digits of a time, which is read past, as is whatever stands where the form ends
+// in a star. Blanks and zeros are none.
 func dateCell(text []byte, form string, pivot int) (calendar.Date, reading) {
 	if len(strings.Trim(string(text), " 0/-.:")) == 0 {
 		return 0, absent
@@ -229,7 +256,13 @@ func dateCell(text []byte, form string, pivot int) (calendar.Date, reading) {
 		i += n
 		digits := n
 		switch {
+		case c == '*' && i == len(form):
+			text = nil
+			continue
 		case strings.IndexByte("YMDhms", c) < 0:
+			if len(text) == 0 && form[i:] == "*" { // nothing follows
+				continue
+			}
 			if !strings.HasPrefix(string(text), strings.Repeat(string(c), n)) {
 				return 0, bad
 			}

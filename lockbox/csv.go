@@ -419,7 +419,7 @@ func (r *csvReader) canonical() []byte {
 // none.
 func (r *csvReader) cell(l *cellLayout, f field) []byte {
 	if n := l.at[f]; n > 0 && n <= len(r.cells) {
-		return bytes.Trim(r.cells[n-1], " \t")
+		return bareCell(r.cells[n-1])
 	}
 	return nil
 }

@@ -190,7 +190,7 @@ func (f *arrival) compare(ctx context.Context, tx pgx.Tx) (differ []Problem, err
 		case differs && !f.asNew:
 			differ = append(differ, Problem{Line: p.line, Record: f.profile.batchRecord(), Field: "batch", Said: orBlank(p.number), Found: "other checks under this number", Batch: p.ordinal,
 				Do:      "lockbox take if the batch is a new one (its file and the file's number), lockbox refuse if the bank is mistaken",
-				Problem: fmt.Sprintf("batch %s of lockbox %s, deposit date %s, was taken before with other checks; a person must say whether this is a new batch or a mistake of the bank", p.number, p.lockbox, p.deposit)})
+				Problem: fmt.Sprintf("%s of lockbox %s, deposit date %s, was taken before with other checks; a person must say whether this is a new batch or a mistake of the bank", p.called(), p.lockbox, p.deposit)})
 		}
 	}
 	if len(differ) > 0 {

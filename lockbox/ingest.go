@@ -113,6 +113,14 @@ type parcel struct {
 	state     string
 }
 
+// called names a batch, also one to which the bank gives no number.
+func (p *parcel) called() string {
+	if p.number == "" {
+		return "a batch without a number"
+	}
+	return "batch " + p.number
+}
+
 // batchKey is how a batch is known again. Numbers restart, so two batches may
 // have one key.
 type batchKey struct {

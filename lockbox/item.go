@@ -137,12 +137,12 @@ func (r *reader) references(list []string, get row, fields []field) []string {
 }
 
 // reference takes the fill off a reference. Zeros before letters are fill,
-// zeros before digits are part of the number: a member's number may begin with
-// them. Zeros alone, and the bank's words for it, are no reference.
+// zeros before digits or a dash are part of the number: a member's number may
+// begin with them. Zeros alone, and the bank's words for it, are no reference.
 func (p Profile) reference(s string) string {
 	for {
 		bare := strings.TrimLeft(s, "0")
-		if bare == "" || bare[0] >= '0' && bare[0] <= '9' {
+		if bare == "" || bare[0] >= '0' && bare[0] <= '9' || bare[0] == '-' {
 			break
 		}
 		if bare = strings.TrimLeft(bare, " "); bare == s {
@@ -150,7 +150,11 @@ func (p Profile) reference(s string) string {
 		}
 		s = bare
 	}
-	s = notZero(s)
+	if s = notZero(s); len(s) > scanlineDigits { // a scanline in groups, as it is keyed
+		if digits := strings.ReplaceAll(s, " ", ""); len(digits) == scanlineDigits && onlyDigits(digits) {
+			return digits
+		}
+	}
 	if slices.ContainsFunc(p.NoPayer, func(no string) bool { return strings.EqualFold(no, s) }) {
 		return ""
 	}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -89,17 +91,23 @@ func propose(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 // byReference proposes the accounts that numbers on the check name.
 func byReference(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	var checks [][]Coupon
+	var whole []int // how many coupons of each are not torn
 	for _, p := range list {
-		// Of a line that fails its check digits, the parts that prove themselves.
-		coupons := slices.Clone(p.item.Coupons)
+		// Numbers among other text; and of a line that fails its check digits, the
+		// parts that prove themselves.
+		var within, torn []Coupon
 		for _, c := range p.item.Coupons {
 			for _, s := range slices.Concat(c.Payer, c.Statement) {
+				for _, number := range numbersWithin(s) {
+					within = append(within, Coupon{Payer: []string{number}})
+				}
 				if mrn, statement, ok := partsOf(s); ok {
-					coupons = append(coupons, Coupon{Payer: []string{mrn}, Statement: []string{statement}})
+					torn = append(torn, Coupon{Payer: []string{mrn}, Statement: []string{statement}})
 				}
 			}
 		}
-		checks = append(checks, coupons)
+		checks = append(checks, slices.Concat(p.item.Coupons, within, torn))
+		whole = append(whole, len(p.item.Coupons)+len(within))
 	}
 	known, err := lookUp(ctx, tx, checks)
 	if err != nil {
@@ -107,7 +115,7 @@ func byReference(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	}
 	for n, p := range list {
 		for k, c := range checks[n] {
-			p.byNumbers(known, c, k >= len(p.item.Coupons))
+			p.byNumbers(known, c, k >= whole[n])
 		}
 	}
 	return nil
@@ -278,6 +286,23 @@ func byBill(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	})
 	return err
 }
+
+// numbersWithin finds what may be numbers of ours in a reference that is none: a
+// word before it, blanks or dashes in it, its first zeros cut off by a spreadsheet.
+func numbersWithin(s string) (list []string) {
+	for _, group := range grouped.FindAllString(s, -1) {
+		digits := strings.NewReplacer(" ", "", "-", "").Replace(group)
+		if len(digits) == mrnDigits || len(digits) == scanlineDigits {
+			list = append(list, digits)
+		}
+	}
+	if onlyDigits(s) && len(s) >= 6 && len(s) < mrnDigits {
+		list = append(list, strings.Repeat("0", mrnDigits-len(s))+s)
+	}
+	return list
+}
+
+var grouped = regexp.MustCompile(`[0-9]([ -]?[0-9])+`)
 
 // partsOf takes apart a scanline whose check digits fail: its MRN, if that
 // proves itself, and its statement number.

@@ -155,3 +155,50 @@ func TestTableProfilesThatMeanNothing(t *testing.T) {
 		}
 	}
 }
+
+// Cells as spreadsheets and banks' own exports write them.
+func TestCellsOfSpreadsheets(t *testing.T) {
+	p := tableBy(t, `{"name": "sheet", "format": "csv", "amounts": "dollars", "dates": "M/D/YYYY *", "lockbox": "4711", "total_mark": "Total", "totals": {"count": "2", "amount": "3"},
+		"columns": {"deposit_date": "Date", "routing": "ABA", "account": "Account", "check": "Check", "amount": "Amount", "payer": "Member"}}`)
+	for _, row := range []string{
+		`3/19/2026 ,021000021,0099881,77,10.00,0000000018`,
+		`3/19/2026 12:00 AM,="021000021",="0099881",="0077",10.00,="0000000018"`,
+		`3/19/2026 1:05:00 PM,"=""021000021""","=""0099881""","=""77""",$10,"=""0000000018"""`,
+		`3/19/2026 ,'021000021,'0099881,'77,10.0,'0000000018`,
+		"\u00a03/19/2026 \u00a0,021000021\u00a0,\u00a00099881,77,\u00a010.00\u00a0,\u00a00000000018\u00a0",
+	} {
+		s, batches := read(t, "Date,ABA,Account,Check,Amount,Member\n"+row+"\nTotal,1,10.00\n", p)
+		if !s.Foots() || len(s.Problems) > 0 || s.Cents != 1000 {
+			t.Errorf("%s: %+v", row, s)
+			continue
+		}
+		i := batches[0].Items[0]
+		if i.Routing != "021000021" || i.Account != "0099881" || i.Check != "77" || i.DepositDate != date("2026-03-19") || len(i.References) != 1 || i.References[0] != "0000000018" {
+			t.Errorf("%s: %#v %q", row, i, i.References)
+		}
+		if masked := i.MaskedRaw(p); strings.Contains(masked, "0099881") || strings.Contains(masked, "021000021") {
+			t.Errorf("%s: shown as %s", row, masked)
+		}
+	}
+	for _, row := range []string{`3/19/20261,021000021,0099881,77,10.00,18`, `3/19/26 ,021000021,0099881,77,10.00,18`, `3/19/2026 ,021000021,0099881,77,="10.00,18`} {
+		if s, _ := read(t, "Date,ABA,Account,Check,Amount,Member\n"+row+"\nTotal,1,10.00\n", p); s.Foots() {
+			t.Errorf("%s: it foots", row)
+		}
+	}
+	for form, ok := range map[string]bool{"M/D/YYYY *": true, "YYYY-MM-DDT*": true, "M/D/YY*": false, "*": false, "M/D*/YYYY": false, "M/D/YYYY": true, "M/D/YYYY ?": true} {
+		if cellDateForm(form) != ok {
+			t.Errorf("the form %q: %v", form, !ok)
+		}
+	}
+}
+
+func TestScanlineInGroups(t *testing.T) {
+	p := profile(t, "bai-c")
+	for said, want := range map[string]string{
+		"0000000018 0000042001 00057500 65": "000000001800000420010005750065", "0000000018 0000042001": "0000000018 0000042001", "0000000018": "0000000018", "555 0000000018": "555 0000000018",
+	} {
+		if got := p.reference(said); got != want {
+			t.Errorf("%q is %q, want %q", said, got, want)
+		}
+	}
+}
