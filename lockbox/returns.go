@@ -140,11 +140,11 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 		cell := func(name string) string { return strings.TrimSpace(cells[at[name]]) }
 		row := &returnRow{line: line, check: strings.TrimLeft(cell("check"), "0"), last4: lastFour(cell("account")), code: l.reason(cell("reason"))}
 		if row.code == "" {
-			bad(line, ofReturn, l.Columns["reason"], show([]byte(cell("reason"))), "no reason that the layout knows", "the layout does not say what this reason means; it knows %s", strings.Join(slices.Sorted(maps.Keys(l.Reasons)), ", "))
+			bad(line, ofReturn, l.Columns["reason"], maskLong(show([]byte(cell("reason")))), "no reason that the layout knows", "the layout does not say what this reason means; it knows %s", strings.Join(slices.Sorted(maps.Keys(l.Reasons)), ", "))
 		}
 		var ok bool
 		if row.cents, ok = l.cents(cell("amount")); !ok {
-			bad(line, ofReturn, l.Columns["amount"], show([]byte(cell("amount"))), "no amount in "+l.Amounts, "no amount in %s", l.Amounts)
+			bad(line, ofReturn, l.Columns["amount"], maskLong(show([]byte(cell("amount")))), "no amount in "+l.Amounts, "no amount in %s", l.Amounts)
 		}
 		var known bool
 		item := Item{Routing: cell("routing"), Account: cell("account"), Check: row.check, Cents: row.cents}
