@@ -186,3 +186,24 @@ func TestWhatFollowsTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// A received date may stand in a DTM as a period of one day; a range is no date,
+// and is told rather than passed over for the deposit date.
+func TestDatesOf823(t *testing.T) {
+	text := readFile(t, "823.edi")
+	plain := "DTM*050*20260318~"
+	for dtm, want := range map[string]string{
+		plain: "2026-03-18", "DTM*050*260318~": "2026-03-18", "DTM*050*20260318*1200*PT~": "2026-03-18", "DTM*050****D8*20260318~": "2026-03-18", "DTM*050****DT*202603181205~": "2026-03-18",
+		"DTM*050****RD8*20260317-20260318~": "", "DTM*050*03182026~": "", "DTM*050****DT*2026~": "",
+		"DTM*405****D8*20260318~": "2026-03-19", // of something else: the deposit date stands
+	} {
+		s, batches := read(t, strings.Replace(text, plain, dtm, 1), profile(t, "x12-823"))
+		i := batches[0].Items[0]
+		if want != "" && (!s.Foots() || i.ReceivedDate != date(want)) {
+			t.Errorf("%s: received %s, want %s; %+v", dtm, i.ReceivedDate, want, s.Problems)
+		}
+		if want == "" && (s.Foots() || s.Problems[0].Record != "DTM" || s.Problems[0].Said == "blank") {
+			t.Errorf("%s: received %s, %+v", dtm, i.ReceivedDate, s.Problems)
+		}
+	}
+}

@@ -436,10 +436,18 @@ func (r *x12Reader) date(tag []byte, n int, scope Scope) calendar.Date {
 	return d
 }
 
-// at returns an element of the current segment, nil if it has none.
+// at returns an element of the current segment, nil if it has none. Of a DTM the
+// second may stand as a period in the sixth; one that is no single day, such as a
+// range, is then no date.
 func (r *x12Reader) at(n int) []byte {
 	if n >= len(r.seg) {
 		return nil
+	}
+	if n == 2 && len(r.seg[2]) == 0 && len(r.seg) > 6 && string(r.seg[0]) == "DTM" {
+		if period := r.seg[6]; string(r.seg[5]) == "DT" && len(period) > 8 { // with a time
+			return period[:8]
+		}
+		return r.seg[6]
 	}
 	return r.seg[n]
 }
