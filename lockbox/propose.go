@@ -146,8 +146,8 @@ func (p *proposed) byNumbers(known directory, c Coupon, torn bool) {
 // key: in whatever order the tables are joined, of a file that has just come the
 // planner would go through all receipts for each check.
 func ofAccounts(check string) string {
-	return fmt.Sprintf(`cross join lateral (select account_id, exists (select from receipt r where r.account_id = p.account_id
-				and r.check_file = p.file_id and r.check_item = p.ordinal and r.check_coupon = p.coupon and r.state in ('pending', 'posted')) as stands
+	return fmt.Sprintf(`cross join lateral (select account_id, (select true from receipt r where r.account_id = p.account_id
+				and r.check_file = p.file_id and r.check_item = p.ordinal and r.check_coupon = p.coupon and r.state in ('pending', 'posted') limit 1) as stands
 			from lockbox_part p where p.file_id = %[1]s.file_id and p.ordinal = %[1]s.ordinal offset 0) c where c.stands`, check)
 }
 
