@@ -441,7 +441,7 @@ func (r *csvReader) text(l *cellLayout, f field) string {
 func (r *csvReader) amount(l *cellLayout, kind, name string, f field) (ledger.Cents, bool) {
 	c, got := money(r.cell(l, f), l.form[f])
 	if got != good {
-		r.problem(RefusesFile, shape, kind, name, orBlank(show(r.cell(l, f))), "no amount in "+l.form[f], "the amount cannot be read: want %s", map[string]string{"dollars": "dollars and cents with a point, as in 1234.56 or 1,234.56", "cents": "whole cents in digits"}[l.form[f]])
+		r.problem(RefusesFile, shape, kind, name, orBlank(maskLong(show(r.cell(l, f)))), "no amount in "+l.form[f], "the amount cannot be read: want %s", map[string]string{"dollars": "dollars and cents with a point, as in 1234.56 or 1,234.56", "cents": "whole cents in digits"}[l.form[f]])
 		return 0, false
 	}
 	return c, true
@@ -472,7 +472,7 @@ func (r *csvReader) date(l *cellLayout, kind, name string, f field, scope Scope)
 	}
 	d, got := dateCell(r.cell(l, f), l.form[f], r.p.pivot())
 	if got == bad {
-		r.problem(scope, shape, kind, name, r.text(l, f), "no date of the form "+l.form[f], "there is no such date; the layout says %s", l.form[f])
+		r.problem(scope, shape, kind, name, maskLonger(r.text(l, f)), "no date of the form "+l.form[f], "there is no such date; the layout says %s", l.form[f])
 	}
 	return d
 }

@@ -141,7 +141,13 @@ func (d Desk) mask(raw, profile string) string {
 // maskLong masks every long number of a text.
 func maskLong(text string) string { return longNumber.ReplaceAllStringFunc(text, lastFour) }
 
-var longNumber = regexp.MustCompile(`[0-9]{5,}`)
+// maskLonger masks every number of a text that is longer than a date.
+func maskLonger(text string) string { return longerNumber.ReplaceAllStringFunc(text, lastFour) }
+
+var (
+	longNumber   = regexp.MustCompile(`[0-9]{5,}`)
+	longerNumber = regexp.MustCompile(`[0-9]{9,}`)
+)
 
 // onHand is a check that an act is about, its row locked.
 type onHand struct {

@@ -1,6 +1,7 @@
 package lockbox
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -199,6 +200,19 @@ func TestScanlineInGroups(t *testing.T) {
 	} {
 		if got := p.reference(said); got != want {
 			t.Errorf("%q is %q, want %q", said, got, want)
+		}
+	}
+}
+
+// A profile that takes the account for an amount or a date tells no account
+// number, even of every row.
+func TestWrongColumnsTellNoAccount(t *testing.T) {
+	const account = "12345678901234567"
+	for _, keys := range []string{strings.Replace(strings.Replace(untitledKeys, `"amount": "7"`, `"amount": "5"`, 1), `"account": "5"`, `"account": "7"`, 1),
+		strings.Replace(strings.Replace(untitledKeys, `"deposit_date": "2"`, `"deposit_date": "5"`, 1), `"account": "5"`, `"account": "2"`, 1)} {
+		s, _ := read(t, strings.ReplaceAll(untitledTable, "998877,", account+","), tableBy(t, keys))
+		if told := fmt.Sprint(s.Problems); s.Foots() || strings.Contains(told, account) {
+			t.Errorf("%s", told)
 		}
 	}
 }

@@ -307,7 +307,7 @@ func (r *x12Reader) paymentSegment() error {
 	}
 	amount, got := decimal(r.at(2))
 	if got != good || amount < 0 {
-		r.problem(RefusesFile, shape, "BPR", "BPR02", orBlank(r.get(2)), "no amount", "the amount of the check cannot be read: want dollars, with at most two decimals after a point")
+		r.problem(RefusesFile, shape, "BPR", "BPR02", orBlank(maskLong(r.get(2))), "no amount", "the amount of the check cannot be read: want dollars, with at most two decimals after a point")
 		amount = 0
 	}
 	switch flag := r.get(3); flag {
@@ -348,7 +348,7 @@ func (r *x12Reader) remittanceSegment() {
 	r.loop = remittance
 	amount, got := decimal(r.at(4))
 	if got == bad {
-		r.problem(RefusesFile, shape, "RMR", "RMR04", r.get(4), "no amount", "the amount of the coupon cannot be read: want dollars, with at most two decimals after a point")
+		r.problem(RefusesFile, shape, "RMR", "RMR04", maskLong(r.get(4)), "no amount", "the amount of the coupon cannot be read: want dollars, with at most two decimals after a point")
 	}
 	if action := r.at(3); len(action) > 2 || len(action) > 0 && isDigit(action[0]) {
 		r.problem(Note, shape, "RMR", "RMR03", r.get(3), "no action code", "this is no action code; an amount may have lost its place")
@@ -431,7 +431,7 @@ func (r *x12Reader) date(tag []byte, n int, scope Scope) calendar.Date {
 	}
 	d, got := dateCell(text, form, r.p.pivot())
 	if got == bad {
-		r.problem(scope, shape, string(tag), fmt.Sprintf("%s%02d", tag, n), r.get(n), "no date of the form "+form, "there is no such date; want YYYYMMDD")
+		r.problem(scope, shape, string(tag), fmt.Sprintf("%s%02d", tag, n), maskLonger(r.get(n)), "no date of the form "+form, "there is no such date; want YYYYMMDD")
 	}
 	return d
 }
