@@ -107,18 +107,21 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 		return nil, problems
 	}
 	text = bytes.TrimRight(bytes.TrimPrefix(text, []byte("\ufeff")), "\x1a\x00")
-	l, delimiter := recognizeReturns(text, layouts)
+	l, delimiter, above := recognizeReturns(text, layouts)
+	for range above {
+		_, text, _ = bytes.Cut(text, []byte("\n"))
+	}
 	in := csv.NewReader(bytes.NewReader(text))
 	in.Comma, in.ReuseRecord = delimiter, true
 	head, err := in.Read()
 	if err != nil {
-		bad(1, ofHeader, "columns", "", "no header line", "there is no header line that can be read: %v", err)
+		bad(1+above, ofHeader, "columns", "", "no header line", "there is no header line that can be read: %v", err)
 		return nil, problems
 	}
 	at := map[string]int{}
 	for _, name := range returnColumns {
 		if at[name] = l.column(head, name); at[name] < 0 {
-			bad(1, ofHeader, l.Columns[name], fmt.Sprintf("%d other columns", len(head)), "no column "+strconv.Quote(l.Columns[name]), "the header has no such column; layout %s takes the %s from it", l.Name, name)
+			bad(1+above, ofHeader, l.Columns[name], cellsOn(len(head)), "no column "+strconv.Quote(l.Columns[name]), "the header has no such column; layout %s takes the %s from it", l.Name, name)
 		}
 	}
 	if len(problems) > 0 {
@@ -129,15 +132,19 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 		if err == io.EOF {
 			return rows, problems
 		}
+		if len(cells) > 0 && slices.ContainsFunc(l.Skip, func(text string) bool { return begins(strings.TrimSpace(cells[0]), text) }) {
+			continue
+		}
 		if wrong := (*csv.ParseError)(nil); errors.As(err, &wrong) {
-			bad(wrong.StartLine, ofReturn, "cells", fmt.Sprintf("%d cells", len(cells)), fmt.Sprintf("%d cells", len(head)), "the line can't be read: %v", wrong.Err)
+			bad(wrong.StartLine+above, ofReturn, "cells", cellsOn(len(cells)), cellsOn(len(head)), "the line can't be read: %v", wrong.Err)
 			if errors.Is(err, csv.ErrFieldCount) {
 				continue
 			}
 			return rows, problems // a quote that is never closed takes the rest with it
 		}
 		line, _ := in.FieldPos(0)
-		cell := func(name string) string { return strings.TrimSpace(cells[at[name]]) }
+		line += above
+		cell := func(name string) string { return string(bareCell([]byte(cells[at[name]]))) }
 		row := &returnRow{line: line, check: strings.TrimLeft(cell("check"), "0"), last4: lastFour(cell("account")), code: l.reason(cell("reason"))}
 		if row.code == "" {
 			bad(line, ofReturn, l.Columns["reason"], maskLong(show([]byte(cell("reason")))), "no reason that the layout knows", "the layout does not say what this reason means; it knows %s", strings.Join(slices.Sorted(maps.Keys(l.Reasons)), ", "))

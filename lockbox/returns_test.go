@@ -119,3 +119,40 @@ func FuzzReturnFile(f *testing.F) {
 		}
 	})
 }
+
+// Titles above the header, lines of totals and cells as a spreadsheet has them.
+func TestReturnFilesOfOtherBanks(t *testing.T) {
+	l, err := lockbox.ParseReturnsLayout([]byte(`{"name": "other", "columns": {"routing": "RT", "account": "Acct", "check": "Serial", "amount": "Amount", "reason": "Why"},
+		"amounts": "dollars", "reasons": {"Insufficient funds": "NSF"}, "skip": ["Total", "Page "]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMail(t)
+	ann, a := m.member(1, 57500)
+	m.ingest("2026-03-16", "F1", m.file("0600", batch("001", check("1001", 1000, "2026-03-16", ann), check("1002", 2000, "2026-03-16", ann))))
+	content := "First Example Bank\nReturned items, 03/18/2026\n\nRT,Acct,Serial,Amount,Why\n'121000358,\"=\"\"9988776655\"\"\",1001,$10.00,Insufficient Funds\nPAGE 1\n121000358,9988776655,1002,20,insufficient funds\nTotal,2\n"
+	got, err := m.desk("2026-03-18").TakeReturns(t.Context(), "R.csv", strings.NewReader(content), l, lockbox.PlainReturns())
+	m.must(err)
+	if got.Returned != 2 || got.Cents != 3000 {
+		t.Errorf("%+v", got)
+	}
+	m.wantFigures(a, 62500, 0, 57500) // two fees, not billed
+	for text, want := range map[string]string{
+		strings.Replace(content, "20,insufficient", "twenty,insufficient", 1): "7 Amount twenty",
+		strings.Replace(content, "Total,2", "Sum,2", 1):                       "8 cells 2 cells",
+		strings.Replace(content, "Serial", "Number", 1):                       "4 Serial 5 cells",
+		"First Example Bank\n" + strings.Repeat("\n", 20) + content[40:]:      "1 RT 1 cell",
+	} {
+		got, err := m.desk("2026-03-18").TakeReturns(t.Context(), "R.csv", strings.NewReader(text), l, lockbox.PlainReturns())
+		if !errors.Is(err, lockbox.ErrRefused) || len(got.Problems) == 0 {
+			t.Errorf("%s: %+v %v", want, got, err)
+			continue
+		}
+		if p := got.Problems[0]; fmt.Sprintf("%d %s %s", p.Line, p.Field, p.Said) != want {
+			t.Errorf("%+v, want %s", p, want)
+		}
+	}
+	if _, err := lockbox.ParseReturnsLayout([]byte(`{"name": "x", "columns": {"routing": "a", "account": "b", "check": "c", "amount": "d", "reason": "e"}, "amounts": "cents", "reasons": {"X": "NSF"}, "skip": [""]}`)); err == nil {
+		t.Error("every line would be skipped")
+	}
+}

@@ -26,6 +26,8 @@ type ReturnsLayout struct {
 	Amounts string `json:"amounts"`
 	// Reasons maps the bank's words to NSF, STOP or CLOSED.
 	Reasons map[string]string `json:"reasons"`
+	// Skip lists how lines begin that are of no check, such as "Total".
+	Skip []string `json:"skip,omitempty"`
 }
 
 var returnColumns = []string{"routing", "account", "check", "amount", "reason"}
@@ -70,6 +72,9 @@ func ParseReturnsLayout(text []byte) (ReturnsLayout, error) {
 	}
 	if len(l.Reasons) == 0 {
 		return l, errors.New("returns layout: reasons: say which of the bank's words are NSF, STOP and CLOSED")
+	}
+	if slices.Contains(l.Skip, "") {
+		return l, errors.New("returns layout: skip: say how the lines begin that are of no check")
 	}
 	return l, nil
 }
@@ -123,22 +128,34 @@ func (l ReturnsLayout) column(head []string, name string) int {
 	return slices.IndexFunc(head, func(s string) bool { return headerCell(s) == headerCell(l.Columns[name]) })
 }
 
-// recognizeReturns finds the layout of a return file and what stands between its
-// cells: those by which its header lacks the fewest columns, the first that it does.
-func recognizeReturns(text []byte, layouts []ReturnsLayout) (l ReturnsLayout, delimiter rune) {
-	first, _, _ := bytes.Cut(text, []byte("\n"))
+// titleLines is how many lines may stand above a header.
+const titleLines = 20
+
+// recognizeReturns finds the layout of a return file, what stands between its
+// cells, and how many lines above its header: those by which the header lacks the
+// fewest columns, the first that it does.
+func recognizeReturns(text []byte, layouts []ReturnsLayout) (l ReturnsLayout, delimiter rune, above int) {
 	fewest := len(returnColumns) + 1
-	for _, candidate := range layouts {
-		for _, c := range ",;\t|" {
-			in := csv.NewReader(bytes.NewReader(first))
-			in.Comma = c
-			head, _ := in.Read()
-			if n := len(candidate.missing(head)); n < fewest {
-				l, delimiter, fewest = candidate, c, n
+	for n := range titleLines + 1 {
+		line, rest, more := bytes.Cut(text, []byte("\n"))
+		for _, candidate := range layouts {
+			for _, c := range ",;\t|" {
+				in := csv.NewReader(bytes.NewReader(line))
+				in.Comma = c
+				head, _ := in.Read()
+				if lost := len(candidate.missing(head)); lost < fewest {
+					l, delimiter, above, fewest = candidate, c, n, lost
+				}
 			}
 		}
+		if text = rest; !more || fewest == 0 {
+			break
+		}
 	}
-	return l, delimiter
+	if fewest == len(returnColumns) { // it has no header
+		above = 0
+	}
+	return l, delimiter, above
 }
 
 // reason reads the bank's word for a reason, "" if the layout does not know it.
