@@ -14,12 +14,12 @@ import (
 // and makes room again.
 func (x *tormentor) fill(ctx context.Context, day calendar.Date, f fault) error {
 	dir, room := x.house.Dir, x.dice.Int64N(2<<10)
-	if x.dice.IntN(2) == 0 {
+	if !f.out && x.dice.IntN(2) == 0 {
 		dir, room = x.server.dir, x.dice.Int64N(64<<10)
 	}
 	ballast := filepath.Join(dir, "ballast")
 	var failed error
-	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, still: true, spring: func(*line) { failed = fillUp(ballast, room) }})
+	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, past: f.past, still: true, spring: func(*line) { failed = fillUp(ballast, room) }})
 	p, err := x.run(ctx, "nightly", "--date", day.String())
 	if err := errors.Join(err, failed, os.RemoveAll(ballast), x.server.reopen(ctx)); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package rehearsal_test
 
 import (
+	"errors"
 	"testing"
 )
 
@@ -42,21 +43,25 @@ var mutants = []struct {
 	}, ""},
 }
 
-// catchMutants tortures each mutant until a difference shows. One that lives a
-// month undisturbed does as the honest program does: only the faults show it.
-func catchMutants(t *testing.T, server *ourServer, room func() string, u undisturbed, workers int, seed uint64) {
-	for _, m := range mutants {
-		t.Run(m.name, func(t *testing.T) {
-			program, err := build(t.Context(), t.TempDir(), append(forTorture, m.edits...)...)
-			must(t, err)
-			w := newWorld(t, server, program, room(), workers)
-			_, err = w.scratch.Pool.Exec(t.Context(), m.sql)
-			must(t, err)
-			x, err := liveTortured(w, u, ordeal{seed: seed, kills: 500, others: 60})
-			if err == nil {
-				t.Fatalf("the mutant was not caught: %s", x.report())
-			}
-			t.Logf("caught after %d kills on %v", x.did["kill"], err)
-		})
-	}
+// Each mutant is tortured until a difference shows. One that lives a month
+// undisturbed does as the honest program does: only the faults show it.
+func TestMutantsCaught(t *testing.T) {
+	onlyTortured(t)
+	forWorkers(t, func(t *testing.T, c *chamber) {
+		u := c.undisturbed(t)
+		for _, m := range mutants {
+			t.Run(m.name, func(t *testing.T) {
+				program, err := build(t.Context(), t.TempDir(), append(forTorture, m.edits...)...)
+				must(t, err)
+				w := c.world(t, program)
+				_, err = w.scratch.Pool.Exec(t.Context(), m.sql)
+				must(t, err)
+				x, err := liveTortured(w, u, ordeal{seed: *tortureSeed, kills: walkFrom, others: 30})
+				if !errors.Is(err, errDiffers) {
+					t.Fatalf("seed %d: the mutant was not caught: %s; %v", *tortureSeed, x.report(), err)
+				}
+				t.Logf("seed %d: caught after %d kills on %v", *tortureSeed, x.did["kill"], err)
+			})
+		}
+	})
 }

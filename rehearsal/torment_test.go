@@ -24,7 +24,7 @@ type tormentor struct {
 	u      undisturbed
 	ordeal ordeal
 	dice   *rand.Rand
-	left   int // nights, with this one
+	rest   int // weight of the nights to come, with this one
 
 	did     map[string]int  // by fault, and "killed JOB", "killed ask commit" and the like
 	covered map[moment]bool // where it was killed
@@ -33,27 +33,13 @@ type tormentor struct {
 	foreign []string        // what tells our own changed inputs in the books: parts of keys
 }
 
-// share is how much of what is left to do falls to this night.
-func (x *tormentor) share(of string, total int) int {
-	todo := max(total-x.did[of], 0)
-	n := todo / x.left
-	if x.dice.IntN(x.left) < todo%x.left {
-		n++
-	}
-	return n
-}
-
 func (x *tormentor) night(ctx context.Context, day calendar.Date) error {
-	if err := x.echo(day, x.share("echo", x.ordeal.others)); err != nil {
+	if err := x.echo(day, x.share(day, "echo", x.ordeal.others)); err != nil {
 		return err
 	}
 	if x.ordeal.kills >= walkFrom {
-		for _, j := range jobs.Jobs() {
-			if x.u.busiest(j.Name) == day {
-				if err := x.walk(ctx, day, j.Name); err != nil {
-					return err
-				}
-			}
+		if err := x.walk(ctx, day); err != nil {
+			return err
 		}
 	}
 	if err := x.disturb(ctx, day); err != nil {
@@ -62,7 +48,7 @@ func (x *tormentor) night(ctx context.Context, day calendar.Date) error {
 	if err := x.byDateOrClock(ctx, day); err != nil {
 		return err
 	}
-	if x.share("clock back", x.ordeal.others) > 0 {
+	if x.share(day, "clock back", x.ordeal.others) > 0 {
 		if err := x.clockBack(ctx, day); err != nil {
 			return err
 		}
@@ -70,7 +56,7 @@ func (x *tormentor) night(ctx context.Context, day calendar.Date) error {
 	if err := x.release(ctx, day, func(args ...string) error { return x.killRelease(ctx, day, args) }); err != nil {
 		return err
 	}
-	x.left--
+	x.rest -= x.u.weight(day)
 	return x.same(ctx, day)
 }
 
@@ -84,25 +70,71 @@ func (x *tormentor) byDateOrClock(ctx context.Context, day calendar.Date) error 
 	return x.finish(ctx, "nightly")
 }
 
+// errDiffers says that money was lost or doubled, or that a file is out that
+// nobody has sealed.
+var errDiffers = errors.New("it differs from the night undisturbed")
+
 // same compares the books with those of the undisturbed night.
 func (x *tormentor) same(ctx context.Context, day calendar.Date) error {
-	if err := x.sealedOnly(ctx); err != nil {
-		return err
-	}
-	got, err := bookOf(ctx, x.world)
+	want, got, err := x.compared(ctx, day)
 	if err != nil {
 		return err
+	}
+	if d := want.differences(got); len(d) > 0 {
+		return fmt.Errorf("%w:\n%s", errDiffers, strings.Join(d, "\n"))
+	}
+	return nil
+}
+
+// sound compares what stands for good in the books of a night that is not
+// through: entries of the journal, what ranges came to, and that there is no
+// document that the night undisturbed has not.
+func (x *tormentor) sound(ctx context.Context, day calendar.Date) error {
+	want, got, err := x.compared(ctx, day)
+	if err != nil {
+		return err
+	}
+	should, is := books{}, books{}
+	for name, line := range got {
+		kind, _, _ := strings.Cut(name, " ")
+		as, there := want[name]
+		switch kind {
+		case "journal", "range":
+			there = there && line == as
+		case "bill", "item", "receipt", "allocation", "debit", "ach_entry", "card_charge", "message":
+		default:
+			continue
+		}
+		if !there {
+			is[name] = line
+			if as != "" {
+				should[name] = as
+			}
+		}
+	}
+	if d := should.differences(is); len(d) > 0 {
+		return fmt.Errorf("%w, in the middle of it:\n%s", errDiffers, strings.Join(d, "\n"))
+	}
+	return nil
+}
+
+// compared returns the books as they should be after a night, and as they are,
+// without what is of our own changed inputs. Nothing may be out that is not
+// sealed, at any time.
+func (x *tormentor) compared(ctx context.Context, day calendar.Date) (want, got books, err error) {
+	if err := x.sealedOnly(ctx); err != nil {
+		return nil, nil, err
+	}
+	if got, err = bookOf(ctx, x.world); err != nil {
+		return nil, nil, err
 	}
 	ours := func(name, _ string) bool {
 		return slices.ContainsFunc(x.foreign, func(part string) bool { return strings.Contains(name, part) })
 	}
-	want := maps.Clone(x.u.books[day])
+	want = maps.Clone(x.u.books[day])
 	maps.DeleteFunc(want, ours)
 	maps.DeleteFunc(got, ours)
-	if d := want.differences(got); len(d) > 0 {
-		return fmt.Errorf("the books differ from those of the night undisturbed:\n%s", strings.Join(d, "\n"))
-	}
-	return nil
+	return want, got, nil
 }
 
 // finish runs a command until it is done. What is out of order about the
@@ -125,30 +157,22 @@ func (x *tormentor) finish(ctx context.Context, args ...string) error {
 	return fmt.Errorf("it does not end well: %v", p)
 }
 
-// fault is one way to disturb a night at a moment.
-type fault struct {
-	name string
-	at   place
-	nth  int
-	do   func(ctx context.Context, day calendar.Date, f fault) error
-}
-
 // disturb disturbs a night, in the order of its jobs, until it has had its share.
 func (x *tormentor) disturb(ctx context.Context, day calendar.Date) error {
-	kills, restarts := x.share("kill", x.ordeal.kills), x.share("restart", x.ordeal.restarts)
+	kills, restarts := x.share(day, "kill", x.ordeal.kills), x.share(day, "restart", x.ordeal.restarts)
 	enough := x.did["kill"] + kills
 	list := x.faults(day, "kill", kills, x.kill)
 	list = append(list, x.faults(day, "restart", restarts, x.restart)...)
-	list = append(list, x.faults(day, "freeze", x.share("freeze", x.ordeal.others), x.freeze)...)
-	list = append(list, x.faults(day, "twin", x.share("twin", x.ordeal.others), x.twin)...)
-	list = append(list, x.faults(day, "full disk", x.share("full disk", x.ordeal.fills), x.fill)...)
+	list = append(list, x.faults(day, "freeze", x.share(day, "freeze", x.ordeal.others), x.freeze)...)
+	list = append(list, x.faults(day, "twin", x.share(day, "twin", x.ordeal.others), x.twin)...)
+	list = append(list, x.faults(day, "full disk", x.share(day, "full disk", x.ordeal.fills), x.fill)...)
 	for tries := 0; ; tries++ {
 		slices.SortStableFunc(list, func(a, b fault) int { return a.at.first - b.at.first })
 		for _, f := range list {
 			if err := f.do(ctx, day, f); err != nil {
 				return fmt.Errorf("%s at %v, time %d: %w", f.name, f.at.moment, f.nth, err)
 			}
-			if err := x.sealedOnly(ctx); err != nil {
+			if err := x.sound(ctx, day); err != nil {
 				return fmt.Errorf("%s at %v, time %d: %w", f.name, f.at.moment, f.nth, err)
 			}
 		}
@@ -160,77 +184,10 @@ func (x *tormentor) disturb(ctx context.Context, day calendar.Date) error {
 	}
 }
 
-// faults chooses moments of a night for a fault. A third of them are around a
-// commit, most of them of jobs that have something to do, where a crash can do
-// most. For the others, kills take those first where
-// nobody was killed yet.
-func (x *tormentor) faults(day calendar.Date, name string, n int, do func(context.Context, calendar.Date, fault) error) (list []fault) {
-	places := slices.DeleteFunc(x.u.places(day), func(p place) bool {
-		return p.Job == "release" || name == "twin" && p.Job == "opening" // where programs wait for each other
-	})
-	var fresh, commits []place
-	for _, p := range places {
-		if !x.covered[p.moment] {
-			fresh = append(fresh, p)
-		}
-		if p.verb() == "commit" && (x.u.busy(day, p.Job) || x.dice.IntN(4) == 0) {
-			commits = append(commits, p)
-		}
-	}
-	x.dice.Shuffle(len(fresh), func(a, b int) { fresh[a], fresh[b] = fresh[b], fresh[a] })
-	for i := range n {
-		switch {
-		case x.dice.IntN(3) == 0 && len(commits) > 0:
-			p := commits[x.dice.IntN(len(commits))]
-			list = append(list, fault{name, p, 1 + x.dice.IntN(p.times), do})
-		case name == "kill" && i < len(fresh):
-			list = append(list, fault{name, fresh[i], 1, do})
-		default:
-			p := places[x.dice.IntN(len(places))]
-			list = append(list, fault{name, p, 1 + x.dice.IntN(p.times), do})
-		}
-	}
-	return list
-}
-
 // note counts a fault that has hit.
 func (x *tormentor) note(f fault) {
 	x.did[f.name]++
-	x.tonight = append(x.tonight, fmt.Sprintf("%s at %v, time %d", f.name, f.at.moment, f.nth))
-}
-
-// walkFrom is how many kills make a month in which the busiest night of every
-// job is walked through.
-const walkFrom = 200
-
-// walk kills a job right before and right after its first commit, again and again
-// until it is through. Where a commit changes nothing, such as that of a file
-// that is here already, the next one is taken.
-func (x *tormentor) walk(ctx context.Context, day calendar.Date, job string) error {
-	var was books
-	for n, turns := 1, 0; turns < 30; turns++ {
-		for _, say := range []string{"ask", "told"} {
-			f := fault{name: "kill", at: place{moment: moment{job, say, "commit"}}, nth: n}
-			if err := x.killAt(ctx, f, "opening", "nightly", "--date", day.String()); err != nil {
-				return fmt.Errorf("killed at %v, time %d: %w", f.at.moment, n, err)
-			}
-			if err := x.sealedOnly(ctx); err != nil {
-				return fmt.Errorf("killed at %v, time %d: %w", f.at.moment, n, err)
-			}
-			if !x.x.sprung() {
-				return nil
-			}
-		}
-		is, err := bookOf(ctx, x.world)
-		if err != nil {
-			return err
-		}
-		if maps.Equal(is, was) {
-			n++
-		}
-		was = is
-	}
-	return nil
+	x.tonight = append(x.tonight, fmt.Sprintf("%s at %v, time %d", f.name, x.x.at(), f.nth))
 }
 
 // kill kills the night by SIGKILL: at its moment, and one in eight at any time
@@ -243,7 +200,7 @@ func (x *tormentor) kill(ctx context.Context, day calendar.Date, f fault) error 
 }
 
 func (x *tormentor) killAt(ctx context.Context, f fault, job string, args ...string) error {
-	x.x.set(job, &trap{at: f.at.moment, nth: f.nth, still: true, spring: func(l *line) { l.of.kill() }})
+	x.x.set(job, &trap{at: f.at.moment, nth: f.nth, past: f.past, still: true, spring: func(l *line) { l.of.kill() }})
 	p, err := x.run(ctx, args...)
 	if err != nil {
 		return err
@@ -254,8 +211,18 @@ func (x *tormentor) killAt(ctx context.Context, f fault, job string, args ...str
 	if !p.killed {
 		return fmt.Errorf("it was to be killed, and lives: %v", p)
 	}
+	x.covered[x.x.at()] = true
+	if x.x.at().Job != f.at.Job {
+		x.did["killed, too late to count"]++
+		return nil
+	}
 	x.note(f)
-	x.covered[f.at.moment] = true
+	if f.at.Work {
+		x.did["killed, "+f.at.Say+" commit of work"]++
+	}
+	if f.out {
+		x.did["killed, file just out"]++
+	}
 	x.did["killed "+f.at.Job]++
 	if f.at.verb() == "commit" {
 		x.did["killed, "+f.at.Say+" commit"]++
@@ -304,7 +271,7 @@ func (x *tormentor) killRelease(ctx context.Context, day calendar.Date, args []s
 		if err := x.killAt(ctx, f, "release", args...); err != nil {
 			return fmt.Errorf("%s at %v: %w", f.name, f.at.moment, err)
 		}
-		if err := x.sealedOnly(ctx); err != nil {
+		if err := x.sound(ctx, day); err != nil {
 			return fmt.Errorf("%s at %v: %w", f.name, f.at.moment, err)
 		}
 		x.x.set("release", nil)
@@ -323,7 +290,7 @@ func stopped(p *process) error {
 // restart stops PostgreSQL at once in the middle of a night and starts it.
 func (x *tormentor) restart(ctx context.Context, day calendar.Date, f fault) error {
 	var failed error
-	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, still: true, spring: func(*line) { failed = x.server.restart(ctx) }})
+	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, past: f.past, still: true, spring: func(*line) { failed = x.server.restart(ctx) }})
 	p, err := x.run(ctx, "nightly", "--date", day.String())
 	x.scratch.Pool.Reset()
 	if err := errors.Join(err, failed); err != nil {
@@ -340,7 +307,7 @@ func (x *tormentor) restart(ctx context.Context, day calendar.Date, f fault) err
 // waits. It returns nil for a moment that was not met.
 func (x *tormentor) meet(ctx context.Context, day calendar.Date, f fault, meanwhile func(first *process) error) (*process, error) {
 	met, goOn := make(chan struct{}), make(chan struct{})
-	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, spring: func(*line) { close(met); <-goOn }})
+	x.x.set("opening", &trap{at: f.at.moment, nth: f.nth, past: f.past, spring: func(*line) { close(met); <-goOn }})
 	p, err := x.start(ctx, "nightly", "--date", day.String())
 	if err != nil {
 		return nil, err
@@ -368,23 +335,12 @@ func (x *tormentor) meet(ctx context.Context, day calendar.Date, f fault, meanwh
 // another machine would.
 func (x *tormentor) twin(ctx context.Context, day calendar.Date, f fault) error {
 	p, err := x.meet(ctx, day, f, func(*process) error {
-		// Once the first has let go of the date, the second may have it: how the
-		// night came out is told after that. The date is the first lock taken and
-		// the last one given back.
-		held := 0
-		for _, m := range x.x.heard() {
-			switch {
-			case m.Say == "ask" && (strings.Contains(m.SQL, "pg_try_advisory_lock(") || strings.HasPrefix(m.SQL, "select true from") && strings.Contains(m.SQL, "pg_advisory_lock(")):
-				held++
-			case m.Say == "ask" && strings.HasPrefix(m.SQL, "select pg_advisory_unlock("):
-				held--
-			}
-		}
+		met := len(x.x.heard())
 		second, err := x.run(ctx, "nightly", "--date", day.String())
 		if err != nil {
 			return err
 		}
-		if held > 0 && second.code != 75 {
+		if held(x.x.heard(), met) && second.code != 75 {
 			return fmt.Errorf("the second should have said 75: %v", second)
 		}
 		return stopped(second)
@@ -393,6 +349,27 @@ func (x *tormentor) twin(ctx context.Context, day calendar.Date, f fault) error 
 		return err
 	}
 	return stopped(p)
+}
+
+// held says whether the first of two programs still held the date when the
+// second, which began after so many moments, was told whether it may have it.
+// Once the first has let go, the second may, and the first does go on where what
+// waits is not its main business. The date is the first lock taken and the last
+// one given back.
+func held(said []moment, began int) bool {
+	locks := -1 // the second's own asking
+	for n, m := range said {
+		asked := strings.Contains(m.SQL, "pg_try_advisory_lock(")
+		switch {
+		case m.Say == "told" && asked && n >= began:
+			return locks > 0
+		case m.Say == "ask" && (asked || strings.HasPrefix(m.SQL, "select true from") && strings.Contains(m.SQL, "pg_advisory_lock(")):
+			locks++
+		case m.Say == "ask" && strings.HasPrefix(m.SQL, "select pg_advisory_unlock("):
+			locks--
+		}
+	}
+	return false
 }
 
 // freeze stops a night as a machine that swaps or a paused virtual one would.
@@ -471,7 +448,7 @@ func (x *tormentor) checkHits(t *testing.T) {
 		what string
 		n    int
 	}{{"kill", o.kills}, {"restart", o.restarts * 9 / 10}, {"freeze", o.others / 2}, {"twin", o.others / 2}, {"echo", o.others / 2}, {"clock back", o.others / 2}, {"full disk", o.fills}, {"full disk, felt", o.fills / 3},
-		{"killed, ask commit", o.kills / 20}, {"killed, told commit", o.kills / 20}, {"killed from outside", o.kills / 30}} {
+		{"killed, ask commit", o.kills / 20}, {"killed, told commit", o.kills / 20}, {"killed, file just out", o.kills / 30}, {"killed, ask commit of work", o.kills / 20}, {"killed, told commit of work", o.kills / 20}, {"killed from outside", o.kills / 30}} {
 		if x.did[want.what] < want.n {
 			t.Errorf("%s: %d times only, want %d", want.what, x.did[want.what], want.n)
 		}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,6 @@ var (
 	tortureRestarts = flag.Int("torture.restarts", 1, "server restarts in a month")
 	tortureOthers   = flag.Int("torture.others", 1, "of each other fault in a month: freezes, twins, echoes, clocks set back")
 	tortureFills    = flag.Int("torture.fills", 0, "full disks in a month; needs root, to mount small ones")
-	tortureMutants  = flag.Bool("torture.mutants", false, "see that programs with a fault in them are caught")
 )
 
 // ordeal is how a month is tortured.
@@ -111,6 +111,7 @@ func must(t testing.TB, err error) {
 type undisturbed struct {
 	books map[calendar.Date]books
 	said  map[calendar.Date][]moment
+	out   map[calendar.Date][]int // which of that came first after a file had appeared in the outbox
 	took  map[calendar.Date]time.Duration
 }
 
@@ -136,7 +137,8 @@ func bookOf(ctx context.Context, w *world) (books, error) {
 // liveUndisturbed lives the month as it should be.
 func liveUndisturbed(t testing.TB, w *world) undisturbed {
 	t.Helper()
-	u := undisturbed{map[calendar.Date]books{}, map[calendar.Date][]moment{}, map[calendar.Date]time.Duration{}}
+	u := undisturbed{map[calendar.Date]books{}, map[calendar.Date][]moment{}, map[calendar.Date][]int{}, map[calendar.Date]time.Duration{}}
+	w.x.look = w.outside
 	demo := tortured
 	demo.Night = func(ctx context.Context, h jobs.House, day calendar.Date) error {
 		w.x.set("opening", nil)
@@ -145,7 +147,7 @@ func liveUndisturbed(t testing.TB, w *world) undisturbed {
 			return err
 		}
 		u.took[day] = time.Since(began)
-		u.said[day] = w.x.heard()
+		u.said[day], u.out[day] = w.x.heard(), w.x.put()
 		if err := w.release(ctx, day, nil); err != nil {
 			return err
 		}
@@ -198,64 +200,10 @@ func (w *world) well(p *process, err error) error {
 	return err
 }
 
-// place is a moment of a night as it should be: when it comes first, how often.
-type place struct {
-	moment
-	first, times int
-}
-
-// places lists the different moments of a night, in the order in which they come.
-func (u undisturbed) places(day calendar.Date) []place {
-	at := map[moment]int{}
-	var list []place
-	for n, m := range u.said[day] {
-		if i, seen := at[m]; seen {
-			list[i].times++
-			continue
-		}
-		at[m] = len(list)
-		list = append(list, place{m, n, 1})
-	}
-	return list
-}
-
-// all counts the different moments of the month.
-func (u undisturbed) all() map[moment]bool {
-	all := map[moment]bool{}
-	for _, said := range u.said {
-		for _, m := range said {
-			all[m] = true
-		}
-	}
-	return all
-}
-
-// busy says whether a job has more to do on a night than on its idlest.
-func (u undisturbed) busy(day calendar.Date, job string) bool {
-	least := len(u.said[day])
-	for _, said := range u.said {
-		least = min(least, saidBy(said, job))
-	}
-	return saidBy(u.said[day], job) > least
-}
-
-// busiest is the night on which a job says most.
-func (u undisturbed) busiest(job string) (busiest calendar.Date) {
-	for _, day := range slices.Sorted(maps.Keys(u.said)) {
-		if busiest == 0 || saidBy(u.said[day], job) > saidBy(u.said[busiest], job) {
-			busiest = day
-		}
-	}
-	return busiest
-}
-
-func saidBy(said []moment, job string) (n int) {
-	for _, m := range said {
-		if m.Job == job {
-			n++
-		}
-	}
-	return n
+// outside lists the files in the outbox that have their name.
+func (w *world) outside() string {
+	files, _ := filepath.Glob(filepath.Join(w.house.Dir, "outbox", "*", "[^.]*"))
+	return strings.Join(files, "\n")
 }
 
 // sealedOnly sees that nothing is in the outbox that is not sealed in the
@@ -288,7 +236,7 @@ func (w *world) sealedOnly(ctx context.Context) error {
 			return err
 		}
 		if sum := sha256.Sum256(content); sealed[name] != hex.EncodeToString(sum[:]) {
-			return fmt.Errorf("outbox/%s is out with the hash %x, and is sealed with %q", name, sum, sealed[name])
+			return fmt.Errorf("%w: outbox/%s is out with the hash %x, and is sealed with %q", errDiffers, name, sum, sealed[name])
 		}
 		return nil
 	})
@@ -297,7 +245,7 @@ func (w *world) sealedOnly(ctx context.Context) error {
 // liveTortured lives the month under faults and returns what was done to it,
 // with the first difference from the undisturbed one as an error.
 func liveTortured(w *world, u undisturbed, o ordeal) (*tormentor, error) {
-	x := &tormentor{world: w, u: u, ordeal: o, dice: rand.New(rand.NewPCG(o.seed, 0)), left: len(u.books), did: map[string]int{}, covered: map[moment]bool{}, foreign: []string{}}
+	x := &tormentor{world: w, u: u, ordeal: o, dice: rand.New(rand.NewPCG(o.seed, 0)), rest: u.weights(), did: map[string]int{}, covered: map[moment]bool{}, foreign: []string{}}
 	demo := tortured
 	demo.Night = func(ctx context.Context, h jobs.House, day calendar.Date) error {
 		x.tonight = nil
@@ -320,30 +268,52 @@ func liveTortured(w *world, u undisturbed, o ordeal) (*tormentor, error) {
 
 // TestTorture is the short form, unless its flags say more.
 func TestTorture(t *testing.T) {
-	seed := *tortureSeed
-	server, rooms := tortureChamber(t)
+	forWorkers(t, func(t *testing.T, c *chamber) {
+		u := c.undisturbed(t)
+		x, err := liveTortured(c.world(t, c.program), u, ordeal{seed: *tortureSeed, kills: *tortureKills, restarts: *tortureRestarts, others: *tortureOthers, fills: *tortureFills})
+		t.Logf("seed %d: %s", *tortureSeed, x.report())
+		if err != nil {
+			t.Fatalf("seed %d: %v", *tortureSeed, err)
+		}
+		x.checkHits(t)
+	})
+}
+
+// chamber is where a month is tortured.
+type chamber struct {
+	server  *ourServer
+	room    func() string // gives out directories for houses
+	program string
+	workers int
+}
+
+// world returns a world for a program.
+func (c *chamber) world(t *testing.T, program string) *world {
+	t.Helper()
+	return newWorld(t, c.server, program, c.room(), c.workers)
+}
+
+// undisturbed lives the month as it should be.
+func (c *chamber) undisturbed(t *testing.T) undisturbed {
+	t.Helper()
+	began := time.Now()
+	u := liveUndisturbed(t, c.world(t, c.program))
+	t.Logf("the month undisturbed took %v", time.Since(began).Round(time.Millisecond))
+	return u
+}
+
+// forWorkers does something with each of the numbers of workers asked for.
+func forWorkers(t *testing.T, do func(t *testing.T, c *chamber)) {
+	server, room := tortureChamber(t)
 	program, err := build(t.Context(), t.TempDir(), forTorture...)
 	must(t, err)
 	for _, workers := range strings.Fields(*tortureWorkers) {
 		t.Run(workers+" workers", func(t *testing.T) {
-			var n int
-			if _, err := fmt.Sscan(workers, &n); err != nil || n < 1 {
+			n, err := strconv.Atoi(workers)
+			if err != nil || n < 1 {
 				t.Fatalf("-torture.workers: %q is no number of workers", workers)
 			}
-			began := time.Now()
-			u := liveUndisturbed(t, newWorld(t, server, program, rooms(), n))
-			t.Logf("the month undisturbed took %v", time.Since(began).Round(time.Millisecond))
-			w := newWorld(t, server, program, rooms(), n)
-			o := ordeal{seed: seed, kills: *tortureKills, restarts: *tortureRestarts, others: *tortureOthers, fills: *tortureFills}
-			x, err := liveTortured(w, u, o)
-			t.Logf("seed %d: %s", seed, x.report())
-			if err != nil {
-				t.Fatalf("seed %d: %v", seed, err)
-			}
-			x.checkHits(t)
-			if *tortureMutants {
-				catchMutants(t, server, rooms, u, n, seed)
-			}
+			do(t, &chamber{server, room, program, n})
 		})
 	}
 }

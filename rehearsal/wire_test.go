@@ -2,6 +2,7 @@ package rehearsal_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,9 +31,19 @@ type moment struct {
 	Job string // the job that began last; "opening" before the first
 	Say string // "ask" as a statement arrives, "told" as its answer does
 	SQL string // the statement, its white space made even
+
+	// Work says of a commit that its transaction has changed more than the
+	// night's own notes.
+	Work bool
 }
 
-func (m moment) String() string { return fmt.Sprintf("%s, %s %.60q", m.Job, m.Say, m.SQL) }
+func (m moment) String() string {
+	work := ""
+	if m.Work {
+		work = " of work"
+	}
+	return fmt.Sprintf("%s, %s %.60q%s", m.Job, m.Say, m.SQL, work)
+}
 
 // verb is the statement's first word.
 func (m moment) verb() string {
@@ -38,10 +51,12 @@ func (m moment) verb() string {
 	return strings.ToLower(word)
 }
 
-// trap is sprung at the nth time that a moment comes.
+// trap is sprung at the nth time that a moment comes, or at the first one of a
+// job that comes after it, if past names that.
 type trap struct {
-	at  moment
-	nth int
+	at   moment
+	nth  int
+	past string
 
 	// spring is called once, with the line it came on; what was said is held
 	// back meanwhile. Where still is set, all other lines stand still, too.
@@ -59,15 +74,19 @@ type exchange struct {
 	job   string
 	lines int
 	said  []moment // since it was last emptied
+	out   []int    // which of it came first after a file had appeared in the outbox, if look is set
+	look  func() string
+	there string // when look last looked
 	trap  *trap
 	met   int
+	hit   moment // at which the trap was sprung
 }
 
 // set lays a trap, or takes it away with nil, and begins to listen anew.
 func (x *exchange) set(job string, t *trap) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.job, x.trap, x.met, x.said = job, t, 0, nil
+	x.job, x.trap, x.met, x.said, x.out = job, t, 0, nil, nil
 }
 
 // sprung says whether the trap was sprung.
@@ -77,6 +96,13 @@ func (x *exchange) sprung() bool {
 	return x.trap == nil
 }
 
+// at returns the moment at which the trap was sprung.
+func (x *exchange) at() moment {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.hit
+}
+
 // heard returns what was said since set.
 func (x *exchange) heard() []moment {
 	x.mu.Lock()
@@ -84,24 +110,37 @@ func (x *exchange) heard() []moment {
 	return x.said
 }
 
+// put returns which of what was said since set came first after a file had
+// appeared in the outbox.
+func (x *exchange) put() []int {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.out
+}
+
 // saw is told of everything that goes by, and how: what was said before it goes
 // on before a trap is sprung.
-func (x *exchange) saw(l *line, say, sql string, arguments [][]byte, by *bufio.Writer) {
+func (x *exchange) saw(l *line, say, sql string, work bool, arguments [][]byte, by *bufio.Writer) {
 	x.mu.Lock()
 	if say == "ask" && strings.HasPrefix(sql, "insert into run (") && len(arguments) > 0 { // how a job begins
 		x.job = string(arguments[0])
 	}
-	m := moment{x.job, say, sql}
+	m := moment{x.job, say, sql, work}
+	if say == "ask" && x.look != nil && m.verb() != "select" { // a look takes longer than a question
+		if is := x.look(); is != x.there {
+			x.there, x.out = is, append(x.out, len(x.said))
+		}
+	}
 	x.said = append(x.said, m)
 	t := x.trap
 	if t != nil && t.at == m {
 		x.met++
 	}
-	if t == nil || t.at != m || x.met != t.nth {
+	if t == nil || (t.at != m || x.met != t.nth) && (t.past == "" || t.past != m.Job) {
 		x.mu.Unlock()
 		return
 	}
-	x.trap = nil
+	x.trap, x.hit = nil, m
 	_ = by.Flush()
 	if t.still {
 		t.spring(l)
@@ -236,6 +275,8 @@ type talk struct {
 
 	mu      sync.Mutex
 	waiting []question
+	tells   bool // a row of the answer that is under way tells of something
+	work    bool // something was changed since the last BEGIN
 }
 
 // question waits for its answer. The empty one is a sync, which ReadyForQuery
@@ -258,7 +299,7 @@ func (t *talk) asked(kind byte, body []byte) {
 	case 'Q':
 		sql := even(strings.TrimRight(string(body), "\x00"))
 		t.wait(question{sql, true}, question{})
-		t.line.x.saw(t.line, "ask", sql, nil, t.toServer)
+		t.line.x.saw(t.line, "ask", sql, t.worked(sql), nil, t.toServer)
 	case 'P':
 		var m pgproto3.Parse
 		if m.Decode(body) == nil {
@@ -271,7 +312,7 @@ func (t *talk) asked(kind byte, body []byte) {
 		}
 	case 'E':
 		t.wait(question{t.bound, false})
-		t.line.x.saw(t.line, "ask", t.bound, t.arguments, t.toServer)
+		t.line.x.saw(t.line, "ask", t.bound, t.worked(t.bound), t.arguments, t.toServer)
 	case 'S':
 		t.wait(question{})
 	}
@@ -283,6 +324,13 @@ func (t *talk) answered(kind byte, body []byte) {
 		t.line.mu.Lock()
 		t.line.backends = append(t.line.backends, int32(binary.BigEndian.Uint32(body)))
 		t.line.mu.Unlock()
+	case 'D':
+		var m pgproto3.DataRow
+		if m.Decode(body) == nil && len(m.Values) > 0 && len(bytes.Trim(m.Values[0], "\x00")) > 0 {
+			t.mu.Lock()
+			t.tells = true
+			t.mu.Unlock()
+		}
 	case 'C', 'I', 's':
 		t.mu.Lock()
 		var sql string
@@ -292,9 +340,10 @@ func (t *talk) answered(kind byte, body []byte) {
 				t.waiting = t.waiting[1:]
 			}
 		}
+		t.note(sql, string(bytes.TrimRight(body, "\x00")))
 		t.mu.Unlock()
 		if sql != "" {
-			t.line.x.saw(t.line, "told", sql, nil, t.toClient)
+			t.line.x.saw(t.line, "told", sql, t.worked(sql), nil, t.toClient)
 		}
 	case 'Z':
 		t.mu.Lock()
@@ -306,6 +355,39 @@ func (t *talk) answered(kind byte, body []byte) {
 		}
 		t.mu.Unlock()
 	}
+}
+
+// changes finds the tables that a statement changes, and clauses that look so.
+var changes = regexp.MustCompile(`(?i)(for |key |do )?(?:insert into|update|delete from|copy) "?(\w+)`)
+
+// ofRuns are the tables in which a night notes how far it is.
+var ofRuns = []string{"run", "run_chunk", "run_lease", "worker"}
+
+// note takes note of what a statement has come to. One that changes rows on its
+// way to an answer tells first in the answer how much it did.
+func (t *talk) note(sql, tag string) {
+	if strings.HasPrefix(sql, "begin") {
+		t.work = false
+	}
+	kind, rows, _ := strings.Cut(tag, " ")
+	did := strings.Trim(rows, " 0") != ""
+	if kind == "SELECT" {
+		did = t.tells
+	}
+	t.tells = false
+	if !did || t.work {
+		return
+	}
+	for _, found := range changes.FindAllStringSubmatch(sql, -1) {
+		t.work = t.work || found[1] == "" && !slices.Contains(ofRuns, found[2])
+	}
+}
+
+// worked says of a commit whether its transaction has changed something.
+func (t *talk) worked(sql string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return sql == "commit" && t.work
 }
 
 // end cuts the line for good, when what a trap does is over.
