@@ -28,6 +28,7 @@ func (x *tormentor) fill(ctx context.Context, day calendar.Date, f fault) error 
 	if !x.x.sprung() {
 		return x.cameThrough(p)
 	}
+	f.at.moment = x.x.at()
 	x.note(f)
 	if p.code == 75 {
 		x.did["full disk, felt"]++

@@ -187,7 +187,7 @@ func (x *tormentor) disturb(ctx context.Context, day calendar.Date) error {
 // note counts a fault that has hit.
 func (x *tormentor) note(f fault) {
 	x.did[f.name]++
-	x.tonight = append(x.tonight, fmt.Sprintf("%s at %v, time %d", f.name, x.x.at(), f.nth))
+	x.tonight = append(x.tonight, fmt.Sprintf("%s at %v, time %d", f.name, f.at.moment, f.nth))
 }
 
 // kill kills the night by SIGKILL: at its moment, and one in eight at any time
@@ -299,6 +299,7 @@ func (x *tormentor) restart(ctx context.Context, day calendar.Date, f fault) err
 	if !x.x.sprung() {
 		return x.cameThrough(p)
 	}
+	f.at.moment = x.x.at()
 	x.note(f)
 	return stopped(p)
 }
@@ -320,6 +321,7 @@ func (x *tormentor) meet(ctx context.Context, day calendar.Date, f fault, meanwh
 		return nil, x.cameThrough(p)
 	case <-met:
 	}
+	f.at.moment = x.x.at()
 	err = meanwhile(p)
 	close(goOn)
 	if err != nil {
