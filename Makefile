@@ -37,8 +37,8 @@ SEED := $(shell date +%s)
 
 torture: ## months of nights, killed and disturbed at every statement; and that faulty programs are caught
 	@./setup.sh tests
-	BILLCYCLE_TORTURE=1 go test ./rehearsal -run '^(TestTorture|TestWorkersKilledAndFrozen)$$' -count=1 -timeout 0 -v -args -torture.workers "$(WORKERS)" -torture.kills $(KILLS) \
-	 -torture.restarts $(RESTARTS) -torture.others $(OTHERS) -torture.fills $(FILLS) -torture.seed $(SEED) -torture.mutants
+	BILLCYCLE_TORTURE=1 go test ./rehearsal -run '^(TestTorture|TestMutantsCaught|TestWorkersKilledAndFrozen)$$' -count=1 -timeout 0 -v -args -torture.workers "$(WORKERS)" -torture.kills $(KILLS) \
+	 -torture.restarts $(RESTARTS) -torture.others $(OTHERS) -torture.fills $(FILLS) -torture.seed $(SEED)
 
 demo: build ## a synthetic biller lived through night by night, into demo-out/
 	rm -rf demo-out

@@ -31,6 +31,33 @@ var mutants = []struct {
 	return pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
 `},
 	}, ""},
+	{"done-mark before its work", []edit{
+		{"jobs/lease.go", `	return pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
+		t, err := do(tx)
+		if err != nil {
+			return err
+		}
+`, `	var t billing.Tally
+	counted := errors.New("counted")
+	if err := pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) (err error) {
+		if t, err = do(tx); err == nil {
+			err = counted
+		}
+		return err
+	}); err != counted {
+		return err
+	}
+	defer func() {
+		if err == nil {
+			err = pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
+				_, err := do(tx)
+				return err
+			})
+		}
+	}()
+	return pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
+`},
+	}, ""},
 	{"sent before it is sealed", []edit{
 		{"jobs/outbox.go", `	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, sum)
 	switch {`, `	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, sum)
@@ -40,6 +67,14 @@ var mutants = []struct {
 		}
 	}
 	switch {`},
+	}, ""},
+	{"input put away before it is taken", []edit{
+		{"jobs/inbox.go", `	v, err := do(ctx, arrival{feed, filepath.Base(path), f})
+`, `	if err := r.archive(feed, path); err != nil {
+		return err
+	}
+	v, err := do(ctx, arrival{feed, filepath.Base(path), f})
+`},
 	}, ""},
 }
 

@@ -205,6 +205,16 @@ func (p *process) kill() {
 	<-p.dead
 }
 
+// isDead says whether the process has ended.
+func (p *process) isDead() bool {
+	select {
+	case <-p.dead:
+		return true
+	default:
+		return false
+	}
+}
+
 // end waits for the end of the process and cuts its line.
 func (p *process) end(ctx context.Context) error {
 	<-p.dead

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -119,8 +120,14 @@ func (x *exchange) put() []int {
 }
 
 // saw is told of everything that goes by, and how: what was said before it goes
-// on before a trap is sprung.
-func (x *exchange) saw(l *line, say, sql string, work bool, arguments [][]byte, by *bufio.Writer) {
+// on before a trap is sprung. It returns false for what does not go on, since
+// who said it or was to hear it is dead by then.
+func (x *exchange) saw(l *line, say, sql string, work bool, arguments [][]byte, by *bufio.Writer) bool {
+	x.listen(l, say, sql, work, arguments, by)
+	return !l.of.isDead()
+}
+
+func (x *exchange) listen(l *line, say, sql string, work bool, arguments [][]byte, by *bufio.Writer) {
 	x.mu.Lock()
 	if say == "ask" && strings.HasPrefix(sql, "insert into run (") && len(arguments) > 0 { // how a job begins
 		x.job = string(arguments[0])
@@ -242,7 +249,7 @@ func (l *line) connect(client net.Conn) {
 // carry carries messages from one to the other, each when it has been looked at.
 // What was sent at once goes on at once, or half of the time would be spent on
 // waking who waits for the rest.
-func carry(from io.Reader, to *bufio.Writer, look func(kind byte, body []byte)) {
+func carry(from io.Reader, to *bufio.Writer, look func(kind byte, body []byte) (goesOn bool)) {
 	in := bufio.NewReaderSize(from, 1<<16)
 	head := make([]byte, 5)
 	for {
@@ -254,7 +261,9 @@ func carry(from io.Reader, to *bufio.Writer, look func(kind byte, body []byte)) 
 		if _, err := io.ReadFull(in, whole[5:]); err != nil {
 			return
 		}
-		look(head[0], whole[5:])
+		if !look(head[0], whole[5:]) {
+			return
+		}
 		if _, err := to.Write(whole); err != nil {
 			return
 		}
@@ -294,12 +303,12 @@ func (t *talk) wait(questions ...question) {
 	t.mu.Unlock()
 }
 
-func (t *talk) asked(kind byte, body []byte) {
+func (t *talk) asked(kind byte, body []byte) (goesOn bool) {
 	switch kind {
 	case 'Q':
 		sql := even(strings.TrimRight(string(body), "\x00"))
 		t.wait(question{sql, true}, question{})
-		t.line.x.saw(t.line, "ask", sql, t.worked(sql), nil, t.toServer)
+		return t.line.x.saw(t.line, "ask", sql, t.worked(sql), nil, t.toServer)
 	case 'P':
 		var m pgproto3.Parse
 		if m.Decode(body) == nil {
@@ -312,13 +321,14 @@ func (t *talk) asked(kind byte, body []byte) {
 		}
 	case 'E':
 		t.wait(question{t.bound, false})
-		t.line.x.saw(t.line, "ask", t.bound, t.worked(t.bound), t.arguments, t.toServer)
+		return t.line.x.saw(t.line, "ask", t.bound, t.worked(t.bound), t.arguments, t.toServer)
 	case 'S':
 		t.wait(question{})
 	}
+	return true
 }
 
-func (t *talk) answered(kind byte, body []byte) {
+func (t *talk) answered(kind byte, body []byte) (goesOn bool) {
 	switch kind {
 	case 'K':
 		t.line.mu.Lock()
@@ -343,7 +353,7 @@ func (t *talk) answered(kind byte, body []byte) {
 		t.note(sql, string(bytes.TrimRight(body, "\x00")))
 		t.mu.Unlock()
 		if sql != "" {
-			t.line.x.saw(t.line, "told", sql, t.worked(sql), nil, t.toClient)
+			return t.line.x.saw(t.line, "told", sql, t.worked(sql), nil, t.toClient)
 		}
 	case 'Z':
 		t.mu.Lock()
@@ -355,6 +365,7 @@ func (t *talk) answered(kind byte, body []byte) {
 		}
 		t.mu.Unlock()
 	}
+	return true
 }
 
 // changes finds the tables that a statement changes, and clauses that look so.
@@ -417,4 +428,26 @@ func (l *line) drop(ctx context.Context) error {
 	}
 	_, err := l.x.admin.Exec(ctx, `select pg_terminate_backend(pid, 10000) from pg_stat_activity where pid = any($1) and backend_type = 'client backend' and pid <> pg_backend_pid()`, backends)
 	return err
+}
+
+// Who is killed right before a commit has not committed, and who is killed right
+// after it has.
+func TestKilledAroundCommit(t *testing.T) {
+	server, room := tortureChamber(t)
+	program, err := build(t.Context(), t.TempDir(), forTorture...)
+	must(t, err)
+	w := newWorld(t, server, program, room(), 2)
+	for _, say := range []string{"ask", "told"} {
+		w.x.set("opening", &trap{at: moment{"journal", say, "commit", true}, nth: 1, still: true, spring: func(l *line) { l.of.kill() }})
+		p, err := w.run(t.Context(), "nightly", "--date", tortured.Start.String())
+		must(t, err)
+		if !p.killed {
+			t.Fatalf("it was to be killed: %v", p)
+		}
+		var files int
+		must(t, w.house.DB.QueryRow(t.Context(), `select count(*) from journal_file`).Scan(&files))
+		if want := map[string]int{"ask": 0, "told": 1}[say]; files != want {
+			t.Errorf("killed at %s commit: %d files of the journal, want %d", say, files, want)
+		}
+	}
 }
