@@ -37,6 +37,14 @@ func (x *tormentor) echo(day calendar.Date, n int) error {
 		if len(from) == 0 {
 			continue
 		}
+		var feeds []string // each as likely as another, however many files it has
+		for _, i := range from {
+			if !slices.Contains(feeds, i.feed) {
+				feeds = append(feeds, i.feed)
+			}
+		}
+		feed := feeds[x.dice.IntN(len(feeds))]
+		from = slices.DeleteFunc(slices.Clone(from), func(i input) bool { return i.feed != feed })
 		i := from[x.dice.IntN(len(from))]
 		switch how {
 		case 0:
