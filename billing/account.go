@@ -220,30 +220,32 @@ type Account struct {
 	Dormant     []*Dormant   // only if loaded whole
 	fed         []fedPremium // of members with coverage; of months not charged yet, or all if loaded whole
 
-	state   string         // the guarantor's; covered are the members' periods: loaded if a policy chooses by them
-	covered []*Coverage    // of whole accounts they are Coverages
-	whole   bool           // everything is here, not only what is open
-	counted bool           // recent is here
-	docs    int32          // the last document number given
-	entries int32          // the last journal entry's number
-	recent  []recent       // what the next bill has to take up
-	written []ledger.Entry // booked since it was loaded
-	placed  []Allocation   // allocated since it was loaded
-	stood   []Standing     // changed since it was loaded
-	pending int32          // receipts that have not posted
-	base    ledger.Cents   // what is open of the newest bill's own principal, as it was loaded
-	guests  bool           // has had money from guests; known where Replay is set
-	opened  bool           // open items are here
-	issues  []Exception    // for people, since it was loaded
-	counts  bool           // only docs and entries have changed
-	dirty   bool
+	state      string         // the guarantor's; covered are the members' periods: loaded if a policy chooses by them
+	covered    []*Coverage    // of whole accounts they are Coverages
+	whole      bool           // everything is here, not only what is open
+	counted    bool           // recent is here
+	docs       int32          // the last document number given
+	entries    int32          // the last journal entry's number
+	recent     []recent       // what the next bill has to take up
+	written    []ledger.Entry // booked since it was loaded
+	placed     []Allocation   // allocated since it was loaded
+	stood      []Standing     // changed since it was loaded
+	pending    int32          // receipts that have not posted
+	base       ledger.Cents   // what is open of the newest bill's own principal, as it was loaded
+	bookedFrom calendar.Date  // nothing that the next bill takes up was booked on an earlier day; 0: nothing was booked
+	from       int32          // no item below this number is live, and no receipt, as it was loaded
+	guests     bool           // has had money from guests; known where Replay is set
+	opened     bool           // open items are here
+	issues     []Exception    // for people, since it was loaded
+	counts     bool           // only docs and entries have changed
+	dirty      bool
 }
 
 // recent is an amount that moved since the newest bill.
 type recent struct {
-	on    calendar.Date
-	part  ledger.Part
-	cents ledger.Cents
+	on, booked calendar.Date
+	part       ledger.Part
+	cents      ledger.Cents
 }
 
 // Exception is work left undone that an operator must see.
@@ -275,7 +277,10 @@ func (a *Account) book(e ledger.Entry) int32 {
 	e.AccountID, e.No = a.ID, a.entries
 	a.written = append(a.written, e)
 	if part := ledger.PartOf(e.What); part != ledger.NoPart {
-		a.recent = append(a.recent, recent{e.PostedOn, part, e.Member()})
+		if a.bookedFrom.IsZero() || e.PostedOn < a.bookedFrom {
+			a.bookedFrom = e.PostedOn
+		}
+		a.recent = append(a.recent, recent{e.PostedOn, e.PostedOn, part, e.Member()})
 	}
 	return e.No
 }
@@ -414,6 +419,36 @@ func (a *Account) openBase() (base ledger.Cents) {
 
 // inBase says whether an item is principal that can make its bill late.
 func (i *Item) inBase() bool { return i.Kind != Fee && i.Origin != FromInstallment }
+
+// live says whether a cut, a posting or a debit may have to look at the item.
+func (i *Item) live() bool { return i.Open() > 0 || i.State != Billed }
+
+// live says the same of a receipt.
+func (r *Receipt) live() bool { return r.State == Pending || r.Unapplied > 0 }
+
+// openFrom returns the lowest number of what is live, the next number that the
+// account will give if nothing is. What is settled long ago is not looked through
+// each night. Of an account of which not all that is live was loaded, it is a
+// number below which nothing is.
+func (a *Account) openFrom() int32 {
+	from := a.from
+	if a.opened {
+		from = a.docs + 1
+	}
+	for _, i := range a.Items {
+		if i.live() {
+			from = min(from, i.No)
+			break
+		}
+	}
+	for _, r := range a.Receipts {
+		if r.live() {
+			from = min(from, r.No)
+			break
+		}
+	}
+	return from
+}
 
 // HeldOn returns the hold that the account was under at the end of a day, nil
 // for none.

@@ -143,7 +143,7 @@ func lock(ctx context.Context, tx pgx.Tx, ids []int64) error {
 // ask asks for what a need includes. The reader of each row stands beside its
 // columns.
 func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Account, row *ledger.Row))) {
-	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked, pending, base,
+	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked, pending, base, open_from, booked_from,
 		replay and exists (select from receipt r where r.account_id = account.id and r.guest) from account where id = any($1) order by id`,
 		func(a *Account, r *ledger.Row) {
 			a.whole, a.counted = need == Whole, booked
@@ -151,21 +151,21 @@ func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Acc
 			a.FirstCycle, a.LastCycle = calendar.Cycle(r.Int32()), calendar.Cycle(r.Int32())
 			a.Autopay, a.AutopaySince, a.LastDebit = r.Text(), r.Date(), (*ledger.Cents)(r.NullInt64())
 			a.Relook, a.Replay, a.Looked = r.Bool(), r.Bool(), r.Int32()
-			a.pending, a.base, a.opened = r.Int32(), ledger.Cents(r.Int64()), need >= ToPost
+			a.pending, a.base, a.from, a.bookedFrom, a.opened = r.Int32(), ledger.Cents(r.Int64()), r.Int32(), r.Date(), need >= ToPost
 			a.guests = r.Bool()
 		})
 	if need == Counters {
 		return
 	}
 	open := need != Whole
-	ask(`select account_id, no, kind, origin, state, cents, paid, cycle, billed_on, made_on, arrived_on, for_cycle, for_doc, ended, parent, entry
-		from item where account_id = any($1)`+where(open, " and (paid < cents or state <> 'billed')")+` order by account_id, no`,
+	ask(`select i.account_id, i.no, kind, origin, state, cents, paid, cycle, billed_on, made_on, arrived_on, for_cycle, for_doc, ended, parent, entry
+		from `+ofAccounts("item", where(open, "no >= a.open_from and (paid < cents or state <> 'billed')")),
 		func(a *Account, r *ledger.Row) {
 			a.Items = append(a.Items, &Item{No: r.Int32(), Kind: Kind(r.Text()), Origin: r.Text(), State: State(r.Text()), Cents: ledger.Cents(r.Int64()), Paid: ledger.Cents(r.Int64()),
 				Cycle: calendar.Cycle(r.Int32()), BilledOn: r.Date(), MadeOn: r.Date(), ArrivedOn: r.Date(), ForCycle: calendar.Cycle(r.Int32()), ForDoc: r.Int32(), Ended: r.Text(), Parent: r.Int32(), Entry: r.Int32()})
 		})
-	ask(`select account_id, no, channel, state, cents, unapplied, refunded, received_on, arrived_on, posts_on, posted_on, in_entry, posted_entry, ended_on, end_code, guest, payer, directed, reference
-		from receipt where account_id = any($1)`+where(open, " and (state = 'pending' or unapplied > 0)")+` order by account_id, no`,
+	ask(`select i.account_id, i.no, channel, state, cents, unapplied, refunded, received_on, arrived_on, posts_on, posted_on, in_entry, posted_entry, ended_on, end_code, guest, payer, directed, reference
+		from `+ofAccounts("receipt", where(open, "no >= a.open_from and (state = 'pending' or unapplied > 0)")),
 		func(a *Account, r *ledger.Row) {
 			a.Receipts = append(a.Receipts, &Receipt{No: r.Int32(), Channel: r.Text(), State: r.Text(), Cents: ledger.Cents(r.Int64()), Unapplied: ledger.Cents(r.Int64()), Refunded: ledger.Cents(r.Int64()),
 				ReceivedOn: r.Date(), ArrivedOn: r.Date(), PostsOn: r.Date(), PostedOn: r.Date(), InEntry: r.Int32(), PostedEntry: r.Int32(), EndedOn: r.Date(), EndCode: r.Text(),
@@ -196,11 +196,14 @@ func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Acc
 		askAgreements(need, ask)
 	}
 	if booked {
-		ask(`select j.account_id, j.posted_on, j.what, sum(case when j.debit = 'receivable' then j.cents else -j.cents end)::bigint
+		ask(`select a.id, j.posted_on, j.what, j.cents
 			from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-			join journal_at_hand j on j.account_id = a.id and j.no > coalesce(b.entries, 0)
-			where a.id = any($1) and j.account_id = any($1) and 'receivable' in (j.debit, j.credit) group by 1, 2, 3`, func(a *Account, r *ledger.Row) {
-			if x := (recent{r.Date(), ledger.PartOf(r.Text()), ledger.Cents(r.Int64())}); x.part != ledger.NoPart {
+			cross join lateral (select posted_on, what, sum(case when debit = 'receivable' then cents else -cents end)::bigint as cents
+				from journal_at_hand where account_id = a.id and no > coalesce(b.entries, 0) and (debit = 'receivable' or credit = 'receivable')
+				and posted_on >= (select min(booked_from) from account where id = any($1)) group by 1, 2) j
+			where a.id = any($1) and a.booked_from is not null`, func(a *Account, r *ledger.Row) {
+			x := recent{on: r.Date(), part: ledger.PartOf(r.Text()), cents: ledger.Cents(r.Int64())}
+			if x.booked = x.on; x.part != ledger.NoPart {
 				a.recent = append(a.recent, x)
 			}
 		})
@@ -237,6 +240,15 @@ func (b *Book) askBills(need Need, ask func(sql string, read func(a *Account, ro
 				Aging: [4]ledger.Cents{cents(r), cents(r), cents(r), cents(r)}, Entries: r.Int32(), DebitOn: r.Date(), DebitMoved: r.Bool(), DebitMissed: r.Bool(), DebitNone: r.Bool(), FeeBarred: r.Bool(), PrevDeadline: r.Date(),
 				Subject: Subject{r.Text(), r.Text()}})
 		})
+}
+
+// ofAccounts says where rows of accounts are read from: all of a table, or for
+// each account those that a condition names.
+func ofAccounts(table, condition string) string {
+	if condition == "" {
+		return table + ` i where i.account_id = any($1) order by i.account_id, i.no`
+	}
+	return `account a cross join lateral (select * from ` + table + ` where account_id = a.id and ` + condition + ` offset 0) i where a.id = any($1) order by a.id, i.no`
 }
 
 func where(yes bool, sql string) string {

@@ -30,15 +30,11 @@ func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64
 	for r, p := range postsOn {
 		received, posts = append(received, r), append(posts, p)
 	}
-	// Nobody has counted yet what was laid out a moment ago, so the planner has
-	// to be told: each check looks its account up, and finds it again by place.
-	if _, err := tx.Exec(ctx, `set local enable_hashjoin = off; set local enable_mergejoin = off`); err != nil {
-		return 0, 0, err
-	}
-	if err := tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts, from, to).Scan(&made, &due); err != nil {
-		return 0, 0, err
-	}
-	_, err = tx.Exec(ctx, `set local enable_hashjoin = on; set local enable_mergejoin = on`)
+	// Nobody has counted yet what was laid out a moment ago: each check looks its
+	// account up, and finds it again by place.
+	err = byLookup(ctx, tx, func() error {
+		return tx.QueryRow(ctx, receiveChecksSQL, day, file, received, posts, from, to).Scan(&made, &due)
+	})
 	return made, due, err
 }
 

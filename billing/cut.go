@@ -120,7 +120,12 @@ func (a *Account) takeUp(b *Bill, day calendar.Date, newest bool) {
 			b.Fees += r.cents
 		}
 	}
-	a.recent = rest
+	a.recent, a.bookedFrom = rest, 0
+	for _, r := range rest {
+		if a.bookedFrom.IsZero() || r.booked < a.bookedFrom {
+			a.bookedFrom = r.booked
+		}
+	}
 	b.Balance = b.Previous + b.Payments + b.Adjustments + b.Charges + b.Fees
 }
 

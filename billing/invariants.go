@@ -15,6 +15,11 @@ var Invariants = []ledger.Invariant{
 			left join lateral (select count(*) n from receipt where account_id = a.id and state = 'pending') r on true
 			left join lateral (select coalesce(sum(cents - paid), 0) cents from item where account_id = a.id and state = 'billed' and cycle = a.last_cycle and kind <> 'fee' and origin <> 'installment') i on true
 			where a.id > 0 and (a.pending <> r.n or a.base <> i.cents)`},
+	{Name: "account_bounds", Says: "where an account says that nothing lies open, and nothing was booked since its newest bill, nothing does and nothing was",
+		SQL: `select i.account_id, i.no from item i join account a on a.id = i.account_id where i.no < a.open_from and (i.paid < i.cents or i.state <> 'billed')
+			union all select r.account_id, r.no from receipt r join account a on a.id = r.account_id where r.no < a.open_from and (r.state = 'pending' or r.unapplied > 0)
+			union all select j.account_id, j.no from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+				join journal_at_hand j on j.account_id = a.id and j.no > coalesce(b.entries, 0) and 'receivable' in (j.debit, j.credit) where a.id > 0 and (a.booked_from is null or j.posted_on < a.booked_from)`},
 	{Name: "items_agree_with_allocations", Says: "what is paid on an item is what was allocated to it",
 		SQL: `select i.account_id, i.no from item i left join (select account_id, item, sum(cents) cents from allocation group by 1, 2) al on al.account_id = i.account_id and al.item = i.no
 			where i.paid <> coalesce(al.cents, 0)

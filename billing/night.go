@@ -135,7 +135,7 @@ func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 		return t, plain, nil
 	}
 	made, err := t.cutByRule(ctx, tx, p, day, last, r)
-	return t, byAccount(plain, made), err
+	return t, inOrder(plain, made), err
 }
 
 // cutByRule closes the cycles up to last of those accounts of the range that

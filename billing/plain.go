@@ -23,7 +23,7 @@ func postPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in 
 	if !ok {
 		return 0, 0, nil
 	}
-	err = byRange(ctx, tx, func() error {
+	err = byLookup(ctx, tx, func() error {
 		return tx.QueryRow(ctx, postPlainSQL, day, in.From, in.To, order, since).Scan(&n, &cents)
 	})
 	return n, cents, err
@@ -54,26 +54,26 @@ func (p *Policy) order(day calendar.Date) (order []Kind, since calendar.Date, on
 // the check ends, or the last, stands for the receipt.
 const postPlainSQL = `
 		with due as (
-			select account_id, no, cents, received_on, channel, directed, guest, count(*) over (partition by account_id) as n from receipt
+			select account_id, no, cents, received_on, channel, directed, guest, ctid as at, count(*) over (partition by account_id) as n from receipt
 			where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3
 		), plain as (
-			select a.id, a.docs, a.entries + 1 as entry, a.last_cycle, r.no, r.cents, r.received_on, case r.channel when 'lockbox' then 'lockbox_pending' else 'cash' end as stood
+			select a.id, a.ctid as account_at, r.at as receipt_at, a.docs, a.entries + 1 as entry, a.last_cycle, r.no, r.cents, r.received_on, case r.channel when 'lockbox' then 'lockbox_pending' else 'cash' end as stood, a.open_from
 			from due r
 			join account a on a.id = r.account_id
-			left join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.account_id >= $2 and b.account_id < $3
-			where r.n = 1 and a.id >= $2 and a.id < $3
+			left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+			where r.n = 1
 			and r.directed = '' and not r.guest and r.channel <> 'opening' and r.cents < 2147483647
 			and (b.cycle is null or b.cut_on >= $5 and r.received_on > b.made_on and r.received_on > coalesce(b.prev_deadline, b.made_on) and r.received_on <= b.deadline_on and b.deadline_on >= $1)
 		), open as (
-			select p.*, i.no as item, i.open, i.in_base, row_number() over inorder as nth, lead(1) over inorder is null as last,
+			select p.*, i.no as item, i.at as item_at, i.open, i.in_base, row_number() over inorder as nth, lead(1) over inorder is null as last,
 				coalesce(sum(i.open) over inorder, 0) as upto, coalesce(sum(i.open) filter (where i.in_base) over inorder, 0) as base_upto
 			from plain p left join lateral (
-				select no, kind, cycle, origin = 'installment' as installment, arrived_on, least(cents - paid, 2147483647)::int as open, cycle = p.last_cycle and kind <> 'fee' and origin <> 'installment' as in_base
-				from item where account_id = p.id and account_id >= $2 and account_id < $3 and state = 'billed' and paid < cents
+				select no, ctid as at, kind, cycle, origin = 'installment' as installment, arrived_on, least(cents - paid, 2147483647)::int as open, cycle = p.last_cycle and kind <> 'fee' and origin <> 'installment' as in_base
+				from item where account_id = p.id and no >= p.open_from and state = 'billed' and paid < cents
 			) i on true
 			window inorder as (partition by p.id order by case i.kind when ($4::text[])[1] then 1 when ($4::text[])[2] then 2 else 3 end, i.cycle, i.installment, i.arrived_on, i.no rows unbounded preceding)
 		), share as materialized (
-			select id, entry, no, cents, received_on, stood, item, least(open, cents - upto + open) as part, docs + case when item is null then 0 else nth end as doc,
+			select id, account_at, receipt_at, item_at, entry, no, cents, received_on, stood, item, least(open, cents - upto + open) as part, docs + case when item is null then 0 else nth end as doc,
 				upto >= cents or last as final, greatest(cents - upto, 0) as rest, base_upto - case when in_base then greatest(upto - cents, 0) else 0 end as base
 			from open where item is null or upto - open < cents
 		), allocate as (
@@ -83,26 +83,46 @@ const postPlainSQL = `
 		), total as (
 			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'payment', stood, 'receivable', count(*), sum(cents) from share where final group by stood
 		), pay as (
-			update item i set paid = i.paid + s.part from share s where i.account_id = s.id and i.no = s.item and i.account_id >= $2 and i.account_id < $3
+			update item i set paid = i.paid + s.part from share s where i.ctid = s.item_at
 		), settle as (
-			update receipt r set state = 'posted', posted_on = $1, posted_entry = s.entry, unapplied = s.rest from share s where s.final and r.account_id = s.id and r.no = s.no and r.account_id >= $2 and r.account_id < $3
+			update receipt r set state = 'posted', posted_on = $1, posted_entry = s.entry, unapplied = s.rest from share s where s.final and r.ctid = s.receipt_at
 		), count as (
-			update account a set docs = s.doc, entries = s.entry, pending = a.pending - 1, base = a.base - s.base from share s where s.final and a.id = s.id and a.id >= $2 and a.id < $3
+			update account a set docs = s.doc, entries = s.entry, pending = a.pending - 1, base = a.base - s.base, booked_from = least(a.booked_from, $1) from share s where s.final and a.ctid = s.account_at
 		)
 		select count(*), coalesce(sum(cents), 0)::bigint from share where final`
 
-// byRange runs a statement over a key range with the joins that suit it: both
-// sides are read once, in order. The planner can't know how many rows the
-// steps inside will have, and would look each up by itself.
+// The planner can't know how many rows the steps inside a statement will have,
+// and does not know how few of an account's rows are still open. So it is told.
+
+// byLookup runs a statement that looks up, account by account, what is open of
+// it: what it takes does not grow with what an account has behind it.
+func byLookup(ctx context.Context, tx pgx.Tx, do func() error) error {
+	return without(ctx, tx, do, "enable_hashjoin", "enable_mergejoin")
+}
+
+// byRange runs a statement over a key range whose sides are each read once, in
+// order, and not looked up row by row.
 func byRange(ctx context.Context, tx pgx.Tx, do func() error) error {
-	if _, err := tx.Exec(ctx, `set local enable_nestloop = off`); err != nil {
+	return without(ctx, tx, do, "enable_nestloop")
+}
+
+// without runs a statement for which the planner may not use some ways to join.
+func without(ctx context.Context, tx pgx.Tx, do func() error, ways ...string) error {
+	set := func(to string) error {
+		for _, way := range ways {
+			if _, err := tx.Exec(ctx, "set local "+way+" = "+to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := set("off"); err != nil {
 		return err
 	}
 	if err := do(); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, `set local enable_nestloop = on`)
-	return err
+	return set("on")
 }
 
 // plainBills finds the bills of the range whose deadline passed since the last
@@ -200,7 +220,7 @@ func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, i
 		), total as (
 			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'late_fee', 'receivable', 'fees', count(*), sum(cents) from fee having count(*) > 0
 		)
-		update account a set docs = f.no, entries = f.entry from fee f where a.id = f.id and a.id >= $6 and a.id < $7`, day, ids, cents, cycles, words, in.From, in.To, docs, entries)
+		update account a set docs = f.no, entries = f.entry, booked_from = least(a.booked_from, $1) from fee f where a.id = f.id and a.id >= $6 and a.id < $7`, day, ids, cents, cycles, words, in.From, in.To, docs, entries)
 		return err
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -72,7 +71,7 @@ type columns struct {
 	nos      []int32
 	texts    [2][]string
 	cents    [3][]int64
-	ints     [3][]int32
+	ints     [4][]int32
 	days     [2][]calendar.Date
 	flags    [4][]bool
 	nullable []*int64
@@ -83,28 +82,27 @@ var updates = [kinds]struct {
 	sql  string
 	args func(c *columns) []any
 }{
-	counted: {`update account a set docs = u.docs, entries = u.entries, pending = u.pending, base = u.base from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[]) u(id, docs, entries, pending, base) where a.id = u.id`,
-		func(c *columns) []any { return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0]} }},
-	changed: {`update account a set docs = u.docs, entries = u.entries, pending = u.pending, base = u.base, looked = u.looked, first_cycle = u.first, last_cycle = u.last,
+	counted: {`update account a set docs = u.docs, entries = u.entries, pending = u.pending, base = u.base, open_from = u.open, booked_from = u.booked
+			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[], $7::date[]) u(id, docs, entries, pending, base, open, booked) where a.id = u.id`,
+		func(c *columns) []any {
+			return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0], c.ints[2], c.days[1]}
+		}},
+	changed: {`update account a set docs = u.docs, entries = u.entries, pending = u.pending, base = u.base, open_from = u.open, booked_from = u.booked, looked = u.looked, first_cycle = u.first, last_cycle = u.last,
 				autopay = u.autopay, autopay_since = u.since, relook = u.relook, replay = u.replay, last_debit_cents = u.debit
-			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[], $7::bigint[], $8::bigint[], $9::text[], $10::date[], $11::boolean[], $12::boolean[], $13::bigint[])
-				u(id, docs, entries, pending, base, looked, first, last, autopay, since, relook, replay, debit)
+			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[], $7::bigint[], $8::bigint[], $9::text[], $10::date[], $11::boolean[], $12::boolean[], $13::bigint[], $14::int[], $15::date[])
+				u(id, docs, entries, pending, base, looked, first, last, autopay, since, relook, replay, debit, open, booked)
 			where a.id = u.id`,
 		func(c *columns) []any {
-			return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0], c.ints[2], c.cents[1], c.cents[2], c.texts[0], c.days[0], c.flags[0], c.flags[1], c.nullable}
+			return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0], c.ints[3], c.cents[1], c.cents[2], c.texts[0], c.days[0], c.flags[0], c.flags[1], c.nullable, c.ints[2], c.days[1]}
 		}},
 	closed: {`update item i set state = 'billed', cycle = u.cycle, billed_on = u.billed, made_on = u.made
-			from unnest($1::bigint[], $2::int[], $3::date[], $4::date[]) u(id, cycle, billed, made) where i.account_id = u.id and i.state = 'unbilled' and i.account_id between $5 and $6`,
-		func(c *columns) []any {
-			return []any{c.ids, c.nos, c.days[0], c.days[1], slices.Min(c.ids), slices.Max(c.ids)}
-		}},
+			from unnest($1::bigint[], $2::int[], $3::date[], $4::date[], $5::int[]) u(id, cycle, billed, made, first) where i.account_id = u.id and i.no >= u.first and i.state = 'unbilled'`,
+		func(c *columns) []any { return []any{c.ids, c.nos, c.days[0], c.days[1], c.ints[0]} }},
 	paid: {`update item i set paid = u.paid from unnest($1::bigint[], $2::int[], $3::bigint[]) u(id, no, paid) where i.account_id = u.id and i.no = u.no`,
 		func(c *columns) []any { return []any{c.ids, c.nos, c.cents[0]} }},
 	billed: {`update item i set state = 'billed', paid = u.paid, cycle = u.cycle, billed_on = u.billed, made_on = u.made
-			from unnest($1::bigint[], $2::int[], $3::bigint[], $4::int[], $5::date[], $6::date[]) u(id, no, paid, cycle, billed, made) where i.account_id = u.id and i.no = u.no and i.account_id between $7 and $8`,
-		func(c *columns) []any {
-			return []any{c.ids, c.nos, c.cents[0], c.ints[0], c.days[0], c.days[1], slices.Min(c.ids), slices.Max(c.ids)}
-		}},
+			from unnest($1::bigint[], $2::int[], $3::bigint[], $4::int[], $5::date[], $6::date[]) u(id, no, paid, cycle, billed, made) where i.account_id = u.id and i.no = u.no`,
+		func(c *columns) []any { return []any{c.ids, c.nos, c.cents[0], c.ints[0], c.days[0], c.days[1]} }},
 	revised: {`update item i set state = u.state, ended = u.ended, cents = u.cents, paid = u.paid, cycle = u.cycle, billed_on = u.billed, made_on = u.made
 			from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::int[], $8::date[], $9::date[]) u(id, no, state, ended, cents, paid, cycle, billed, made)
 			where i.account_id = u.id and i.no = u.no`,
@@ -181,17 +179,19 @@ func (s *saver) take(a *Account) {
 }
 
 func (s *saver) account(a *Account) {
-	kind := counted
+	kind, from := counted, a.openFrom()
 	switch {
 	case a.dirty:
 		kind = changed
-	case !a.counts:
+	case !a.counts && from >= a.from:
 		return
 	}
 	c := s.update(kind, a.ID, a.pending)
 	c.ints[0], c.ints[1], c.cents[0] = append(c.ints[0], a.docs), append(c.ints[1], a.entries), append(c.cents[0], int64(a.openBase()))
+	c.ints[2], c.days[1] = append(c.ints[2], from), append(c.days[1], a.bookedFrom)
+	a.from = from
 	if kind == changed {
-		c.ints[2], c.cents[1], c.cents[2] = append(c.ints[2], a.Looked), append(c.cents[1], int64(a.FirstCycle)), append(c.cents[2], int64(a.LastCycle))
+		c.ints[3], c.cents[1], c.cents[2] = append(c.ints[3], a.Looked), append(c.cents[1], int64(a.FirstCycle)), append(c.cents[2], int64(a.LastCycle))
 		c.texts[0], c.days[0] = append(c.texts[0], a.Autopay), append(c.days[0], a.AutopaySince)
 		c.flags[0], c.flags[1], c.nullable = append(c.flags[0], a.Relook), append(c.flags[1], a.Replay), append(c.nullable, (*int64)(a.LastDebit))
 	}
@@ -220,7 +220,7 @@ func (s *saver) close(a *Account) bool {
 		return false
 	}
 	c := s.update(closed, a.ID, int32(first.Cycle))
-	c.days[0], c.days[1], c.rows = append(c.days[0], first.BilledOn), append(c.days[1], first.MadeOn), c.rows+n
+	c.days[0], c.days[1], c.ints[0], c.rows = append(c.days[0], first.BilledOn), append(c.days[1], first.MadeOn), append(c.ints[0], first.No), c.rows+n
 	return true
 }
 
@@ -302,10 +302,22 @@ func (s *saver) write(ctx context.Context) error {
 		return err
 	}
 	batch := &pgx.Batch{}
+	many := false
+	for kind := range s.updates {
+		many = many || len(s.updates[kind].ids) > 1000
+	}
+	if many { // as byLookup does: the planner would read all of a table
+		batch.Queue(`set local enable_hashjoin = off`)
+		batch.Queue(`set local enable_mergejoin = off`)
+	}
 	for kind := range s.updates {
 		if len(s.updates[kind].ids) > 0 {
 			s.queue(batch, kind)
 		}
+	}
+	if many {
+		batch.Queue(`set local enable_hashjoin = on`)
+		batch.Queue(`set local enable_mergejoin = on`)
 	}
 	for _, e := range s.issues {
 		batch.Queue(`insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, $3, $4, $5, $6) on conflict do nothing`, e...)
@@ -321,19 +333,12 @@ func (s *saver) write(ctx context.Context) error {
 func (s *saver) queue(batch *pgx.Batch, kind int) {
 	c := &s.updates[kind]
 	want := cmp.Or(c.rows, int64(len(c.ids)))
-	many := (kind == closed || kind == billed) && len(c.ids) > 1000 // a cut: read the range once, as byRange does
-	if many {
-		batch.Queue(`set local enable_nestloop = off`)
-	}
 	batch.Queue(updates[kind].sql, updates[kind].args(c)...).Exec(func(done pgconn.CommandTag) error {
 		if got := done.RowsAffected(); got != want {
 			return fmt.Errorf("%d rows are not as they were read: %q changed %d", want, updates[kind].sql, got)
 		}
 		return nil
 	})
-	if many {
-		batch.Queue(`set local enable_nestloop = on`)
-	}
 }
 
 func (c *Check) file() *int64 {

@@ -20,6 +20,8 @@ create table account (
     pending          integer     not null default 0,       -- receipts that have not posted
     base             bigint      not null default 0,       -- what is open of the newest bill's own principal
     looked           integer     not null default 0,       -- the last journal entry that the late-fee job has seen
+    booked_from      date,                                 -- of what is owed, nothing was booked since the newest bill on an earlier business date than this; null: nothing was
+    open_from        integer     not null default 0,       -- no item below this number is open or unbilled, no receipt below it pending or in credit
     check (id = 0 or id < 100000000)                       -- eight digits of a statement number
 ) with (fillfactor = 45);
 create index account_relook on account (id) where relook;
@@ -134,7 +136,7 @@ create table bill (
     check (previous + payments + adjustments + charges + fees = balance),
     check (made_on >= cut_on)
 ) with (fillfactor = 90);
-create index bill_deadline on bill (deadline_on, account_id);
+create index bill_deadline on bill (account_id, deadline_on);
 
 -- Money in the house, whatever its channel.
 create table receipt (
@@ -163,7 +165,7 @@ create table receipt (
     primary key (account_id, no),
     check (unapplied + refunded <= cents)
 ) with (fillfactor = 50);
-create index receipt_pending on receipt (posts_on, account_id) where state = 'pending';
+create index receipt_pending on receipt (account_id) where state = 'pending';
 
 -- Which item a receipt's money went to. Append-only: taking back is a negative row.
 create table allocation (
