@@ -104,8 +104,8 @@ const plainSQL = `
 							union all select account_id from card_charge where account_id >= $1 and account_id < $2 and attempt = 0 and cycle >= $11)
 						and m.id not in (select subject::bigint from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null)
 					then least(greatest(case when a.entries = b.entries and a.id not in (select account_id from standing where account_id >= $1 and account_id < $2 and item <> 0) then b.amount_due
-							else (select coalesce(sum(cents - paid), 0)::bigint from item where account_id = a.id and state = 'billed' and paid < cents)
-								- (select coalesce(sum(unapplied), 0)::bigint from receipt where account_id = a.id and state = 'posted' and not guest and unapplied > 0) end, 0), 2147483647)::int
+							else (select coalesce(sum(cents - paid), 0)::bigint from item where account_id = a.id and no >= a.open_from and state = 'billed' and paid < cents)
+								- (select coalesce(sum(unapplied), 0)::bigint from receipt where account_id = a.id and no >= a.open_from and state = 'posted' and not guest and unapplied > 0) end, 0), 2147483647)::int
 					else 0 end as cents
 				from account a
 				join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.account_id >= $1 and b.account_id < $2

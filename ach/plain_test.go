@@ -218,7 +218,7 @@ func (l *lives) selected(day calendar.Date, takeBack bool, plain int) (rows []st
 		rows = append(rows, strings.ReplaceAll(fmt.Sprintf("%+v", t), " ", "\n"))
 		for _, sql := range []string{`select (to_jsonb(d) - 'file_id' - 'trace')::text from debit d where built_on = $1 order by account_id, receipt`,
 			`select string_agg(trace::text, ' ' order by trace) || (select next from ach_trace) from debit where built_on = $1 having count(*) > 0`, `select to_jsonb(r)::text from receipt r where arrived_on = $1 order by account_id, no`,
-			`select to_jsonb(a)::text from account a where $1::date is not null order by id`, `select to_jsonb(b)::text from bill b where $1::date is not null order by account_id, cycle`,
+			`select (to_jsonb(a) - 'open_from')::text from account a where $1::date is not null order by id`, `select to_jsonb(b)::text from bill b where $1::date is not null order by account_id, cycle`,
 			`select to_jsonb(e)::text from exception e where on_date = $1 order by account_id, code, subject`,
 			`select effective_on || ' ' || entries || ' ' || cents || batches::text || first_account || ' ' || last_account from ach_file where state = 'open' and $1::date is not null order by 1`,
 			`select account_id || '/' || receipt from debit d join ach_file f on f.id = d.file_id where d.built_on = $1 and not (f.effective_on = d.effective_on and d.trace between f.first_trace and f.last_trace)`} {

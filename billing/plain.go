@@ -97,32 +97,30 @@ const postPlainSQL = `
 // byLookup runs a statement that looks up, account by account, what is open of
 // it: what it takes does not grow with what an account has behind it.
 func byLookup(ctx context.Context, tx pgx.Tx, do func() error) error {
-	return without(ctx, tx, do, "enable_hashjoin", "enable_mergejoin")
+	return between(ctx, tx, lookUp, do)
 }
 
 // byRange runs a statement over a key range whose sides are each read once, in
 // order, and not looked up row by row.
 func byRange(ctx context.Context, tx pgx.Tx, do func() error) error {
-	return without(ctx, tx, do, "enable_nestloop")
+	return between(ctx, tx, [2]string{`set local enable_nestloop = off`, `set local enable_nestloop = on`}, do)
 }
 
-// without runs a statement for which the planner may not use some ways to join.
-func without(ctx context.Context, tx pgx.Tx, do func() error, ways ...string) error {
-	set := func(to string) error {
-		for _, way := range ways {
-			if _, err := tx.Exec(ctx, "set local "+way+" = "+to); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if err := set("off"); err != nil {
+// lookUp leaves the planner one way to join, and gives it back the others.
+var lookUp = [2]string{
+	`select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
+	`select set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true)`,
+}
+
+func between(ctx context.Context, tx pgx.Tx, settings [2]string, do func() error) error {
+	if _, err := tx.Exec(ctx, settings[0]); err != nil {
 		return err
 	}
 	if err := do(); err != nil {
 		return err
 	}
-	return set("on")
+	_, err := tx.Exec(ctx, settings[1])
+	return err
 }
 
 // plainBills finds the bills of the range whose deadline passed since the last
@@ -170,8 +168,8 @@ const plainBillsSQL = `
 		where b.deadline_on >= $1 and b.deadline_on < $2 and b.account_id >= $3 and b.account_id < $4
 		and case when not s.calm then true
 			when a.last_cycle = b.cycle then a.base > 0
-			else exists (select from item i where i.account_id = b.account_id and i.cycle = b.cycle and i.paid < i.cents)
-				or exists (select from receipt r where r.account_id = b.account_id and r.received_on > b.deadline_on) end
+			else (select true from item i where i.account_id = b.account_id and i.no >= a.open_from and i.cycle = b.cycle and i.paid < i.cents limit 1)
+				or (select true from receipt r where r.account_id = b.account_id and r.received_on > b.deadline_on limit 1) end
 		order by b.account_id, b.cycle`
 
 // plainBill is a bill whose base is what is open on it now.

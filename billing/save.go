@@ -307,8 +307,7 @@ func (s *saver) write(ctx context.Context) error {
 		many = many || len(s.updates[kind].ids) > 1000
 	}
 	if many { // as byLookup does: the planner would read all of a table
-		batch.Queue(`set local enable_hashjoin = off`)
-		batch.Queue(`set local enable_mergejoin = off`)
+		batch.Queue(lookUp[0])
 	}
 	for kind := range s.updates {
 		if len(s.updates[kind].ids) > 0 {
@@ -316,8 +315,7 @@ func (s *saver) write(ctx context.Context) error {
 		}
 	}
 	if many {
-		batch.Queue(`set local enable_hashjoin = on`)
-		batch.Queue(`set local enable_mergejoin = on`)
+		batch.Queue(lookUp[1])
 	}
 	for _, e := range s.issues {
 		batch.Queue(`insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, $3, $4, $5, $6) on conflict do nothing`, e...)

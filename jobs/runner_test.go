@@ -143,8 +143,8 @@ func (b *biller) rows() (all []string) {
 	for _, table := range []string{"account", "member", "item", "bill", "receipt", "allocation", "journal", "payment", "adjustment", "autopay_method", "hold", "act",
 		"debit", "ach_file", "ach_trace", "ach_answer", "statement", "lockbox_file", "lockbox_batch", "lockbox_item", "lockbox_share", "exception", "parked", "skipped", "journal_total", "journal_file", "journal_line"} {
 		sql := `select '` + table + `' || xmin::text || to_jsonb(t)::text from ` + table + ` t`
-		if table == "account" { // but for the late-fee job's notes to itself on what it has looked at
-			sql = `select 'account' || (to_jsonb(t) - 'looked' - 'relook')::text from account t`
+		if table == "account" { // but for what only saves looking
+			sql = `select 'account' || (to_jsonb(t) - 'looked' - 'relook' - 'open_from')::text from account t`
 		}
 		rows, err := b.DB.Query(context.Background(), sql)
 		if err != nil {

@@ -79,6 +79,12 @@ var breaks = map[string][]string{
 		`update account set base = base + 1 where id = 3`,
 		`update account set pending = pending + 1 where id = 3`,
 	},
+	"account_bounds": {
+		`update account set open_from = docs + 1 where id in (select account_id from item where paid < cents)`,
+		`update account set open_from = docs + 1 where id in (select account_id from receipt where state = 'pending')`,
+		`update account a set booked_from = null where booked_from is not null`,
+		`update account a set booked_from = booked_from + 400 where booked_from is not null`,
+	},
 	"journal_archives": {
 		`insert into journal_month (month, file, entries, cents, sha256, archived_on) values (24300, 'journal-2025-01.csv.gz', 1, 100, '\x00', '2026-01-01')`,
 	},

@@ -154,7 +154,7 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since ca
 	latest, earliest := p.Widest(func(p *billing.Policy) int { return p.Reminder.FirstDaysBefore })
 	last, _ := p.Widest(func(p *billing.Policy) int { return p.Reminder.LastDaysBefore })
 	rows, err := tx.Query(ctx, `with near as materialized (
-			select a.id, a.mrn, b.cycle, b.due_on, b.made_on, b.cut_on, b.plan, b.state, a.autopay <> 'on' as plain
+			select a.id, a.mrn, b.cycle, b.due_on, b.made_on, b.cut_on, b.plan, b.state, a.autopay <> 'on' as plain, a.open_from
 			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			where a.id >= $1 and a.id < $2 and b.account_id >= $1 and b.account_id < $2
 			and b.due_on <= $3::date + $5::int and (b.due_on >= $3::date + $6::int
@@ -162,12 +162,6 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since ca
 				and not exists (select from message m where m.account_id = a.id and m.cycle = b.cycle and m.kind = 'reminder')
 				and not exists (select from exception x where x.account_id = a.id and x.job = 'reminders' and x.code = 'reminder_missed'
 					and x.subject = to_char(make_date(b.cycle / 12, b.cycle % 12 + 1, 1), 'YYYY-MM')))
-		), owed as (
-			select account_id, sum(cents - paid) as cents from item
-			where account_id >= $1 and account_id < $2 and state = 'billed' and paid < cents and exists (select from near) group by account_id
-		), money as (
-			select account_id, sum(case when state = 'pending' then cents else unapplied end) as cents from receipt
-			where account_id >= $1 and account_id < $2 and (state = 'pending' or state = 'posted' and not guest and unapplied > 0) and exists (select from near) group by account_id
 		), refused as (
 			select account_id, string_agg(channel, ' ') || ' ' as channels from preference where account_id >= $1 and account_id < $2 group by account_id
 		), lost as (
@@ -177,9 +171,11 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since ca
 		)
 		select n.id, n.cycle, n.due_on, right(n.mrn, 4), g.phone, g.email, g.language,
 			(select string_agg(channel, ' ') || ' ' from message m where m.account_id = n.id and m.cycle = n.cycle and m.kind = 'reminder'),
-			r.channels, greatest(coalesce(o.cents, 0) - coalesce(m.cents, 0), 0)::bigint, n.plain and h.account_id is null, n.made_on, l.addresses, n.cut_on, n.plan, n.state
+			r.channels, greatest(
+				(select coalesce(sum(cents - paid), 0) from item where account_id = n.id and no >= n.open_from and state = 'billed' and paid < cents)
+				- (select coalesce(sum(case when state = 'pending' then cents else unapplied end), 0) from receipt
+					where account_id = n.id and no >= n.open_from and (state = 'pending' or state = 'posted' and not guest and unapplied > 0)), 0)::bigint, n.plain and h.account_id is null, n.made_on, l.addresses, n.cut_on, n.plan, n.state
 		from near n left join lateral (select phone, email, language from member where mrn = n.mrn limit 1) g on true
-		left join owed o on o.account_id = n.id left join money m on m.account_id = n.id
 		left join refused r on r.account_id = n.id left join lost l on l.account_id = n.id left join held h on h.account_id = n.id
 		order by n.id`, in.From, in.To, day, max(since, 1), earliest, last, latest)
 	if err != nil {
