@@ -106,10 +106,11 @@ func byRange(ctx context.Context, tx pgx.Tx, do func() error) error {
 	return between(ctx, tx, [2]string{`set local enable_nestloop = off`, `set local enable_nestloop = on`}, do)
 }
 
-// lookUp leaves the planner one way to join, and gives it back the others.
+// lookUp leaves the planner one way to join, by an index even where a table was
+// small when it planned, and gives it back the others.
 var lookUp = [2]string{
-	`select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`,
-	`select set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true)`,
+	`select set_config(way, 'off', true) from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan']) way`,
+	`select set_config(way, 'on', true) from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan']) way`,
 }
 
 func between(ctx context.Context, tx pgx.Tx, settings [2]string, do func() error) error {
