@@ -229,12 +229,13 @@ func (u unharmed) idle(job string) int {
 }
 
 // choose chooses the points to kill at on a night, in the order of its jobs:
-// one in each job that has something to do, and one in some of the others.
+// one in each job that has something to do, and every sixth night one in each of
+// the others.
 func (u unharmed) choose(dice *rand.Rand, day calendar.Date) []point {
 	var points []point
-	for _, j := range jobs.Jobs() {
+	for n, j := range jobs.Jobs() {
 		said := u.said[day][j.Name]
-		if len(said) <= u.idle(j.Name) && dice.IntN(6) > 0 {
+		if len(said) <= u.idle(j.Name) && (int(day)+n)%6 > 0 {
 			continue
 		}
 		n := 1 + dice.IntN(len(said))
