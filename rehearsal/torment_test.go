@@ -160,6 +160,7 @@ func (x *tormentor) finish(ctx context.Context, args ...string) error {
 // disturb disturbs a night, in the order of its jobs, until it has had its share.
 func (x *tormentor) disturb(ctx context.Context, day calendar.Date) error {
 	kills, restarts := x.share(day, "kill", x.ordeal.kills), x.share(day, "restart", x.ordeal.restarts)
+	killsFirst := x.dice.IntN(2) == 0 // who survives another fault may do the night to its end
 	enough := x.did["kill"] + kills
 	list := x.faults(day, "kill", kills, x.kill)
 	list = append(list, x.faults(day, "restart", restarts, x.restart)...)
@@ -167,7 +168,15 @@ func (x *tormentor) disturb(ctx context.Context, day calendar.Date) error {
 	list = append(list, x.faults(day, "twin", x.share(day, "twin", x.ordeal.others), x.twin)...)
 	list = append(list, x.faults(day, "full disk", x.share(day, "full disk", x.ordeal.fills), x.fill)...)
 	for tries := 0; ; tries++ {
-		slices.SortStableFunc(list, func(a, b fault) int { return a.at.first - b.at.first })
+		slices.SortStableFunc(list, func(a, b fault) int {
+			if killsFirst && (a.name == "kill") != (b.name == "kill") {
+				if a.name == "kill" {
+					return -1
+				}
+				return 1
+			}
+			return a.at.first - b.at.first
+		})
 		for _, f := range list {
 			if err := f.do(ctx, day, f); err != nil {
 				return fmt.Errorf("%s at %v, time %d: %w", f.name, f.at.moment, f.nth, err)
@@ -337,12 +346,13 @@ func (x *tormentor) meet(ctx context.Context, day calendar.Date, f fault, meanwh
 // another machine would.
 func (x *tormentor) twin(ctx context.Context, day calendar.Date, f fault) error {
 	p, err := x.meet(ctx, day, f, func(*process) error {
-		met := len(x.x.heard())
+		// Once the first has let go of the date, the second may have it: the first
+		// does go on where what waits is not its main business.
 		second, err := x.run(ctx, "nightly", "--date", day.String())
 		if err != nil {
 			return err
 		}
-		if held(x.x.heard(), met) && second.code != 75 {
+		if second.line.contested && second.code != 75 {
 			return fmt.Errorf("the second should have said 75: %v", second)
 		}
 		return stopped(second)
@@ -351,27 +361,6 @@ func (x *tormentor) twin(ctx context.Context, day calendar.Date, f fault) error 
 		return err
 	}
 	return stopped(p)
-}
-
-// held says whether the first of two programs still held the date when the
-// second, which began after so many moments, was told whether it may have it.
-// Once the first has let go, the second may, and the first does go on where what
-// waits is not its main business. The date is the first lock taken and the last
-// one given back.
-func held(said []moment, began int) bool {
-	locks := -1 // the second's own asking
-	for n, m := range said {
-		asked := strings.Contains(m.SQL, "pg_try_advisory_lock(")
-		switch {
-		case m.Say == "told" && asked && n >= began:
-			return locks > 0
-		case m.Say == "ask" && (asked || strings.HasPrefix(m.SQL, "select true from") && strings.Contains(m.SQL, "pg_advisory_lock(")):
-			locks++
-		case m.Say == "ask" && strings.HasPrefix(m.SQL, "select pg_advisory_unlock("):
-			locks--
-		}
-	}
-	return false
 }
 
 // freeze stops a night as a machine that swaps or a paused virtual one would.

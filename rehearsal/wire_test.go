@@ -80,7 +80,8 @@ type exchange struct {
 	there string // when look last looked
 	trap  *trap
 	met   int
-	hit   moment // at which the trap was sprung
+	hit   moment        // at which the trap was sprung
+	locks map[*line]int // that programs hold or have asked for, by their lines
 }
 
 // set lays a trap, or takes it away with nil, and begins to listen anew.
@@ -132,6 +133,7 @@ func (x *exchange) listen(l *line, say, sql string, work bool, arguments [][]byt
 	if say == "ask" && strings.HasPrefix(sql, "insert into run (") && len(arguments) > 0 { // how a job begins
 		x.job = string(arguments[0])
 	}
+	x.noteLock(l, say, sql)
 	m := moment{x.job, say, sql, work}
 	if say == "ask" && x.look != nil && m.verb() != "select" { // a look takes longer than a question
 		if is := x.look(); is != x.there {
@@ -158,12 +160,35 @@ func (x *exchange) listen(l *line, say, sql string, work bool, arguments [][]byt
 	t.spring(l)
 }
 
+// noteLock keeps count of the locks that programs ask for and give back. A
+// program that asks for its date is contested if another still holds any when it
+// is told whether it may have it.
+func (x *exchange) noteLock(l *line, say, sql string) {
+	tries := strings.Contains(sql, "pg_try_advisory_lock(")
+	switch {
+	case say == "ask" && (tries || strings.HasPrefix(sql, "select true from") && strings.Contains(sql, "pg_advisory_lock(")):
+		if x.locks == nil {
+			x.locks = map[*line]int{}
+		}
+		x.locks[l]++
+	case say == "ask" && strings.HasPrefix(sql, "select pg_advisory_unlock("):
+		x.locks[l]--
+	case say == "told" && tries && !l.told:
+		l.told = true
+		for other, n := range x.locks {
+			l.contested = l.contested || other != l && n > 0
+		}
+	}
+}
+
 // line is the way of one program to the server.
 type line struct {
 	x        *exchange
 	of       *process
 	listener net.Listener
 	url      string
+
+	told, contested bool // whether it has been told of its date, and another held it: see noteLock
 
 	mu       sync.Mutex
 	cut      bool
@@ -404,6 +429,7 @@ func (t *talk) worked(sql string) bool {
 // end cuts the line for good, when what a trap does is over.
 func (l *line) end(ctx context.Context) error {
 	l.x.mu.Lock()
+	delete(l.x.locks, l)
 	l.x.mu.Unlock()
 	l.mu.Lock()
 	l.cut = true
