@@ -60,9 +60,9 @@ const cutPlainSQL = `
 				select coalesce(sum(open), 0) as due, coalesce(sum(open) filter (where age >= ($8::int[])[1] and age < ($8::int[])[2]), 0) as aging_30,
 					coalesce(sum(open) filter (where age >= ($8::int[])[2] and age < ($8::int[])[3]), 0) as aging_60, coalesce(sum(open) filter (where age >= ($8::int[])[3]), 0) as aging_90,
 					coalesce(sum(open) filter (where state = 'unbilled' and kind <> 'fee' and origin <> 'installment'), 0) as base,
-					max(open) as largest, bool_or(state in ('disputed', 'deferred')) as set_aside, min(no) filter (where open > 0) as lowest
+					max(open) as largest, bool_or(state in ('disputed', 'deferred') and open > 0) as set_aside, min(no) filter (where state <> 'unbilled' or open > 0) as lowest
 				from (select no, state, kind, origin, least(cents - paid, 2147483647)::int as open, case state when 'billed' then $4 - billed_on else 0 end as age
-					from item where account_id = calm.id and no >= calm.open_from and (paid < cents or state = 'unbilled') offset 0) i
+					from item where account_id = calm.id and no >= calm.open_from and (paid < cents or state <> 'billed') offset 0) i
 			) o
 			cross join lateral (
 				select coalesce(sum(cents) filter (where state = 'pending'), 0)::bigint as cents, bool_or(state = 'posted') as in_credit, min(no) as lowest

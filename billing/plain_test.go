@@ -68,6 +68,36 @@ func TestPlainWorkIsWhatTheRulesDo(t *testing.T) {
 	}
 }
 
+// A dispute that was accepted leaves an item of nothing in dispute; the account
+// is plain again all the same.
+func TestPlainCutAfterADispute(t *testing.T) {
+	l := &lives{t: t, db: postgrestest.New(t), dice: rand.New(rand.NewPCG(1, 1)), policy: DefaultPolicy()}
+	l.open(1)
+	cut := func(on string) (plain int) {
+		l.plainCuts = 0
+		day := calendar.MustParse(on)
+		l.compare(day, "cut", func(ctx context.Context, tx pgx.Tx) error {
+			_, _, err := CutStatements(ctx, tx, &l.policy, day, l.all())
+			return err
+		}, l.cutByRule)
+		return l.plainCuts
+	}
+	l.charge(calendar.MustParse("2026-01-05"))
+	cut("2026-02-01")
+	l.each(1, func(a *Account) {
+		for _, kind := range []Kind{Premium, Medical} {
+			_, _ = a.Dispute(calendar.MustParse("2026-02-03"), kind, 0)
+			_, _ = a.Settle(&l.policy, calendar.MustParse("2026-02-04"), kind, 0, true)
+		}
+	})
+	cut("2026-03-01")
+	l.charge(calendar.MustParse("2026-03-05"))
+	if n := cut("2026-04-01"); n != 1 {
+		t.Errorf("%d plain cuts, want 1", n)
+	}
+	l.invariants()
+}
+
 type lives struct {
 	t                     *testing.T
 	db                    *pgxpool.Pool
@@ -168,9 +198,11 @@ func (l *lives) misc(day calendar.Date) {
 		if calm(a) {
 			return
 		}
-		switch l.dice.IntN(9) {
+		switch l.dice.IntN(12) {
 		case 5, 6:
 			_, _ = a.Dispute(day, []Kind{Premium, Medical}[l.dice.IntN(2)], 0) // refused where nothing is open
+		case 9, 10, 11:
+			_, _ = a.Settle(&l.policy, day, []Kind{Premium, Medical}[l.dice.IntN(2)], 0, l.dice.IntN(3) > 0) // refused where nothing is disputed
 		case 7:
 			_, _ = a.MakePlan(day, Medical, 1000, 1+l.dice.IntN(3)) // refused where there is too little
 		case 8:
