@@ -2,9 +2,12 @@ package ach
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/billcycle/billcycle/secret"
 )
 
 // The transaction codes by the side they stand on: forward entries, prenotes,
@@ -28,7 +31,7 @@ func isDate(yymmdd string) bool {
 
 func (s *scan) fileHeader(line int, text string) {
 	bad := func(field, found, what string) Problem {
-		return Problem{Line: line, Record: "file header", Field: field, Found: found, Problem: what}
+		return Problem{Line: line, Record: "file header", Field: field, Found: masked(found), Problem: what}
 	}
 	if s.header != "" || s.batches > 0 || s.batch != nil {
 		s.problem(bad("", "", "a file header inside the file: one file is one transmission, split it"))
@@ -62,7 +65,7 @@ func (s *scan) fileHeader(line int, text string) {
 
 func (s *scan) openBatch(line int, text string) {
 	bad := func(field, found, what string) Problem {
-		return Problem{Line: line, Record: "batch header", Field: field, Found: found, Problem: what}
+		return Problem{Line: line, Record: "batch header", Field: field, Found: masked(found), Problem: what}
 	}
 	if s.header == "" && s.batches == 0 && s.batch == nil {
 		s.problem(bad("", "", "a batch before any file header"))
@@ -104,7 +107,7 @@ func (s *scan) openBatch(line int, text string) {
 func (s *scan) openEntry(line int, text string) {
 	s.flushEntry()
 	bad := func(field, found, what string) Problem {
-		return Problem{Line: line, Record: "entry", Field: field, Found: found, Problem: what}
+		return Problem{Line: line, Record: "entry", Field: field, Found: masked(found), Problem: what}
 	}
 	if s.batch == nil {
 		s.problem(bad("", "", "an entry outside of a batch"))
@@ -186,7 +189,7 @@ func (s *scan) entryTrace(b *batchSeen, e *entrySeen, bad func(field, found, wha
 
 func (s *scan) addendum(line int, text string) {
 	bad := func(field, found, what string) Problem {
-		return Problem{Line: line, Record: "addenda", Field: field, Found: found, Problem: what}
+		return Problem{Line: line, Record: "addenda", Field: field, Found: masked(found), Problem: what}
 	}
 	s.addenda++
 	if s.entry == nil {
@@ -321,6 +324,17 @@ func (s *scan) fileControl(line int, text string) {
 	foot.number("total credits", text[31+width:31+2*width], s.credit)
 }
 
+// masked hides what may be an account number in a field that does not hold what
+// it should: in a damaged record, or a file of another kind, it can be anything.
+func masked(field string) string {
+	if allDigits(field) {
+		return field
+	}
+	return someDigits.ReplaceAllStringFunc(field, secret.Mask)
+}
+
+var someDigits = regexp.MustCompile(`[0-9]{5,}`)
+
 // footing compares what a control record says with what was found.
 type footing struct {
 	s      *scan
@@ -331,9 +345,13 @@ type footing struct {
 func (f footing) number(field, said string, found int64) {
 	n, ok := number(said)
 	if !ok {
-		f.s.problem(Problem{Line: f.line, Record: f.record, Field: field, Said: said, Found: strconv.FormatInt(found, 10), Problem: "not digits"})
+		f.s.problem(Problem{Line: f.line, Record: f.record, Field: field, Said: masked(said), Found: strconv.FormatInt(found, 10), Problem: "not digits"})
 	} else if n != found {
-		f.s.problem(Problem{Line: f.line, Record: f.record, Field: field, Said: strconv.FormatInt(n, 10), Found: strconv.FormatInt(found, 10),
+		said = strconv.FormatInt(n, 10)
+		if f.s.header == "" { // it may be no Nacha file at all
+			said = secret.Mask(said)
+		}
+		f.s.problem(Problem{Line: f.line, Record: f.record, Field: field, Said: said, Found: strconv.FormatInt(found, 10),
 			Problem: "does not agree with the records before it"})
 	}
 }

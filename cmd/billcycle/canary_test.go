@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -214,14 +215,14 @@ func (c *canary) asks(h jobs.House, args []string) {
 	c.hears("the story of "+where, story.Bytes())
 }
 
-// broken writes a feed of enrolments in which everything is in the wrong place.
+// broken writes a feed of enrolments in which everything is in the wrong place,
+// all numbers that are known: some look like records of other formats.
 func (c *canary) broken(dir string) string {
-	var number string
-	for number = range c.numbers {
-		break
-	}
 	path := filepath.Join(dir, "broken.csv")
-	text := "mrn,method,routing,account,account_type,authorized_on,authorized_by\n" + strings.Join([]string{number, number, number, number + number, number, number, number}, ",") + "\n\"" + number + "\n"
+	text := "mrn,method,routing,account,account_type,authorized_on,authorized_by\n"
+	for _, number := range slices.Sorted(maps.Keys(c.numbers)) {
+		text += strings.Join([]string{number, number, number, number + number, number, number, number}, ",") + "\n\"" + number + "\n"
+	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		c.Fatal(err)
 	}
