@@ -243,9 +243,9 @@ type Account struct {
 
 // recent is an amount that moved since the newest bill.
 type recent struct {
-	on, booked calendar.Date
-	part       ledger.Part
-	cents      ledger.Cents
+	on    calendar.Date // the day it was booked on, or an earlier one on which it arrived
+	part  ledger.Part
+	cents ledger.Cents
 }
 
 // Exception is work left undone that an operator must see.
@@ -280,7 +280,7 @@ func (a *Account) book(e ledger.Entry) int32 {
 		if a.bookedFrom.IsZero() || e.PostedOn < a.bookedFrom {
 			a.bookedFrom = e.PostedOn
 		}
-		a.recent = append(a.recent, recent{e.PostedOn, e.PostedOn, part, e.Member()})
+		a.recent = append(a.recent, recent{e.PostedOn, part, e.Member()})
 	}
 	return e.No
 }

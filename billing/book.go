@@ -202,8 +202,7 @@ func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Acc
 				from journal_at_hand where account_id = a.id and no > coalesce(b.entries, 0) and (debit = 'receivable' or credit = 'receivable')
 				and posted_on >= (select min(booked_from) from account where id = any($1)) group by 1, 2) j
 			where a.id = any($1) and a.booked_from is not null`, func(a *Account, r *ledger.Row) {
-			x := recent{on: r.Date(), part: ledger.PartOf(r.Text()), cents: ledger.Cents(r.Int64())}
-			if x.booked = x.on; x.part != ledger.NoPart {
+			if x := (recent{r.Date(), ledger.PartOf(r.Text()), ledger.Cents(r.Int64())}); x.part != ledger.NoPart {
 				a.recent = append(a.recent, x)
 			}
 		})

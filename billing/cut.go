@@ -122,8 +122,8 @@ func (a *Account) takeUp(b *Bill, day calendar.Date, newest bool) {
 	}
 	a.recent, a.bookedFrom = rest, 0
 	for _, r := range rest {
-		if a.bookedFrom.IsZero() || r.booked < a.bookedFrom {
-			a.bookedFrom = r.booked
+		if a.bookedFrom.IsZero() || r.on < a.bookedFrom {
+			a.bookedFrom = r.on
 		}
 	}
 	b.Balance = b.Previous + b.Payments + b.Adjustments + b.Charges + b.Fees
