@@ -227,11 +227,9 @@ func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day c
 	if _, err := tx.Exec(ctx, `update ach_file set state = 'withdrawn' where state in ('open', 'sealed') and effective_on <= $1`, day); err != nil {
 		return t, err
 	}
-	rows, err := tx.Query(ctx, `select distinct r.account_id from receipt r
-		join debit d on d.account_id = r.account_id and d.receipt = r.no and d.state = 'built'
-		left join ach_file f on f.id = d.file_id
-		where r.state = 'pending' and r.channel = 'ach' and r.posts_on <= $1 and r.account_id >= $2 and r.account_id < $3
-		and f.state is distinct from 'released' order by 1`, day, in.From, in.To)
+	rows, err := tx.Query(ctx, `select a.id from account a where a.id >= $2 and a.id < $3 and a.pending > 0 and exists (
+			select from debit d join receipt r on r.account_id = a.id and r.no = d.receipt and r.state = 'pending' and r.posts_on <= $1 left join ach_file f on f.id = d.file_id
+			where d.account_id = a.id and d.state = 'built' and f.state is distinct from 'released') order by a.id`, day, in.From, in.To)
 	if err != nil {
 		return t, err
 	}

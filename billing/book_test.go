@@ -103,3 +103,13 @@ func TestSavedAccountComesBack(t *testing.T) {
 		}
 	}
 }
+
+// Nothing has a foreign key to an account, so an account must stay.
+func TestAccountStays(t *testing.T) {
+	db := postgrestest.New(t)
+	for _, sql := range []string{`delete from account where id = 0`, `update account set id = default where id = 0`} {
+		if _, err := db.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), "never deleted or renumbered") {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}

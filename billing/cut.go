@@ -86,7 +86,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	b.DebitOn, b.DebitMoved = a.debitDay(q, b, a.Due(), day)
 	b.Entries = a.entries
 	a.Bills = append(a.Bills, b)
-	a.LastCycle, a.dirty = c, true
+	a.LastCycle, a.billFrom, a.billUntil, a.dirty = c, max(b.MadeOn, b.PrevDeadline)+1, b.DeadlineOn, true
 	return b
 }
 

@@ -1,6 +1,10 @@
 package billing
 
-import "github.com/billcycle/billcycle/ledger"
+import (
+	"strings"
+
+	"github.com/billcycle/billcycle/ledger"
+)
 
 // Invariants of the accounts: SQL that selects what breaks them.
 var Invariants = []ledger.Invariant{
@@ -15,11 +19,14 @@ var Invariants = []ledger.Invariant{
 			left join lateral (select count(*) n from receipt where account_id = a.id and state = 'pending') r on true
 			left join lateral (select coalesce(sum(cents - paid), 0) cents from item where account_id = a.id and state = 'billed' and cycle = a.last_cycle and kind <> 'fee' and origin <> 'installment') i on true
 			where a.id > 0 and (a.pending <> r.n or a.base <> i.cents)`},
-	{Name: "account_bounds", Says: "where an account says that nothing lies open, and nothing was booked since its newest bill, nothing does and nothing was",
+	{Name: "account_bounds", Says: "where an account says that nothing lies open, and nothing was booked since its newest bill, nothing does and nothing was; its days are its newest bill's",
 		SQL: `select i.account_id, i.no from item i join account a on a.id = i.account_id where i.no < a.open_from and (i.paid < i.cents or i.state <> 'billed')
 			union all select r.account_id, r.no from receipt r join account a on a.id = r.account_id where r.no < a.open_from and (r.state = 'pending' or r.unapplied > 0)
 			union all select j.account_id, j.no from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-				join journal_at_hand j on j.account_id = a.id and j.no > coalesce(b.entries, 0) and 'receivable' in (j.debit, j.credit) where a.id > 0 and (a.booked_from is null or j.posted_on < a.booked_from)`},
+				join journal_at_hand j on j.account_id = a.id and j.no > coalesce(b.entries, 0) and 'receivable' in (j.debit, j.credit) where a.id > 0 and (a.booked_from is null or j.posted_on < a.booked_from)
+			union all select a.id, a.last_cycle from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+				where a.bill_until is distinct from b.deadline_on or a.bill_from is distinct from greatest(b.made_on, b.prev_deadline) + 1`},
+	{Name: "everything_has_its_account", Says: "whatever names an account names one that is there", SQL: orphans()},
 	{Name: "items_agree_with_allocations", Says: "what is paid on an item is what was allocated to it",
 		SQL: `select i.account_id, i.no from item i left join (select account_id, item, sum(cents) cents from allocation group by 1, 2) al on al.account_id = i.account_id and al.item = i.no
 			where i.paid <> coalesce(al.cents, 0)
@@ -104,4 +111,14 @@ var Invariants = []ledger.Invariant{
 	{Name: "remittances_were_dormant", Says: "nothing was remitted to a state that had not been flagged as dormant before",
 		SQL: `select j.account_id, j.doc from journal j left join (select account_id, receipt, sum(cents) cents from dormant group by 1, 2) d on d.account_id = j.account_id and d.receipt = j.doc
 			where j.what = 'remittance' group by j.account_id, j.doc, d.cents having sum(j.cents) > coalesce(d.cents, 0)`},
+}
+
+// orphans selects what belongs to no account.
+func orphans() string {
+	var all []string
+	for _, table := range []string{"member", "member_was", "hold", "item", "bill", "receipt", "allocation", "standing", "journal", "payment", "adjustment", "autopay_method", "debit", "ach_entry", "card_charge",
+		"coverage", "plan", "dormant", "letter", "statement", "message", "preference", "bounced", "reads_aloud"} {
+		all = append(all, `select '`+table+`' as what, account_id from `+table+` t where not exists (select from account a where a.id = t.account_id)`)
+	}
+	return strings.Join(all, " union all ")
 }

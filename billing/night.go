@@ -82,7 +82,8 @@ func PostDue(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Ran
 		return t, err
 	}
 	t.Did(n, cents)
-	ids, err := ids(ctx, tx, `select distinct account_id from receipt where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3 order by 1`, day, r.From, r.To)
+	ids, err := ids(ctx, tx, `select id from account a where id >= $2 and id < $3 and pending > 0
+		and exists (select from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and posts_on <= $1) order by id`, day, r.From, r.To)
 	if err != nil || len(ids) == 0 {
 		return t, err
 	}

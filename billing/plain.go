@@ -15,9 +15,9 @@ import (
 // plain goes through the rules on loaded accounts. The rules are the measure:
 // a test holds that both ways leave the same books, row for row.
 
-// postPlain posts the one pending receipt of each account of the range that
-// has no more than one due, undirected and the member's own, and that can't
-// touch a late fee.
+// postPlain posts the due receipt of each account of the range that has no
+// other pending, undirected and the member's own, and that can't touch a late
+// fee.
 func postPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in Range) (n int64, cents ledger.Cents, err error) {
 	order, since, ok := p.order(day)
 	if !ok {
@@ -29,14 +29,13 @@ func postPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in 
 	return n, cents, err
 }
 
-// order returns the order in which items take money on bills cut since a day, if
-// it is one for everybody: what is billed otherwise is for the rules.
+// order returns the order in which items take money on bills cut since a day (0:
+// on all), if it is one for everybody: what is billed otherwise is for the rules.
 func (p *Policy) order(day calendar.Date) (order []Kind, since calendar.Date, one bool) {
 	order = p.For(day, Subject{}).Allocation.Order
 	if p.dated == nil {
-		return order, 1, true
+		return order, 0, true
 	}
-	since = 1
 	for _, a := range p.dated.list {
 		if _, given := a.keys["allocation"]; given && a.from <= day {
 			if a.rank() > 0 {
@@ -53,17 +52,15 @@ func (p *Policy) order(day calendar.Date) (order []Kind, since calendar.Date, on
 // as much as fits, which takes in the whole check either way. The row on which
 // the check ends, or the last, stands for the receipt.
 const postPlainSQL = `
-		with due as (
-			select account_id, no, cents, received_on, channel, directed, guest, ctid as at, count(*) over (partition by account_id) as n from receipt
-			where state = 'pending' and posts_on <= $1 and account_id >= $2 and account_id < $3
-		), plain as (
+		with plain as (
 			select a.id, a.ctid as account_at, r.at as receipt_at, a.docs, a.entries + 1 as entry, a.last_cycle, r.no, r.cents, r.received_on, case r.channel when 'lockbox' then 'lockbox_pending' else 'cash' end as stood, a.open_from
-			from due r
-			join account a on a.id = r.account_id
-			left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-			where r.n = 1
-			and r.directed = '' and not r.guest and r.channel <> 'opening' and r.cents < 2147483647
-			and (b.cycle is null or b.cut_on >= $5 and r.received_on > b.made_on and r.received_on > coalesce(b.prev_deadline, b.made_on) and r.received_on <= b.deadline_on and b.deadline_on >= $1)
+			from account a join lateral (
+				select no, ctid as at, cents, received_on, channel from receipt
+				where account_id = a.id and no >= a.open_from and state = 'pending' and posts_on <= $1 and directed = '' and not guest and channel <> 'opening' and cents < 2147483647
+			) r on true
+			where a.id >= $2 and a.id < $3 and a.pending = 1
+			and (a.bill_until is null or a.bill_until >= $1 and r.received_on >= a.bill_from and r.received_on <= a.bill_until)
+			and ($5::date is null or not exists (select from bill where account_id = a.id and cycle = a.last_cycle and cut_on < $5))
 		), open as (
 			select p.*, i.no as item, i.at as item_at, i.open, i.in_base, row_number() over inorder as nth, lead(1) over inorder is null as last,
 				coalesce(sum(i.open) over inorder, 0) as upto, coalesce(sum(i.open) filter (where i.in_base) over inorder, 0) as base_upto

@@ -84,6 +84,15 @@ var breaks = map[string][]string{
 		`update account set open_from = docs + 1 where id in (select account_id from receipt where state = 'pending')`,
 		`update account a set booked_from = null where booked_from is not null`,
 		`update account a set booked_from = booked_from + 400 where booked_from is not null`,
+		`update account set bill_until = bill_until + 1 where bill_until is not null`,
+		`update account set bill_from = bill_from - 1 where bill_from is not null`,
+		`update account set bill_from = null, bill_until = null where id in (select account_id from bill)`,
+		`update account set bill_from = '2026-01-01', bill_until = '2026-01-31' where bill_until is null`,
+	},
+	"everything_has_its_account": {
+		`insert into hold (account_id, no, reason, placed_on, automatic, placed_by) values (99999999, 1, 'died', '2026-01-01', false, 'nobody')`,
+		`insert into receipt (account_id, no, channel, state, cents, unapplied, received_on, arrived_on, posts_on) values (99999999, 1, 'counter', 'pending', 1, 1, '2026-01-01', '2026-01-01', '2026-01-01')`,
+		`update member set account_id = 99999999 where mrn = (select min(mrn) from member)`,
 	},
 	"journal_archives": {
 		`insert into journal_month (month, file, entries, cents, sha256, archived_on) values (24300, 'journal-2025-01.csv.gz', 1, 100, '\x00', '2026-01-01')`,

@@ -1,6 +1,7 @@
 package watch_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -14,9 +15,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/postgres/postgrestest"
 	"github.com/billcycle/billcycle/secret"
 	"github.com/billcycle/billcycle/watch"
@@ -62,6 +66,21 @@ func TestWindow(t *testing.T) {
 	if _, err := (jobs.Runner{House: h}).Night(t.Context(), calendar.MustParse("2026-03-01")); err != nil {
 		t.Fatal(err)
 	}
+	err := pgx.BeginFunc(t.Context(), h.DB, func(tx pgx.Tx) error { // three checks: one posts, one comes back before it can
+		b, a, err := billing.LoadOne(t.Context(), tx, billing.Whole, "1000000016")
+		if err != nil {
+			return err
+		}
+		day := calendar.MustParse("2026-03-02")
+		for _, cents := range []ledger.Cents{300, 500, 700} {
+			a.Receive(day, billing.Receipt{Channel: "lockbox", Cents: cents, ReceivedOn: day, PostsOn: day + 7})
+		}
+		a.Post(h.Policy, a.Receipts[0], day+7)
+		return cmp.Or(a.Return(h.Policy, a.Receipts[2], day+7, "R01"), b.Save(t.Context()))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	now := moment(t, "2026-03-02T04:30:00-08:00")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -91,7 +110,7 @@ func TestWindow(t *testing.T) {
 	for _, want := range []string{
 		"\nbillcycle_up 1\n", "\nbillcycle_nights_missing 1\n", "\nbillcycle_night_late_seconds 3600\n",
 		"\nbillcycle_run_items{job=\"statements\",state=\"done\"} 1\n", "\nbillcycle_run_cents{job=\"statements\"} 45000\n",
-		"\nbillcycle_runs{job=\"feeds\",state=\"done\"} 1\n", "\nbillcycle_waiting_items{kind=\"receipt_pending\"} 0\n",
+		"\nbillcycle_runs{job=\"feeds\",state=\"done\"} 1\n", "\nbillcycle_waiting_items{kind=\"check_pending\"} 1\n", "\nbillcycle_waiting_cents{kind=\"check_pending\"} 500\n",
 		"\nbillcycle_suspense_oldest_days 0\n", "\nbillcycle_queue_depth 0\n",
 		"\nbillcycle_ach_return_rate{company=\"1941234567\",kind=\"administrative\"} 0.025\n", "\nbillcycle_ach_return_rate_limit{company=\"1941234567\",kind=\"administrative\"} 0.03\n", "# HELP billcycle_nights_missing ",
 	} {

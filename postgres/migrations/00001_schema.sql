@@ -22,16 +22,29 @@ create table account (
     looked           integer     not null default 0,       -- the last journal entry that the late-fee job has seen
     booked_from      date,                                 -- of what is owed, nothing was booked since the newest bill on an earlier business date than this; null: nothing was
     open_from        integer     not null default 0,       -- no item below this number is open or unbilled, no receipt below it pending or in credit
+    bill_from        date,                                 -- money received from this day to the other, and posted by then, finds the newest bill as it
+    bill_until       date,                                 -- stands: no bill before it and no late fee is concerned; null: no bill
     check (id = 0 or id < 100000000)                       -- eight digits of a statement number
 ) with (fillfactor = 45);
 create index account_relook on account (id) where relook;
+
+-- An account stays, and keeps its number. Nothing has a foreign key to it, which
+-- each change of an account would have to check: verify proves that everything
+-- has its account.
+-- +goose StatementBegin
+create function refuse_account_gone() returns trigger language plpgsql as $$
+begin
+    raise exception 'an account is never deleted or renumbered' using errcode = 'restrict_violation';
+end $$;
+-- +goose StatementEnd
+create trigger account_stays before update of id or delete on account for each statement execute function refuse_account_gone();
 
 -- Account 0 is the house's own: money that is nobody's yet.
 insert into account (id, mrn, opened_on) overriding system value values (0, 'house', '0001-01-01');
 
 create table member (
     mrn         text   primary key,
-    account_id  bigint not null references account,        -- the guarantor's account
+    account_id  bigint not null,        -- the guarantor's account
     first_name  text   not null,
     last_name   text   not null,
     birth_date  date,
@@ -60,7 +73,7 @@ create table member_was (
 );
 
 create table hold (
-    account_id  bigint  not null references account,
+    account_id  bigint  not null,
     no          integer not null,
     reason      text    not null,
     placed_on   date    not null,
@@ -165,7 +178,6 @@ create table receipt (
     primary key (account_id, no),
     check (unapplied + refunded <= cents)
 ) with (fillfactor = 50);
-create index receipt_pending on receipt (account_id) where state = 'pending';
 
 -- Which item a receipt's money went to. Append-only: taking back is a negative row.
 create table allocation (
@@ -315,7 +327,7 @@ create table adjustment (
 -- How an account pays by itself, and by what right.
 create table autopay_method (
     id            bigint generated always as identity primary key,
-    account_id    bigint  not null references account,
+    account_id    bigint  not null,
     method        text    not null check (method in ('ach', 'card')),
     routing       text    not null default '',
     account_type  text    not null default 'checking',
@@ -951,7 +963,7 @@ create index message_queued on message using brin (queued_on);
 
 -- Who wants no messages on a channel. The acts keep who said so, and when.
 create table preference (
-    account_id   bigint not null references account,
+    account_id   bigint not null,
     channel      text   not null check (channel in ('text', 'email')),
     opted_out_on date   not null,
     primary key (account_id, channel)
@@ -960,7 +972,7 @@ create table preference (
 -- Addresses from which messages came back. Nothing more is sent there, and a
 -- paperless member whose e-mail address is among them gets paper.
 create table bounced (
-    account_id bigint not null references account,
+    account_id bigint not null,
     channel    text   not null check (channel in ('text', 'email')),
     address    text   not null,
     on_date    date   not null,                            -- as the carrier says
@@ -971,14 +983,14 @@ create table bounced (
 
 -- Accounts whose statements are tagged for programs that read aloud.
 create table reads_aloud (
-    account_id bigint primary key references account,
+    account_id bigint primary key,
     since      date   not null
 );
 
 -- A period in which a member is covered by a plan on one set of terms. Its
 -- premiums are items of origin coverage: for_doc = no, for_cycle = the month.
 create table coverage (
-    account_id    bigint  not null references account,
+    account_id    bigint  not null,
     no            integer not null,
     mrn           text    not null references member,
     plan          text    not null,
@@ -999,7 +1011,7 @@ create index coverage_lapsed on coverage (account_id) where lapsed_on is not nul
 
 -- A payment plan. Its deferred items and installments have for_doc = no.
 create table plan (
-    account_id   bigint  not null references account,
+    account_id   bigint  not null,
     no           integer not null,
     kind         text    not null check (kind in ('premium', 'medical')),
     cents        bigint  not null check (cents > 0),
@@ -1014,7 +1026,7 @@ create table plan (
 
 -- Credit flagged as dormant: once for each part of a receipt's credit.
 create table dormant (
-    account_id bigint  not null references account,
+    account_id bigint  not null,
     receipt    integer not null,
     arose_on   date    not null,
     cents      bigint  not null check (cents > 0),
@@ -1024,7 +1036,7 @@ create table dormant (
 
 -- Letters to be printed and mailed.
 create table letter (
-    account_id bigint  not null references account,
+    account_id bigint  not null,
     kind       text    not null,                           -- dormant_credit
     queued_on  date    not null,
     cents      bigint  not null,
