@@ -198,6 +198,9 @@ func readChunk[R any](f feed[R], file *csvFile) (c chunk[R]) {
 			got = f.read(r)
 		}
 		if len(r.problems) == 0 {
+			if len(c.good) == cap(c.good) { // append alone would grow it by a quarter at a time, and copy it as often
+				c.good = slices.Grow(c.good, max(256, len(c.good)))
+			}
 			c.good = append(c.good, got)
 		} else {
 			c.refused++

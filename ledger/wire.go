@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -161,6 +162,9 @@ func (c *Copy) Rows() int { return c.rows }
 func (c *Copy) Row(columns int) *Copy {
 	if c.buf == nil {
 		c.buf = append(make([]byte, 0, 64<<10), copyHead...)
+	}
+	if cap(c.buf)-len(c.buf) < 1<<10 { // append alone would grow it by a quarter at a time, and copy it as often
+		c.buf = slices.Grow(c.buf, cap(c.buf))
 	}
 	c.rows++
 	c.buf = binary.BigEndian.AppendUint16(c.buf, uint16(columns))

@@ -203,7 +203,7 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 		return err
 	}
 	fresh := func() *chunk { return &chunk{raw: rawWriter{keys: in.Keys, file: in.id, z: z}} }
-	c, full := fresh(), min(firstChunkItems, in.chunkItems())
+	c, full, micrOf := fresh(), min(firstChunkItems, in.chunkItems()), in.micrs()
 	send := func() error {
 		if err := c.raw.close(); err != nil {
 			return err
@@ -228,7 +228,7 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 			if item.Ordinal <= in.upTo {
 				continue
 			}
-			c.checks = append(c.checks, in.prepare(item, b.Ordinal, state == stateRefused))
+			c.checks = append(c.checks, in.prepare(item, micrOf(item), b.Ordinal, state == stateRefused))
 			if err := c.raw.add(item.Ordinal, item.Raw); err != nil {
 				return err
 			}
@@ -255,8 +255,8 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 
 // prepare makes of a check what can be made without the database, and sets
 // aside what can't simply be taken.
-func (in *intake) prepare(i Item, batch int, refused bool) *incoming {
-	c := &incoming{ordinal: i.Ordinal, batch: batch, cents: i.Cents, received: i.ReceivedDate, check: i.Check, envelope: envelopeOf(i), coupons: couponsOf(i), micr: in.micrOf(i)}
+func (in *intake) prepare(i Item, micr []byte, batch int, refused bool) *incoming {
+	c := &incoming{ordinal: i.Ordinal, batch: batch, cents: i.Cents, received: i.ReceivedDate, check: i.Check, envelope: envelopeOf(i), coupons: couponsOf(i), micr: micr}
 	switch {
 	case refused:
 		c.state, c.reason = itemRefused, BatchRefused
@@ -277,25 +277,29 @@ const (
 	payerBytes = 8
 )
 
-// micrOf is what a check and its bank account are known again by: a keyed hash
-// of routing and account, and one of these, the check's number and its amount,
-// zeros without a number. It is nil without an account. Among a hundred million
-// checks, 64 bits hold one in two hundred billion for no reason.
-func (d Desk) micrOf(i Item) []byte {
-	// Zeros before a number are fill, and each sender fills as it likes.
-	routing, account, check := strings.TrimLeft(i.Routing, "0"), strings.TrimLeft(i.Account, "0"), strings.TrimLeft(i.Check, "0")
-	if routing == "" || account == "" {
-		return nil
+// micrs returns a function, for one goroutine, that tells what a check and its
+// bank account are known again by: a keyed hash of routing and account, and one
+// of these, the check's number and its amount, zeros without a number. It is nil
+// without an account. Among a hundred million checks, 64 bits hold one in two
+// hundred billion for no reason.
+func (d Desk) micrs() func(Item) []byte {
+	payerOf := d.Keys.Fingerprints("payer")
+	return func(i Item) []byte {
+		// Zeros before a number are fill, and each sender fills as it likes.
+		routing, account, check := strings.TrimLeft(i.Routing, "0"), strings.TrimLeft(i.Account, "0"), strings.TrimLeft(i.Check, "0")
+		if routing == "" || account == "" {
+			return nil
+		}
+		// Only a quarter of it is kept, so the whole is a secret, too, by which to
+		// hash the rest.
+		payer := payerOf(routing, account)
+		micr := append(make([]byte, 0, micrBytes), payer[:payerBytes]...)
+		if check == "" {
+			return micr[:micrBytes]
+		}
+		sum := sha256.Sum256(strconv.AppendInt(append(append(payer, check...), ' '), int64(i.Cents), 10))
+		return append(micr, sum[:micrBytes-payerBytes]...)
 	}
-	// Only a quarter of it is kept, so the whole is a secret, too, by which to
-	// hash the rest.
-	payer := d.Keys.Fingerprint("payer", routing, account)
-	micr := append(make([]byte, 0, micrBytes), payer[:payerBytes]...)
-	if check == "" {
-		return micr[:micrBytes]
-	}
-	sum := sha256.Sum256(strconv.AppendInt(append(append(payer, check...), ' '), int64(i.Cents), 10))
-	return append(micr, sum[:micrBytes-payerBytes]...)
 }
 
 // twin returns what a check is known again by, ok only if routing, account and

@@ -127,6 +127,7 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	micrOf := d.micrs()
 	for {
 		cells, err := in.Read()
 		if err == io.EOF {
@@ -155,9 +156,9 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 		}
 		var known bool
 		item := Item{Routing: cell("routing"), Account: cell("account"), Check: row.check, Cents: row.cents}
-		row.micr, known = twin(d.micrOf(item))
+		row.micr, known = twin(micrOf(item))
 		if item.Routing = wholeRouting(item.Routing); known {
-			row.whole, _ = twin(d.micrOf(item))
+			row.whole, _ = twin(micrOf(item))
 		}
 		for _, name := range []string{"routing", "account", "check"} {
 			if s := cell(name); s == "" || !onlyDigits(s) || strings.Trim(s, "0") == "" || !known {

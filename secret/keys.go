@@ -2,6 +2,8 @@ package secret
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -101,16 +103,34 @@ func (k *Keys) KeyIDs() []uint32 { return slices.Clone(k.now.Load().ids) }
 // that are stored sealed. ("12", "3") and ("1", "23") differ. It does not
 // change with Rotate.
 func (k *Keys) Fingerprint(parts ...string) []byte {
-	text := make([]byte, 0, 128)
-	for _, part := range parts {
-		text = binary.AppendUvarint(text, uint64(len(part)))
-		text = append(text, part...)
-	}
-	sum, err := k.now.Load().prf.ComputePrimaryPRF(text, fingerprintBytes)
+	sum, err := k.now.Load().prf.ComputePrimaryPRF(appendParts(make([]byte, 0, 128), parts), fingerprintBytes)
 	if err != nil {
 		panic(err) // only if 32 bytes were more than the function gives
 	}
 	return sum
+}
+
+// Fingerprints returns a function that gives the fingerprints of one purpose,
+// for those who need millions: HMAC-SHA256 with a key that is the fingerprint of
+// the purpose. It gives others than Fingerprint, and each goroutine needs one of
+// its own.
+func (k *Keys) Fingerprints(purpose string) func(parts ...string) []byte {
+	mac := hmac.New(sha256.New, k.Fingerprint(purpose))
+	var text []byte
+	return func(parts ...string) []byte {
+		text = appendParts(text[:0], parts)
+		mac.Reset()
+		mac.Write(text)
+		return mac.Sum(make([]byte, 0, fingerprintBytes))
+	}
+}
+
+func appendParts(text []byte, parts []string) []byte {
+	for _, part := range parts {
+		text = binary.AppendUvarint(text, uint64(len(part)))
+		text = append(text, part...)
+	}
+	return text
 }
 
 // Rotate adds a new key, which seals from now on; the older ones go on opening

@@ -171,19 +171,26 @@ func TestRotateInterrupted(t *testing.T) {
 
 func TestFingerprint(t *testing.T) {
 	k := newKeys(t)
-	seen := map[string][]string{}
-	for _, parts := range [][]string{{}, {""}, {"", ""}, {"123"}, {"1", "23"}, {"12", "3"}, {"123", ""}, {"", "123"}, {"\x01123"}, {"1\x0223"}} {
-		sum := k.Fingerprint(parts...)
-		if len(sum) != 32 || !bytes.Equal(sum, k.Fingerprint(parts...)) {
-			t.Errorf("%q: %x, want the same 32 bytes each time", parts, sum)
+	seen := map[string]string{}
+	for name, of := range map[string]func(*Keys) func(...string) []byte{
+		"one":     func(k *Keys) func(...string) []byte { return k.Fingerprint },
+		"payer's": func(k *Keys) func(...string) []byte { return k.Fingerprints("payer") },
+		"other's": func(k *Keys) func(...string) []byte { return k.Fingerprints("other") },
+	} {
+		many := of(k)
+		for _, parts := range [][]string{{}, {""}, {"", ""}, {"123"}, {"1", "23"}, {"12", "3"}, {"123", ""}, {"", "123"}, {"\x01123"}, {"1\x0223"}} {
+			sum := many(parts...)
+			if len(sum) != 32 || !bytes.Equal(sum, of(k)(parts...)) || !bytes.Equal(sum, many(parts...)) {
+				t.Errorf("%s of %q: %x, want the same 32 bytes each time", name, parts, sum)
+			}
+			if other, there := seen[string(sum)]; there {
+				t.Errorf("%s of %q is %s", name, parts, other)
+			}
+			seen[string(sum)] = fmt.Sprintf("%s of %q", name, parts)
 		}
-		if other, there := seen[string(sum)]; there {
-			t.Errorf("%q and %q have the same fingerprint", parts, other)
+		if bytes.Equal(many("123"), of(newKeys(t))("123")) {
+			t.Errorf("%s does not depend on the key", name)
 		}
-		seen[string(sum)] = parts
-	}
-	if bytes.Equal(k.Fingerprint("123"), newKeys(t).Fingerprint("123")) {
-		t.Error("it does not depend on the key")
 	}
 }
 
