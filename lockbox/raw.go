@@ -2,7 +2,6 @@ package lockbox
 
 import (
 	"bytes"
-	"compress/flate"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/klauspost/compress/flate"
 
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/secret"
