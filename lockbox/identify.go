@@ -3,6 +3,8 @@ package lockbox
 import (
 	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -135,7 +137,7 @@ func lookUp(ctx context.Context, tx pgx.Tx, checks [][]Coupon) (directory, error
 		}
 	}
 	if len(d.members) > 0 {
-		rows, err := tx.Query(ctx, `select mrn, account_id from member where mrn = any($1)`, keys(d.members))
+		rows, err := tx.Query(ctx, `select mrn, account_id from member where mrn = any($1)`, slices.Sorted(maps.Keys(d.members))) // PostgreSQL puts them in order, too, but slower
 		if err != nil {
 			return d, err
 		}
