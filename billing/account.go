@@ -162,7 +162,7 @@ type Bill struct {
 	DebitMissed                                                  bool            // by the biller
 	DebitNone                                                    bool            // nothing was due on its build day
 	FeeBarred                                                    bool            // its debit came back as unauthorized
-	PrevDeadline                                                 calendar.Date   // of the bill before
+	PrevDeadline                                                 calendar.Date   // the latest of the bills before
 	CardOn                                                       calendar.Date   // the day its card was first asked; a row of package cards
 	CardDeclined                                                 bool            // and that the answer was no
 	Subject                                                                      // what the account was at its cut, if any policy asks

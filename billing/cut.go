@@ -59,7 +59,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	q := p.of(b)
 	prev := a.NewestBill()
 	if prev != nil {
-		b.Previous, b.PrevDeadline = prev.Balance, prev.DeadlineOn
+		b.Previous, b.PrevDeadline = prev.Balance, max(prev.DeadlineOn, prev.PrevDeadline)
 		if a.missedDebit(p, prev, day) { // only the newest bill is debited, so it never will be
 			prev.DebitMissed, prev.dirty = true, true
 		}

@@ -59,9 +59,8 @@ func (a *Account) assess(p *Policy, b *Bill, day calendar.Date) Assessed {
 	if done.Reason = a.feeBar(p, b, day); done.Reason != "" {
 		return done
 	}
-	base := a.LateBase(p, b)
-	cents := rules.Fee(base)
-	if !rules.late(base) || cents == 0 {
+	cents := rules.on(a.LateBase(p, b))
+	if cents == 0 {
 		done.Reason = NotLate
 		return done
 	}
@@ -75,6 +74,14 @@ func lateFeeWords(due calendar.Date) string { return "Late fee, bill due " + due
 // late says whether a base bears a fee; a base of 0 never does.
 func (f LateFeePolicy) late(base ledger.Cents) bool {
 	return base > 0 && base >= f.MinimumBaseCents
+}
+
+// on is the late fee on a base, 0 for none.
+func (f LateFeePolicy) on(base ledger.Cents) ledger.Cents {
+	if !f.late(base) {
+		return 0
+	}
+	return f.Fee(base)
 }
 
 // lateFee returns the bill's late fee that ended this way ("" = it stands).

@@ -195,7 +195,9 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 		return t, err
 	}
 	var fresh int64
-	if err := tx.QueryRow(ctx, `select count(*) from bill where deadline_on >= $1 and deadline_on < $2 and account_id >= $3 and account_id < $4`, floor(since), day, r.From, r.To).Scan(&fresh); err != nil {
+	if err := tx.QueryRow(ctx, `select (select count(*) from account where id >= $3 and id < $4 and bill_until >= $1 and bill_until < $2)
+		+ (select count(*) from account a join bill b on b.account_id = a.id and b.deadline_on >= $1 and b.deadline_on < $2 and b.cycle < a.last_cycle where a.id >= $3 and a.id < $4 and a.bill_from > $1)`,
+		floor(since), day, r.From, r.To).Scan(&fresh); err != nil {
 		return t, err
 	}
 	look, err := ids(ctx, tx, `select id from account a where id >= $2 and id < $3 and relook and exists (select from bill b where b.account_id = a.id and b.deadline_on < $1) order by id`, day, r.From, r.To)
@@ -204,12 +206,11 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 	}
 	looked := int64(0)
 	if fresh > 0 {
-		plain, rest, err := plainBills(ctx, tx, day, since, r)
+		plain, rest, err := plainBills(ctx, tx, p, day, since, r)
 		if err != nil {
 			return t, err
 		}
-		plain = slices.DeleteFunc(plain, func(x plainBill) bool { return x.fee(p) == 0 })
-		cents, err := assessPlain(ctx, tx, p, day, r, plain)
+		cents, err := assessPlain(ctx, tx, day, r, plain)
 		if err != nil {
 			return t, err
 		}

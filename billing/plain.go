@@ -53,7 +53,7 @@ func (p *Policy) order(day calendar.Date) (order []Kind, since calendar.Date, on
 // the check ends, or the last, stands for the receipt.
 const postPlainSQL = `
 		with plain as (
-			select a.id, a.ctid as account_at, r.at as receipt_at, a.docs, a.entries + 1 as entry, a.last_cycle, r.no, r.cents, r.received_on, case r.channel when 'lockbox' then 'lockbox_pending' else 'cash' end as stood, a.open_from
+			select a.id, a.ctid as account_at, r.at as receipt_at, a.docs, a.entries + 1 as entry, a.last_cycle, r.no, r.cents, r.received_on, r.channel = 'lockbox' as by_lockbox, a.open_from
 			from account a join lateral (
 				select no, ctid as at, cents, received_on, channel from receipt
 				where account_id = a.id and no >= a.open_from and state = 'pending' and posts_on <= $1 and directed = '' and not guest and channel <> 'opening' and cents < 2147483647
@@ -62,7 +62,7 @@ const postPlainSQL = `
 			and (a.bill_until is null or a.bill_until >= $1 and r.received_on >= a.bill_from and r.received_on <= a.bill_until)
 			and ($5::date is null or not exists (select from bill where account_id = a.id and cycle = a.last_cycle and cut_on < $5))
 		), open as (
-			select p.*, i.no as item, i.at as item_at, i.open, i.in_base, row_number() over inorder as nth, lead(1) over inorder is null as last,
+			select p.id, p.account_at, p.receipt_at, p.docs, p.entry, p.no, p.cents, p.received_on, p.by_lockbox, i.no as item, i.at as item_at, i.open, i.in_base, row_number() over inorder as nth, lead(1) over inorder is null as last,
 				coalesce(sum(i.open) over inorder, 0) as upto, coalesce(sum(i.open) filter (where i.in_base) over inorder, 0) as base_upto
 			from plain p left join lateral (
 				select no, ctid as at, kind, cycle, origin = 'installment' as installment, arrived_on, least(cents - paid, 2147483647)::int as open, cycle = p.last_cycle and kind <> 'fee' and origin <> 'installment' as in_base
@@ -70,15 +70,15 @@ const postPlainSQL = `
 			) i on true
 			window inorder as (partition by p.id order by case i.kind when ($4::text[])[1] then 1 when ($4::text[])[2] then 2 else 3 end, i.cycle, i.installment, i.arrived_on, i.no rows unbounded preceding)
 		), share as materialized (
-			select id, account_at, receipt_at, item_at, entry, no, cents, received_on, stood, item, least(open, cents - upto + open) as part, docs + case when item is null then 0 else nth end as doc,
+			select id, account_at, receipt_at, item_at, entry, no, cents, received_on, by_lockbox, item, least(open, cents - upto + open) as part, docs + case when item is null then 0 else nth end as doc,
 				upto >= cents or last as final, greatest(cents - upto, 0) as rest, base_upto - case when in_base then greatest(upto - cents, 0) else 0 end as base
 			from open where item is null or upto - open < cents
 		), allocate as (
 			insert into allocation (account_id, no, receipt, item, cents, on_date) select id, doc, no, item, part, $1 from share where item is not null
 		), book as (
-			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $1, received_on, 'payment', stood, 'receivable', cents, no from share where final
+			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $1, received_on, 'payment', case when by_lockbox then 'lockbox_pending' else 'cash' end, 'receivable', cents, no from share where final
 		), total as (
-			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'payment', stood, 'receivable', count(*), sum(cents) from share where final group by stood
+			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'payment', case when by_lockbox then 'lockbox_pending' else 'cash' end, 'receivable', count(*), sum(cents) from share where final group by by_lockbox
 		), pay as (
 			update item i set paid = i.paid + s.part from share s where i.ctid = s.item_at
 		), settle as (
@@ -124,11 +124,11 @@ func between(ctx context.Context, tx pgx.Tx, settings [2]string, do func() error
 // plainBills finds the bills of the range whose deadline passed since the last
 // finished run and of which the replay could only say what stands: they are
 // the newest, all money on the account came in time and has posted in the
-// order it came, and nothing else bars or complicates a fee. rest are the
-// accounts whose bills the rules have to look at; bills that are paid are in
-// neither.
-func plainBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Range) (plain []plainBill, rest []int64, err error) {
-	err = byRange(ctx, tx, func() error {
+// order it came, or is under way and makes no difference, and nothing else bars
+// or complicates a fee. rest are the accounts whose bills the rules have to look
+// at; bills that are paid are in neither.
+func plainBills(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.Date, in Range) (plain []plainBill, rest []int64, err error) {
+	err = byLookup(ctx, tx, func() error {
 		rows, err := tx.Query(ctx, plainBillsSQL, floor(since), day, in.From, in.To)
 		if err != nil {
 			return err
@@ -136,14 +136,14 @@ func plainBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 		defer rows.Close()
 		for rows.Next() {
 			r := ledger.ReadRow(rows)
-			x := plainBill{account: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), base: ledger.Cents(r.Int64())}
-			plainly := r.Bool()
-			x.cutOn, x.subject = r.Date(), Subject{r.Text(), r.Text()}
-			x.docs, x.entries = r.Int32(), r.Int32()
-			if plainly {
-				plain = append(plain, x)
-			} else {
+			x := plainBill{account: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), cutOn: r.Date(), subject: Subject{r.Text(), r.Text()}, docs: r.Int32(), entries: r.Int32()}
+			most, least := ledger.Cents(r.Int64()), ledger.Cents(r.Int64())
+			rules := p.For(x.cutOn, x.subject).LateFee
+			switch x.fee = rules.on(most); {
+			case !r.Bool() || rules.on(least) != x.fee:
 				rest = append(rest, x.account)
+			case x.fee > 0:
+				plain = append(plain, x)
 			}
 		}
 		return rows.Err()
@@ -151,56 +151,57 @@ func plainBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 	return plain, rest, err
 }
 
+// More money, whenever it came, leaves no item more open, and all of them less
+// open by no more than itself. So a bill's base is at most what is open of it now,
+// at least what the money under way would leave of that, and nothing if that money
+// is the member's own and pays for all that is open.
 const plainBillsSQL = `
-		select b.account_id, b.cycle, b.due_on, a.base, p.plain and h.account_id is null and d.account_id is null and c.account_id is null and v.account_id is null and f.account_id is null, b.cut_on, b.plan, b.state, a.docs, a.entries
-		from bill b
-		join account a on a.id = b.account_id and a.id >= $3 and a.id < $4
-		cross join lateral (select not a.relook and not a.replay and a.pending = 0 as calm) s
-		cross join lateral (select s.calm and a.autopay = 'off' and a.last_cycle = b.cycle
-			and b.made_on <= b.due_on and not b.fee_barred and not b.debit_moved and not b.debit_missed as plain) p
-		left join (select distinct account_id from hold where account_id >= $3 and account_id < $4) h on h.account_id = a.id
-		left join (select distinct account_id from debit where account_id >= $3 and account_id < $4) d on d.account_id = a.id
-		left join (select distinct account_id from card_charge where account_id >= $3 and account_id < $4) c on c.account_id = a.id
-		left join (select distinct account_id from coverage where account_id >= $3 and account_id < $4 and aptc_cents > 0) v on v.account_id = a.id
-		left join (select account_id, for_cycle from item where account_id >= $3 and account_id < $4 and origin = 'late_fee' and ended = '') f on f.account_id = a.id and f.for_cycle = b.cycle
-		where b.deadline_on >= $1 and b.deadline_on < $2 and b.account_id >= $3 and b.account_id < $4
-		and case when not s.calm then true
-			when a.last_cycle = b.cycle then a.base > 0
-			else (select true from item i where i.account_id = b.account_id and i.no >= a.open_from and i.cycle = b.cycle and i.paid < i.cents limit 1)
-				or (select true from receipt r where r.account_id = b.account_id and r.received_on > b.deadline_on limit 1) end
-		order by b.account_id, b.cycle`
+		with newest as (
+			select a.id, b.cycle, b.due_on, b.cut_on, b.plan, b.state, a.docs, a.entries, a.base, a.pending, a.open_from, b.deadline_on,
+				not a.relook and not a.replay and a.autopay = 'off' and b.made_on <= b.due_on and not b.fee_barred and not b.debit_moved and not b.debit_missed
+				and a.id not in (select account_id from hold where account_id >= $3 and account_id < $4)
+				and a.id not in (select account_id from debit where account_id >= $3 and account_id < $4)
+				and a.id not in (select account_id from card_charge where account_id >= $3 and account_id < $4)
+				and a.id not in (select account_id from coverage where account_id >= $3 and account_id < $4 and aptc_cents > 0)
+				and (a.id, b.cycle) not in (select account_id, for_cycle from item where account_id >= $3 and account_id < $4 and origin = 'late_fee' and ended = '') as plain
+			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+			where a.id >= $3 and a.id < $4 and a.bill_until >= $1 and a.bill_until < $2 and (a.base > 0 or a.relook or a.replay)
+		), way as (
+			select n.*, case when plain and pending > 0 then (select array[coalesce(sum(cents), 0), coalesce(sum(cents) filter (where not guest), 0)]::bigint[]
+				from receipt where account_id = n.id and no >= n.open_from and state = 'pending' and received_on <= n.deadline_on) end as money
+			from newest n
+		), told as (
+			select w.*, coalesce(money[2] >= (select sum(cents - paid) from item where account_id = w.id and no >= w.open_from and state = 'billed' and paid < cents), false) as covered from way w
+		)
+		select id, cycle, due_on, cut_on, plan, state, docs, entries, case when covered then 0 else base end, case when covered then 0 else greatest(base - coalesce(money[1], 0), 0) end, plain from told
+		union all
+		select a.id, b.cycle, b.due_on, b.cut_on, b.plan, b.state, 0, 0, 0, 0, false
+		from account a join bill b on b.account_id = a.id and b.deadline_on >= $1 and b.deadline_on < $2 and b.cycle < a.last_cycle
+		where a.id >= $3 and a.id < $4 and a.bill_from > $1
+		and (a.relook or a.replay or a.pending > 0 or exists (select from item i where i.account_id = a.id and i.no >= a.open_from and i.cycle = b.cycle and i.paid < i.cents)
+			or exists (select from receipt r where r.account_id = a.id and r.received_on > b.deadline_on))`
 
-// plainBill is a bill whose base is what is open on it now.
+// plainBill is a bill of which a run can tell its late fee at once.
 type plainBill struct {
 	account int64
 	cycle   calendar.Cycle
 	dueOn   calendar.Date
-	base    ledger.Cents
 	cutOn   calendar.Date
 	subject Subject
 	docs    int32 // the last numbers that its account has given
 	entries int32
-}
-
-// fee is the late fee on a plain bill, 0 for none.
-func (x plainBill) fee(p *Policy) ledger.Cents {
-	rules := p.For(x.cutOn, x.subject).LateFee
-	if !rules.late(x.base) {
-		return 0
-	}
-	return rules.Fee(x.base)
+	fee     ledger.Cents
 }
 
 // assessPlain assesses the fees of plain bills, as Account.fee does.
-func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in Range, late []plainBill) (total ledger.Cents, err error) {
+func assessPlain(ctx context.Context, tx pgx.Tx, day calendar.Date, in Range, late []plainBill) (total ledger.Cents, err error) {
 	var ids, cents []int64
 	var cycles, docs, entries []int32
 	var words []string
 	for _, x := range late {
-		fee := x.fee(p)
-		ids, cents, cycles, words = append(ids, x.account), append(cents, int64(fee)), append(cycles, int32(x.cycle)), append(words, lateFeeWords(x.dueOn))
+		ids, cents, cycles, words = append(ids, x.account), append(cents, int64(x.fee)), append(cycles, int32(x.cycle)), append(words, lateFeeWords(x.dueOn))
 		docs, entries = append(docs, x.docs+1), append(entries, x.entries+1)
-		total += fee
+		total += x.fee
 	}
 	if len(late) == 0 {
 		return 0, nil

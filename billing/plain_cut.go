@@ -47,7 +47,7 @@ func cutPlain(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, in R
 // amount than they can hold is not plain.
 const cutPlainSQL = `
 		with calm as materialized (
-			select a.id, a.ctid as at, a.docs, a.entries, a.open_from, a.booked_from, b.balance as previous, b.deadline_on as prev_deadline, coalesce(b.entries, 0) as taken
+			select a.id, a.ctid as at, a.docs, a.entries, a.open_from, a.booked_from, b.balance as previous, greatest(b.deadline_on, b.prev_deadline) as prev_deadline, coalesce(b.entries, 0) as taken
 			from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 			where a.id >= $1 and a.id < $2 and a.id > 0 and a.first_cycle <> 0 and greatest(a.first_cycle, a.last_cycle + 1) = $3 and a.autopay = 'off' and not a.replay
 			and a.id not in (select account_id from hold where account_id >= $1 and account_id < $2 and (released_on is null or released_on > $4))

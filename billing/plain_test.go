@@ -20,6 +20,7 @@ import (
 // whatever life the accounts have led before.
 func TestPlainWorkIsWhatTheRulesDo(t *testing.T) {
 	const accounts, months = 40, 4
+	underWay := 0
 	for seed, policies := range []string{`[]`, `[]`,
 		`[{"from": "2026-02-10", "late_fee": {"kind": "percent", "percent": "2", "min_cents": 300}, "allocation": {"order": ["fee", "medical", "premium"]}},
 		  {"from": "2026-03-15", "statement": {"cut_day": 5, "due_day": 20}, "late_fee": {"grace_days": 2}}]`,
@@ -61,10 +62,14 @@ func TestPlainWorkIsWhatTheRulesDo(t *testing.T) {
 				}
 			}
 			l.invariants()
+			underWay += l.feesWithMoneyUnderWay
 			if l.plainPosts == 0 || l.plainFees == 0 || (l.plainCuts == 0) != l.policy.selects() {
 				t.Errorf("%d plain posts, %d plain fees and %d plain cuts were compared: this proves nothing", l.plainPosts, l.plainFees, l.plainCuts)
 			}
 		})
+	}
+	if underWay == 0 {
+		t.Error("no plain fee with money under way was compared")
 	}
 }
 
@@ -106,6 +111,7 @@ type lives struct {
 	ids                   []int64
 	plainPosts, plainFees int
 	plainCuts             int
+	feesWithMoneyUnderWay int
 }
 
 func (l *lives) all() Range { return Range{1, 1 << 20} }
@@ -311,9 +317,19 @@ func (l *lives) countPlain(ctx context.Context, tx pgx.Tx, day calendar.Date, wh
 		l.plainCuts += len(made)
 		return err
 	default:
-		plain, _, err := plainBills(ctx, undo, day, 0, l.all())
+		plain, _, err := plainBills(ctx, undo, &l.policy, day, 0, l.all())
+		if err != nil {
+			return err
+		}
 		l.plainFees += len(plain)
-		return err
+		for _, x := range plain {
+			way, err := ids(ctx, undo, `select id from account where id = $1 and pending > 0`, x.account)
+			if err != nil {
+				return err
+			}
+			l.feesWithMoneyUnderWay += len(way)
+		}
+		return nil
 	}
 }
 
@@ -321,7 +337,7 @@ func (l *lives) countPlain(ctx context.Context, tx pgx.Tx, day calendar.Date, wh
 func (l *lives) rows(tx pgx.Tx) []string {
 	l.t.Helper()
 	rows, err := tx.Query(l.t.Context(), `
-		select 'account ' || (id, docs, entries, pending, base, first_cycle, last_cycle, autopay)::text from account
+		select 'account ' || (id, docs, entries, pending, base, first_cycle, last_cycle, autopay, bill_from, bill_until)::text from account
 		union all select 'item ' || i::text from item i
 		union all select 'receipt ' || r::text from receipt r
 		union all select 'bill ' || b::text from bill b

@@ -141,7 +141,7 @@ create table bill (
     debit_moved       boolean not null default false,      -- by the biller, for the notice of a varying amount
     debit_missed      boolean not null default false,      -- by the biller
     debit_none        boolean not null default false,      -- nothing was due on its build day
-    prev_deadline     date,                                -- of the bill before: money received by then may concern it
+    prev_deadline     date,                                -- the latest of the bills before: money received by then may concern one
     fee_barred        boolean not null default false,      -- its debit came back as unauthorized
     plan              text    not null default '',         -- its account's plan and state at its cut, if
     state             text    not null default '',         -- a policy chooses by them
