@@ -194,13 +194,12 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 	if err := LockRange(ctx, tx, r); err != nil {
 		return t, err
 	}
-	var fresh int64
-	if err := tx.QueryRow(ctx, `select (select count(*) from account where id >= $3 and id < $4 and bill_until >= $1 and bill_until < $2)
-		+ (select count(*) from account a join bill b on b.account_id = a.id and b.deadline_on >= $1 and b.deadline_on < $2 and b.cycle < a.last_cycle where a.id >= $3 and a.id < $4 and a.bill_from > $1)`,
-		floor(since), day, r.From, r.To).Scan(&fresh); err != nil {
+	var fresh, after int64 // bills, and accounts of which an older bill may be fresh, too
+	if err := tx.QueryRow(ctx, `select count(*) filter (where bill_until >= $1 and bill_until < $2), count(*) filter (where bill_from > $1 and first_cycle < last_cycle) from account where id >= $3 and id < $4`,
+		floor(since), day, r.From, r.To).Scan(&fresh, &after); err != nil {
 		return t, err
 	}
-	look, err := ids(ctx, tx, `select id from account a where id >= $2 and id < $3 and relook and exists (select from bill b where b.account_id = a.id and b.deadline_on < $1) order by id`, day, r.From, r.To)
+	look, err := ids(ctx, tx, `select id from account a where id >= $2 and id < $3 and relook and exists (select from bill b where b.account_id = a.id and b.deadline_on < $1)`, day, r.From, r.To)
 	if err != nil {
 		return t, err
 	}
@@ -215,11 +214,17 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 			return t, err
 		}
 		t.Did(int64(len(plain)), cents)
-		looked = int64(len(plain))
-		look = append(look, rest...)
-		slices.Sort(look)
-		look = slices.Compact(look)
+		looked, look = int64(len(plain)), append(look, rest...)
 	}
+	if after > 0 {
+		older, rest, err := olderBills(ctx, tx, day, since, r)
+		if err != nil {
+			return t, err
+		}
+		fresh, look = fresh+older, append(look, rest...)
+	}
+	slices.Sort(look)
+	look = slices.Compact(look)
 	for some := range slices.Chunk(look, blockAccounts) { // not more in memory at once
 		b, err := Load(ctx, tx, p.Need(Whole|unbooked), some...)
 		if err != nil {

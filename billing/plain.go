@@ -104,9 +104,10 @@ func byRange(ctx context.Context, tx pgx.Tx, do func() error) error {
 }
 
 // lookUp leaves the planner one way to join, by an index even where a table was
-// small when it planned, and gives it back the others.
+// small when it planned, and gives it back the others. It starts no helpers: other
+// ranges are at work beside this one.
 var lookUp = [2]string{
-	`select set_config(way, 'off', true) from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan']) way`,
+	`select set_config(way, case way when 'max_parallel_workers_per_gather' then '0' else 'off' end, true) from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan', 'max_parallel_workers_per_gather']) way`,
 	`select set_config(way, 'on', true) from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan']) way`,
 }
 
@@ -137,10 +138,13 @@ func plainBills(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.D
 		for rows.Next() {
 			r := ledger.ReadRow(rows)
 			x := plainBill{account: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), cutOn: r.Date(), subject: Subject{r.Text(), r.Text()}, docs: r.Int32(), entries: r.Int32()}
-			most, least := ledger.Cents(r.Int64()), ledger.Cents(r.Int64())
+			base, plainly, way, own, open := ledger.Cents(r.Int64()), r.Bool(), ledger.Cents(r.Int64()), ledger.Cents(r.Int64()), ledger.Cents(r.Int64())
+			if own > 0 && own >= open {
+				base = 0
+			}
 			rules := p.For(x.cutOn, x.subject).LateFee
-			switch x.fee = rules.on(most); {
-			case !r.Bool() || rules.on(least) != x.fee:
+			switch x.fee = rules.on(base); {
+			case !plainly || rules.on(max(base-way, 0)) != x.fee:
 				rest = append(rest, x.account)
 			case x.fee > 0:
 				plain = append(plain, x)
@@ -156,7 +160,7 @@ func plainBills(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.D
 // at least what the money under way would leave of that, and nothing if that money
 // is the member's own and pays for all that is open.
 const plainBillsSQL = `
-		with newest as (
+		with newest as materialized (
 			select a.id, b.cycle, b.due_on, b.cut_on, b.plan, b.state, a.docs, a.entries, a.base, a.pending, a.open_from, b.deadline_on,
 				not a.relook and not a.replay and a.autopay = 'off' and b.made_on <= b.due_on and not b.fee_barred and not b.debit_moved and not b.debit_missed
 				and a.id not in (select account_id from hold where account_id >= $3 and account_id < $4)
@@ -164,22 +168,40 @@ const plainBillsSQL = `
 				and a.id not in (select account_id from card_charge where account_id >= $3 and account_id < $4)
 				and a.id not in (select account_id from coverage where account_id >= $3 and account_id < $4 and aptc_cents > 0)
 				and (a.id, b.cycle) not in (select account_id, for_cycle from item where account_id >= $3 and account_id < $4 and origin = 'late_fee' and ended = '') as plain
-			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.deadline_on = a.bill_until
 			where a.id >= $3 and a.id < $4 and a.bill_until >= $1 and a.bill_until < $2 and (a.base > 0 or a.relook or a.replay)
-		), way as (
-			select n.*, case when plain and pending > 0 then (select array[coalesce(sum(cents), 0), coalesce(sum(cents) filter (where not guest), 0)]::bigint[]
-				from receipt where account_id = n.id and no >= n.open_from and state = 'pending' and received_on <= n.deadline_on) end as money
-			from newest n
-		), told as (
-			select w.*, coalesce(money[2] >= (select sum(cents - paid) from item where account_id = w.id and no >= w.open_from and state = 'billed' and paid < cents), false) as covered from way w
 		)
-		select id, cycle, due_on, cut_on, plan, state, docs, entries, case when covered then 0 else base end, case when covered then 0 else greatest(base - coalesce(money[1], 0), 0) end, plain from told
-		union all
-		select a.id, b.cycle, b.due_on, b.cut_on, b.plan, b.state, 0, 0, 0, 0, false
+		select id, cycle, due_on, cut_on, plan, state, docs, entries, base, plain,
+			case when plain and pending > 0 then (select coalesce(sum(cents), 0)::bigint from receipt where account_id = n.id and no >= n.open_from and state = 'pending' and received_on <= n.deadline_on) else 0 end,
+			case when plain and pending > 0 then (select coalesce(sum(cents), 0)::bigint from receipt where account_id = n.id and no >= n.open_from and state = 'pending' and received_on <= n.deadline_on and not guest) else 0 end,
+			case when plain and pending > 0 then (select sum(cents - paid)::bigint from item where account_id = n.id and no >= n.open_from and state = 'billed' and paid < cents) else 0 end
+		from newest n`
+
+// olderBills finds the bills of the range, other than the newest ones, whose
+// deadline passed since the last finished run. rest are the accounts of those that
+// the rules have to look at: on which something is open or was received later.
+func olderBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Range) (n int64, rest []int64, err error) {
+	err = byLookup(ctx, tx, func() error {
+		rows, err := tx.Query(ctx, `
+		select a.id, a.relook or a.replay or a.pending > 0 or exists (select from item i where i.account_id = a.id and i.no >= a.open_from and i.cycle = b.cycle and i.paid < i.cents)
+			or exists (select from receipt r where r.account_id = a.id and r.received_on > b.deadline_on)
 		from account a join bill b on b.account_id = a.id and b.deadline_on >= $1 and b.deadline_on < $2 and b.cycle < a.last_cycle
-		where a.id >= $3 and a.id < $4 and a.bill_from > $1
-		and (a.relook or a.replay or a.pending > 0 or exists (select from item i where i.account_id = a.id and i.no >= a.open_from and i.cycle = b.cycle and i.paid < i.cents)
-			or exists (select from receipt r where r.account_id = a.id and r.received_on > b.deadline_on))`
+		where a.id >= $3 and a.id < $4 and a.bill_from > $1`, floor(since), day, in.From, in.To)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			r := ledger.ReadRow(rows)
+			n++
+			if id := r.Int64(); r.Bool() {
+				rest = append(rest, id)
+			}
+		}
+		return rows.Err()
+	})
+	return n, rest, err
+}
 
 // plainBill is a bill of which a run can tell its late fee at once.
 type plainBill struct {
