@@ -103,6 +103,33 @@ func TestPlainCutAfterADispute(t *testing.T) {
 	l.invariants()
 }
 
+// Money of a guest pays what was billed when it came, and no later bill.
+func TestGuestMoneyUnderWay(t *testing.T) {
+	for guest, fees := range map[bool]int{true: 1, false: 0} {
+		l := &lives{t: t, db: postgrestest.New(t), dice: rand.New(rand.NewPCG(1, 1)), policy: DefaultPolicy()}
+		l.open(1)
+		l.charge(calendar.MustParse("2026-01-05"))
+		l.each(1, func(a *Account) {
+			day := calendar.MustParse("2026-01-20")
+			a.Receive(day, Receipt{Channel: "guest", Guest: guest, Cents: 100_000_00, ReceivedOn: day, PostsOn: calendar.MustParse("2026-06-01")})
+		})
+		day := calendar.MustParse("2026-02-01")
+		l.compare(day, "cut", func(ctx context.Context, tx pgx.Tx) error {
+			_, _, err := CutStatements(ctx, tx, &l.policy, day, l.all())
+			return err
+		}, l.cutByRule)
+		day = calendar.MustParse("2026-03-20")
+		l.compare(day, "late fees", func(ctx context.Context, tx pgx.Tx) error {
+			got, err := AssessLateFees(ctx, tx, &l.policy, day, 0, l.all())
+			if err == nil && got.Done != int64(fees) {
+				err = fmt.Errorf("%d fees with a guest's money %v, want %d", got.Done, guest, fees)
+			}
+			return err
+		}, l.assessByRule)
+		l.invariants()
+	}
+}
+
 type lives struct {
 	t                     *testing.T
 	db                    *pgxpool.Pool
