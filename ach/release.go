@@ -229,7 +229,7 @@ func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day c
 	}
 	rows, err := tx.Query(ctx, `select a.id from account a where a.id >= $2 and a.id < $3 and a.pending > 0 and exists (
 			select from debit d join receipt r on r.account_id = a.id and r.no = d.receipt and r.state = 'pending' and r.posts_on <= $1 left join ach_file f on f.id = d.file_id
-			where d.account_id = a.id and d.state = 'built' and f.state is distinct from 'released') order by a.id`, day, in.From, in.To)
+			where d.account_id = a.id and d.account_id >= $2 and d.account_id < $3 and d.state = 'built' and f.state is distinct from 'released') order by a.id`, day, in.From, in.To)
 	if err != nil {
 		return t, err
 	}

@@ -82,12 +82,16 @@ func PostDue(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r Ran
 		return t, err
 	}
 	t.Did(n, cents)
-	ids, err := ids(ctx, tx, `select id from account a where id >= $2 and id < $3 and pending > 0
-		and exists (select from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and posts_on <= $1) order by id`, day, r.From, r.To)
-	if err != nil || len(ids) == 0 {
+	var rest []int64
+	err = byLookup(ctx, tx, func() (err error) {
+		rest, err = ids(ctx, tx, `select id from account a where id >= $2 and id < $3 and pending > 0
+			and exists (select from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and posts_on <= $1) order by id`, day, r.From, r.To)
+		return err
+	})
+	if err != nil || len(rest) == 0 {
 		return t, err
 	}
-	b, err := Load(ctx, tx, ToPost, ids...)
+	b, err := Load(ctx, tx, ToPost, rest...)
 	if err != nil {
 		return t, err
 	}
