@@ -202,7 +202,7 @@ func (c *cluster) start(ctx context.Context) error {
 	// The server does not end with the context of whoever happened to start it.
 	set := settings(c.throwaway)
 	if !c.throwaway {
-		set = append(append(set, c.walCompression(ctx, p)...), "-c", fmt.Sprintf("max_wal_size=%dMB", logMB(c.dir)))
+		set = append(set, c.walCompression(ctx, p)...)
 	}
 	cmd, err := c.command(context.WithoutCancel(ctx), filepath.Join(p.dir, "postgres"), c.data(), set...)
 	if err != nil {
@@ -331,10 +331,9 @@ func settings(throwaway bool) []string {
 			"wal_level=minimal", "max_wal_senders=0", "max_connections=300", "shared_buffers=64MB", "max_wal_size=256MB",
 			"dynamic_shared_memory_type=mmap") // in its folder, which goes at Close
 	} else {
-		// A night writes tens of millions of rows: few checkpoints. How long the log
-		// may grow between them depends on the disk.
+		// A night writes tens of millions of rows: few checkpoints, small log.
 		set = append(set, "shared_buffers="+strconv.Itoa(sharedBuffersMB())+"MB", "work_mem=32MB", "maintenance_work_mem=256MB",
-			"min_wal_size=512MB", "checkpoint_timeout=30min", "random_page_cost=1.1")
+			"max_wal_size=8GB", "min_wal_size=512MB", "checkpoint_timeout=15min", "random_page_cost=1.1")
 	}
 	var args []string
 	for _, s := range set {

@@ -45,14 +45,4 @@ func sharedBuffersMB() int {
 	return int(min(max(uint64(info.Totalram)*uint64(info.Unit)>>22, 128), 8192))
 }
 
-// logMB is how long the log may grow between checkpoints: a quarter of the disk
-// that is free at the start, 1 to 32 GB.
-func logMB(dir string) int {
-	var fs syscall.Statfs_t
-	if syscall.Statfs(dir, &fs) != nil {
-		return 1 << 10
-	}
-	return int(min(max(fs.Bavail*uint64(fs.Bsize)>>22, 1<<10), 32<<10))
-}
-
 func statOf(info os.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }

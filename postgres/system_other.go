@@ -25,6 +25,4 @@ func memoryFolder() string { return "" }
 
 func sharedBuffersMB() int { return 256 }
 
-func logMB(string) int { return 1 << 10 }
-
 func statOf(info os.FileInfo) *syscall.Stat_t { return info.Sys().(*syscall.Stat_t) }
