@@ -234,8 +234,9 @@ type Account struct {
 	base       ledger.Cents   // what is open of the newest bill's own principal, as it was loaded
 	bookedFrom calendar.Date  // nothing that the next bill takes up was booked on an earlier day; 0: nothing was booked
 	from       int32          // no item below this number is live, and no receipt, as it was loaded
-	billFrom   calendar.Date  // money received from this day
-	billUntil  calendar.Date  // to this one, and posted by then, finds the newest bill as it stands; 0: no bill
+	billMade   calendar.Date  // the day on which the newest bill was made, 0: there is none
+	billUntil  calendar.Date  // its deadline
+	olderUntil calendar.Date  // the latest of the deadlines of older ones
 	guests     bool           // has had money from guests; known where Replay is set
 	opened     bool           // open items are here
 	issues     []Exception    // for people, since it was loaded

@@ -199,7 +199,7 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 		return t, err
 	}
 	var fresh, after int64 // bills, and accounts of which an older bill may be fresh, too
-	if err := tx.QueryRow(ctx, `select count(*) filter (where bill_until >= $1 and bill_until < $2), count(*) filter (where bill_from > $1 and first_cycle < last_cycle) from account where id >= $3 and id < $4`,
+	if err := tx.QueryRow(ctx, `select count(*) filter (where bill_until >= $1 and bill_until < $2), count(*) filter (where older_until >= $1) from account where id >= $3 and id < $4`,
 		floor(since), day, r.From, r.To).Scan(&fresh, &after); err != nil {
 		return t, err
 	}

@@ -59,7 +59,7 @@ const postPlainSQL = `
 				where account_id = a.id and no >= a.open_from and state = 'pending' and posts_on <= $1 and directed = '' and not guest and channel <> 'opening' and cents < 2147483647
 			) r on true
 			where a.id >= $2 and a.id < $3 and a.pending = 1
-			and (a.bill_until is null or a.bill_until >= $1 and r.received_on >= a.bill_from and r.received_on <= a.bill_until)
+			and (a.bill_until is null or a.bill_until >= $1 and r.received_on > greatest(a.bill_made, a.older_until) and r.received_on <= a.bill_until)
 			and ($5::date is null or not exists (select from bill where account_id = a.id and cycle = a.last_cycle and cut_on < $5))
 		), open as (
 			select p.id, p.account_at, p.receipt_at, p.docs, p.entry, p.no, p.cents, p.received_on, p.by_lockbox, i.no as item, i.at as item_at, i.open, i.in_base, row_number() over inorder as nth, lead(1) over inorder is null as last,
@@ -185,8 +185,8 @@ func olderBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 		rows, err := tx.Query(ctx, `
 		select a.id, a.relook or a.replay or a.pending > 0 or exists (select from item i where i.account_id = a.id and i.no >= a.open_from and i.cycle = b.cycle and i.paid < i.cents)
 			or exists (select from receipt r where r.account_id = a.id and r.received_on > b.deadline_on)
-		from account a join bill b on b.account_id = a.id and b.deadline_on >= $1 and b.deadline_on < $2 and b.cycle < a.last_cycle
-		where a.id >= $3 and a.id < $4 and a.bill_from > $1`, floor(since), day, in.From, in.To)
+		from account a cross join lateral (select cycle, deadline_on from bill where account_id = a.id and deadline_on >= $1 and deadline_on < $2 offset 0) b
+		where a.id >= $3 and a.id < $4 and a.older_until >= $1 and b.cycle < a.last_cycle`, floor(since), day, in.From, in.To)
 		if err != nil {
 			return err
 		}

@@ -364,7 +364,7 @@ func (l *lives) countPlain(ctx context.Context, tx pgx.Tx, day calendar.Date, wh
 func (l *lives) rows(tx pgx.Tx) []string {
 	l.t.Helper()
 	rows, err := tx.Query(l.t.Context(), `
-		select 'account ' || (id, docs, entries, pending, base, first_cycle, last_cycle, autopay, bill_from, bill_until)::text from account
+		select 'account ' || (id, docs, entries, pending, base, first_cycle, last_cycle, autopay, bill_made, bill_until, older_until)::text from account
 		union all select 'item ' || i::text from item i
 		union all select 'receipt ' || r::text from receipt r
 		union all select 'bill ' || b::text from bill b

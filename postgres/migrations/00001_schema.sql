@@ -22,8 +22,9 @@ create table account (
     looked           integer     not null default 0,       -- the last journal entry that the late-fee job has seen
     booked_from      date,                                 -- of what is owed, nothing was booked since the newest bill on an earlier business date than this; null: nothing was
     open_from        integer     not null default 0,       -- no item below this number is open or unbilled, no receipt below it pending or in credit
-    bill_from        date,                                 -- money received from this day to the other, and posted by then, finds the newest bill as it
-    bill_until       date,                                 -- stands: no bill before it and no late fee is concerned; null: no bill
+    bill_made        date,                                 -- the day on which the newest bill was made, null: there is none;
+    bill_until       date,                                 -- its deadline;
+    older_until      date,                                 -- and the latest of the deadlines of older ones
     check (id = 0 or id < 100000000)                       -- eight digits of a statement number
 ) with (fillfactor = 45);
 create index account_relook on account (id) where relook;
