@@ -229,7 +229,7 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 	}
 	slices.Sort(look)
 	look = slices.Compact(look)
-	for some := range slices.Chunk(look, blockAccounts) { // not more in memory at once
+	for some := range slices.Chunk(look, wholeAccounts) {
 		b, err := Load(ctx, tx, p.Need(Whole|unbooked), some...)
 		if err != nil {
 			return t, err
@@ -245,6 +245,10 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 	t.Skip(NotLate, fresh-looked)
 	return t, nil
 }
+
+// wholeAccounts is how many accounts are in memory at once with all that lies
+// behind them, which grows with their months: some ten KB a year for each.
+const wholeAccounts = 1000
 
 // floor makes "no date" the first one, which SQL can compare with.
 func floor(d calendar.Date) calendar.Date { return max(d, 1) }
