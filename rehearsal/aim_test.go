@@ -159,7 +159,7 @@ func (x *tormentor) faults(day calendar.Date, name string, n int, do func(contex
 		switch {
 		case turn < 3 && len(commits) > 0:
 			from = commits[x.dice.IntN(len(commits))]
-		case (turn < 4 || name == "kill" && turn < 7 && x.did["killed, file just out"]*60 < x.did["kill"]) && len(x.u.out[day]) > 0:
+		case (turn < 4 || name == "kill" && turn < 9 && x.did["killed, file just out"]*20 < x.did["kill"]) && len(x.u.out[day]) > 0:
 			list = append(list, x.aroundOut(day, name, do))
 			continue
 		case name == "kill" && turn < 6:

@@ -455,7 +455,7 @@ func (x *tormentor) checkHits(t *testing.T) {
 		n    int
 	}{{"kill", o.kills}, {"restart", o.restarts * 9 / 10}, {"freeze", o.others / 2}, {"twin", o.others / 2}, {"echo", o.others / 2}, {"clock back", o.others / 2}, {"full disk", o.fills}, {"full disk, felt", o.fills / 3},
 		{"killed, ask commit", o.kills / 20}, {"killed, told commit", o.kills / 20}, {"killed, ask commit of work", o.kills / 20}, {"killed, told commit of work", o.kills / 20},
-		{"killed, file just out", o.kills / 100}, {"killed from outside", o.kills / 30}} {
+		{"killed, file just out", o.kills / 30}, {"killed from outside", o.kills / 30}} {
 		if x.did[want.what] < want.n {
 			t.Errorf("%s: %d times only, want %d", want.what, x.did[want.what], want.n)
 		}
