@@ -107,7 +107,7 @@ func byRange(ctx context.Context, tx pgx.Tx, do func() error) error {
 // small when it planned, and gives it back the others. It starts no helpers: other
 // ranges are at work beside this one.
 var lookUp = [2]string{
-	`select set_config(way, case way when 'max_parallel_workers_per_gather' then '0' else 'off' end, true) from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan', 'max_parallel_workers_per_gather']) way`,
+	`select set_config(way, '0', true) from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan', 'max_parallel_workers_per_gather']) way`,
 	`select set_config(way, 'on', true) from unnest(array['enable_hashjoin', 'enable_mergejoin', 'enable_seqscan']) way`,
 }
 
@@ -171,11 +171,11 @@ const plainBillsSQL = `
 			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.deadline_on = a.bill_until
 			where a.id >= $3 and a.id < $4 and a.bill_until >= $1 and a.bill_until < $2 and (a.base > 0 or a.relook or a.replay)
 		)
-		select id, cycle, due_on, cut_on, plan, state, docs, entries, base, plain,
-			case when plain and pending > 0 then (select coalesce(sum(cents), 0)::bigint from receipt where account_id = n.id and no >= n.open_from and state = 'pending' and received_on <= n.deadline_on) else 0 end,
-			case when plain and pending > 0 then (select coalesce(sum(cents), 0)::bigint from receipt where account_id = n.id and no >= n.open_from and state = 'pending' and received_on <= n.deadline_on and not guest) else 0 end,
-			case when plain and pending > 0 then (select sum(cents - paid)::bigint from item where account_id = n.id and no >= n.open_from and state = 'billed' and paid < cents) else 0 end
-		from newest n`
+		select id, cycle, due_on, cut_on, plan, state, docs, entries, base, plain, m.way, m.own, o.open
+		from newest n
+		cross join lateral (select coalesce(sum(cents), 0)::bigint as way, coalesce(sum(cents) filter (where not guest), 0)::bigint as own from receipt
+			where n.plain and n.pending > 0 and account_id = n.id and no >= n.open_from and state = 'pending' and received_on <= n.deadline_on) m
+		cross join lateral (select coalesce(sum(cents - paid), 0)::bigint as open from item where n.plain and n.pending > 0 and account_id = n.id and no >= n.open_from and state = 'billed' and paid < cents) o`
 
 // olderBills finds the bills of the range, other than the newest ones, whose
 // deadline passed since the last finished run. rest are the accounts of those that

@@ -45,7 +45,7 @@ insert into account (id, mrn, opened_on) overriding system value values (0, 'hou
 
 create table member (
     mrn         text   primary key,
-    account_id  bigint not null,        -- the guarantor's account
+    account_id  bigint not null,                           -- the guarantor's account
     first_name  text   not null,
     last_name   text   not null,
     birth_date  date,
