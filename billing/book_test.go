@@ -2,6 +2,7 @@ package billing_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,6 +112,26 @@ func TestAccountStays(t *testing.T) {
 	for _, sql := range []string{`delete from account where id = 0`, `update account set id = default where id = 0`} {
 		if _, err := db.Exec(t.Context(), sql); err == nil || !strings.Contains(err.Error(), "never deleted or renumbered") {
 			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+// Who adds a table of something that accounts have must have verify look at it.
+func TestEverythingIsLookedAtForItsAccount(t *testing.T) {
+	db := postgrestest.New(t)
+	rows, err := db.Query(t.Context(), `select c.relname::text from pg_class c join pg_attribute a on a.attrelid = c.oid where a.attname = 'account_id' and c.relkind in ('r', 'p') and not c.relispartition
+		and c.relnamespace = 'public'::regnamespace and not a.attisdropped order by 1`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(tables) < 30 {
+		t.Fatalf("%d tables, %v", len(tables), err)
+	}
+	looked := slices.IndexFunc(billing.Invariants, func(i ledger.Invariant) bool { return i.Name == "everything_has_its_account" })
+	for _, table := range tables {
+		if !strings.Contains(billing.Invariants[looked].SQL, " from "+table+" t ") {
+			t.Errorf("nothing looks whether the accounts of %s are there", table)
 		}
 	}
 }

@@ -118,9 +118,10 @@ var Invariants = []ledger.Invariant{
 // orphans selects what belongs to no account.
 func orphans() string {
 	var all []string
-	for _, table := range []string{"member", "member_was", "hold", "item", "bill", "receipt", "allocation", "standing", "journal", "payment", "adjustment", "autopay_method", "debit", "ach_entry", "card_charge",
-		"coverage", "plan", "dormant", "letter", "statement", "message", "preference", "bounced", "reads_aloud"} {
-		all = append(all, `select '`+table+`' as what, account_id from `+table+` t where not exists (select from account a where a.id = t.account_id)`)
+	for _, table := range []string{"member", "member_was", "hold", "item", "bill", "receipt", "allocation", "standing", "journal", "journal_kept", "payment", "adjustment", "autopay_method", "debit", "ach_entry", "card_charge",
+		"coverage", "plan", "dormant", "letter", "statement", "message", "preference", "bounced", "reads_aloud", "lockbox_item", "lockbox_share", "ach_answer", "act", "exception", "parked", "skipped",
+		"print_queue", "print_piece", "print_suppressed"} {
+		all = append(all, `select '`+table+`' as what, account_id from `+table+` t where account_id is not null and not exists (select from account a where a.id = t.account_id)`)
 	}
 	return strings.Join(all, " union all ")
 }
