@@ -62,11 +62,13 @@ func ParseScanline(s string) (Scanline, error) {
 }
 
 // mod97 returns the remainder by 97 of a decimal number too long for an
-// integer type.
+// integer type. Sixteen digits after a remainder still fit.
 func mod97(digits string) int {
-	r := 0
+	var r int64
 	for i := range len(digits) {
-		r = (r*10 + int(digits[i]-'0')) % 97
+		if r = r*10 + int64(digits[i]-'0'); i%16 == 15 {
+			r %= 97
+		}
 	}
-	return r
+	return int(r % 97)
 }

@@ -8,10 +8,12 @@ import (
 	"io"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
 )
 
@@ -99,11 +101,13 @@ func checkReading(t *testing.T, text []byte, p Profile) Summary {
 	t.Helper()
 	var cents, good ledger.Cents
 	items, refused := 0, 0
+	var days []calendar.Date
 	s, err := Read(bytes.NewReader(text), p, func(b Batch) error {
 		var sum ledger.Cents
 		for _, i := range b.Items {
 			items++
 			sum += i.Cents
+			days = append(days, i.DepositDate, i.ReceivedDate)
 			if i.Ordinal != items || i.Raw == "" || strings.ContainsAny(i.Raw+i.Remitter+i.Payer, "\x00\x1a\x1b\r") {
 				t.Fatalf("item %d: %v %q", items, i, i.Raw)
 			}
@@ -124,6 +128,16 @@ func checkReading(t *testing.T, text []byte, p Profile) Summary {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	var told []calendar.Date
+	short, err := readDays(bytes.NewReader(text), p, func(b Batch) error {
+		for _, i := range b.Items {
+			told = append(told, i.DepositDate, i.ReceivedDate)
+		}
+		return nil
+	})
+	if err != nil || !reflect.DeepEqual(short, s) || !slices.Equal(told, days) {
+		t.Fatalf("%s: read for its days alone (%v)\n%+v %v\nread whole\n%+v %v", p.Name, err, short, told, s, days)
 	}
 	if s.Cents != cents || s.Items != items || s.RefusedBatches != refused {
 		t.Fatalf("%s: the file comes to %d in %d items, its batches to %d in %d", p.Name, s.Cents, s.Items, cents, items)

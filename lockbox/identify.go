@@ -3,7 +3,6 @@ package lockbox
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,7 +60,7 @@ func couponsOf(i Item) []Coupon {
 			own.add(s, i.Invoice)
 		}
 	}
-	coupons := []Coupon{own}
+	coupons := append(make([]Coupon, 0, 1+len(i.Overflows)), own)
 	for _, o := range i.Overflows {
 		c := Coupon{Kind: kindWord(o.Text), Cents: o.Cents}
 		for _, s := range o.References {
@@ -115,11 +114,12 @@ type directory struct {
 
 // lookUp asks for all references of a number of checks at once.
 func lookUp(ctx context.Context, tx pgx.Tx, checks [][]Coupon) (directory, error) {
-	d := directory{members: map[string]int64{}, bills: map[int64]bool{}}
+	d := directory{bills: map[int64]bool{}}
 	type line struct {
 		mrn       string
 		statement int64
 	}
+	var mrns []string
 	var lines []line
 	for _, coupons := range checks {
 		for _, c := range coupons {
@@ -127,7 +127,7 @@ func lookUp(ctx context.Context, tx pgx.Tx, checks [][]Coupon) (directory, error
 				for _, s := range list {
 					mrn, statement := numbersIn(s)
 					if mrn != "" {
-						d.members[mrn] = 0
+						mrns = append(mrns, mrn)
 					}
 					if statement > 0 && (n == 1 || len(s) == scanlineDigits) {
 						lines = append(lines, line{mrn, statement})
@@ -136,8 +136,11 @@ func lookUp(ctx context.Context, tx pgx.Tx, checks [][]Coupon) (directory, error
 			}
 		}
 	}
-	if len(d.members) > 0 {
-		rows, err := tx.Query(ctx, `select mrn, account_id from member where mrn = any($1)`, slices.Sorted(maps.Keys(d.members))) // PostgreSQL puts them in order, too, but slower
+	slices.Sort(mrns) // PostgreSQL puts them in order, too, but slower
+	mrns = slices.Compact(mrns)
+	d.members = make(map[string]int64, len(mrns))
+	if len(mrns) > 0 {
+		rows, err := tx.Query(ctx, `select mrn, account_id from member where mrn = any($1)`, mrns)
 		if err != nil {
 			return d, err
 		}
@@ -201,7 +204,11 @@ func onlyDigits(s string) bool {
 // that is firm stands whatever other coupons say: a number of ours that was
 // misread must not be outvoted by a memo.
 func (d directory) account(c Coupon) (account int64, reason string, firm bool) {
-	named := map[int64]bool{}
+	several := false
+	name := func(id int64) {
+		several = several || account != 0 && account != id
+		account = id
+	}
 	blame := func(why string, isFirm bool) {
 		if reason == "" || isFirm && !firm {
 			reason, firm = why, isFirm
@@ -219,19 +226,21 @@ func (d directory) account(c Coupon) (account int64, reason string, firm bool) {
 			blame(UnknownMember, true)
 			continue
 		}
-		named[d.members[mrn]] = true
+		name(d.members[mrn])
 		if len(s) == scanlineDigits && d.bills[statement] {
-			named[statement/100] = true
+			name(statement / 100)
 		}
 	}
 	for _, s := range c.Statement {
 		mrn, statement := numbersIn(s)
 		found := false
 		if d.bills[statement] {
-			named[statement/100], found = true, true
+			name(statement / 100)
+			found = true
 		}
 		if member := d.members[mrn]; member != 0 {
-			named[member], found = true, true
+			name(member)
+			found = true
 		}
 		switch {
 		case found:
@@ -244,10 +253,10 @@ func (d directory) account(c Coupon) (account int64, reason string, firm bool) {
 	switch {
 	case firm:
 		return 0, reason, true
-	case len(named) > 1:
+	case several:
 		return 0, ReferenceConflict, true
-	case len(named) == 1:
-		return keys(named)[0], "", false
+	case account != 0:
+		return account, "", false
 	}
 	return 0, cmp.Or(reason, NoReference), false
 }

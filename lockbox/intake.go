@@ -349,21 +349,27 @@ func holdTwins(ctx context.Context, tx pgx.Tx, checks []*incoming) error {
 	}
 	// PostgreSQL puts them in order, too, but slower.
 	slices.SortFunc(keys, func(a, b [micrBytes]byte) int { return bytes.Compare(a[:], b[:]) })
-	seen := map[[micrBytes]byte]bool{}
+	twins := map[[micrBytes]byte]int{} // how many of them may be taken: one, or none
+	for n := 1; n < len(keys); n++ {
+		if keys[n] == keys[n-1] {
+			twins[keys[n]] = 1
+		}
+	}
 	rows, err := tx.Query(ctx, `select micr from lockbox_item where micr = any($1::uuid[]) and state not in ('refused', 'void')`, keys)
 	if err != nil {
 		return err
 	}
 	var key [micrBytes]byte
-	if _, err := pgx.ForEachRow(rows, []any{&key}, func() error { seen[key] = true; return nil }); err != nil {
+	if _, err := pgx.ForEachRow(rows, []any{&key}, func() error { twins[key] = 0; return nil }); err != nil {
 		return err
 	}
 	for _, c := range checks {
-		if key, ok := twin(c.micr); ok && c.state != itemRefused {
-			if seen[key] {
+		key, ok := twin(c.micr)
+		if left, twice := twins[key]; twice && ok && c.state != itemRefused {
+			if left == 0 {
 				c.state, c.reason = itemHeld, DuplicateCheck
 			}
-			seen[key] = true
+			twins[key] = 0
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package lockbox
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,9 +14,11 @@ import (
 // batch's text. It becomes an Item when the batch closes, so that all texts of
 // a batch share one string.
 type part struct {
-	ordinal int
-	cents   ledger.Cents
-	first   int // of its lines among those of the batch
+	ordinal  int
+	cents    ledger.Cents
+	deposit  calendar.Date
+	received calendar.Date
+	first    int // of its lines among those of the batch
 }
 
 type place struct {
@@ -28,13 +29,16 @@ type place struct {
 
 // keep adds the current line to the last part.
 func (r *reader) keep(line []byte, wide []rune) {
+	if r.daysOnly {
+		return
+	}
 	at := place{from: len(r.text), number: r.lines.number, plain: wide == nil}
 	if wide == nil {
-		for _, c := range line {
+		r.text = append(r.text, line...)
+		for n, c := range r.text[at.from:] {
 			if c < 0x20 || c == 0x7f {
-				c = ' '
+				r.text[at.from+n] = ' '
 			}
-			r.text = append(r.text, c)
 		}
 	} else {
 		for _, c := range wide {
@@ -49,8 +53,8 @@ func (r *reader) keep(line []byte, wide []rune) {
 	r.places = append(r.places, at)
 }
 
-// itemsBy makes the checks of the batch that closes, each of its lines in text.
-func (r *reader) itemsBy(item func(text string, p part, lines []place) Item) []Item {
+// makeItems makes the checks of the batch that closes, each of its lines in text.
+func (r *reader) makeItems() []Item {
 	text := string(r.text)
 	items := make([]Item, 0, len(r.parts))
 	for n, p := range r.parts {
@@ -58,27 +62,26 @@ func (r *reader) itemsBy(item func(text string, p part, lines []place) Item) []I
 		if n+1 < len(r.parts) {
 			end = r.parts[n+1].first
 		}
-		i := item(text, p, r.places[p.first:end])
-		i.Number = cmp.Or(i.Number, strconv.Itoa(n+1))
+		i := r.makeItem(text, p, r.places[p.first:end])
+		if i.Number == "" {
+			i.Number = strconv.Itoa(n + 1)
+		}
 		items = append(items, i)
 	}
 	return items
 }
 
-// itemDays makes a check that has no more than its days.
-func (r *reader) itemDays(text string, p part, lines []place) (i Item) {
-	i.DepositDate, i.ReceivedDate = r.daysOf(r.row(text, lines[0], 6))
-	return i
-}
-
-// daysOf returns the days on which a check was deposited and received.
-func (r *reader) daysOf(get row) (deposit, received calendar.Date) {
+// daysOf returns the days on which the check of a record 6 was deposited and
+// received.
+func (r *reader) daysOf(line []byte) (deposit, received calendar.Date) {
+	spans := &r.plan.spans[6]
 	deposit = r.box.date
-	if get.spans[fDepositDate].to > 0 {
-		deposit = r.dateOf(get, fDepositDate)
+	if s := &spans[fDepositDate]; s.to > 0 {
+		deposit, _ = s.date(line, r.plan.pivot)
 	}
-	if get.spans[fReceivedDate].to > 0 {
-		return deposit, r.dateOf(get, fReceivedDate)
+	if s := &spans[fReceivedDate]; s.to > 0 {
+		received, _ = s.date(line, r.plan.pivot)
+		return deposit, received
 	}
 	return deposit, deposit
 }
@@ -90,13 +93,12 @@ func (r *reader) makeItem(text string, p part, lines []place) Item {
 		Ordinal: p.ordinal, Line: first.number, Cents: p.cents,
 		Lockbox: r.box.number, Batch: r.batch.found.Number, Number: get.text(fItem),
 		Routing: get.routing(), Account: notZero(get.text(fAccount)), Check: strings.TrimLeft(get.text(fCheck), "0"),
-		CheckDate: r.dateOf(get, fCheckDate), PostmarkDate: r.dateOf(get, fPostmarkDate),
+		DepositDate: p.deposit, ReceivedDate: p.received, CheckDate: r.dateOf(get, fCheckDate), PostmarkDate: r.dateOf(get, fPostmarkDate),
 		Destination: get.text(fDestination), Origin: get.text(fOrigin),
 		Remitter: get.text(fRemitter), Payee: get.text(fPayee), Payer: r.p.reference(get.text(fPayer)), Invoice: r.p.reference(get.text(fInvoice)),
 		Text: get.text(fText), Envelope: get.text(fEnvelope), BankItem: get.text(fBankItem), ZIP: get.text(fZIP),
 		Raw: text[first.from : last.to+1],
 	}
-	i.DepositDate, i.ReceivedDate = r.daysOf(get)
 	i.References = r.references(nil, get, r.plan.payer6)
 	if len(lines) > 1 {
 		i.Overflows = make([]Overflow, 0, len(lines)-1)

@@ -34,13 +34,21 @@ func Read(r io.Reader, p Profile, each func(Batch) error) (Summary, error) {
 }
 
 // readDays is Read, but what it hands out may have no more of a check than its
-// days, which is faster.
+// days, and is gone when the next batch comes, which is faster.
 func readDays(r io.Reader, p Profile, each func(Batch) error) (Summary, error) {
 	if p.Format == formatX12 || p.Format == formatCSV || len(p.Check()) > 0 {
 		return Read(r, p, each)
 	}
 	rd := newReader(r, p, each)
-	rd.made = func() []Item { return rd.itemsBy(rd.itemDays) }
+	rd.daysOnly = true
+	var items []Item
+	rd.made = func() []Item {
+		items = items[:0]
+		for _, p := range rd.parts {
+			items = append(items, Item{DepositDate: p.deposit, ReceivedDate: p.received})
+		}
+		return items
+	}
 	return rd.run()
 }
 
@@ -55,14 +63,15 @@ type reader struct {
 	after   bool // something follows the trailer
 	service bool
 
-	text   []byte // the lines of the open batch's items, readable
-	parts  []part
-	places []place
+	daysOnly bool   // no lines of checks are kept
+	text     []byte // the lines of the open batch's items, readable
+	parts    []part
+	places   []place
 }
 
 func newReader(r io.Reader, p Profile, each func(Batch) error) *reader {
 	rd := &reader{footing: newFooting(r, p, each), plan: p.plan()}
-	rd.made = func() []Item { return rd.itemsBy(rd.makeItem) }
+	rd.made = rd.makeItems
 	rd.lines.records = true
 	rd.batchNumbers = highest(rd.plan.spans[6][fBatch])
 	rd.batchTotal = totalOf(rd.plan, 7)
@@ -270,7 +279,9 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 	r.checkDate(line, fCheckDate, "check_date", Note)
 	r.checkDate(line, fPostmarkDate, "postmark_date", Note)
 	if r.keeps() {
-		r.parts = append(r.parts, part{ordinal: r.sum.Items, cents: cents, first: len(r.places)})
+		p := part{ordinal: r.sum.Items, cents: cents, first: len(r.places)}
+		p.deposit, p.received = r.daysOf(line)
+		r.parts = append(r.parts, p)
 		r.keep(line, wide)
 	}
 	return nil
