@@ -4,27 +4,29 @@
 -- journal entries are numbered within it (docs and entries are the last numbers
 -- given). So numbers depend on the account's story only, never on which worker
 -- came first, and everything of one account lies together.
+-- In the largest tables what has a fixed width and a value stands first, and texts
+-- behind it: the server finds it sooner, and rows are smaller.
 create table account (
     id               bigint generated always as identity primary key,
-    mrn              text        not null unique,          -- the guarantor's MRN
-    opened_on        date        not null,
+    base             bigint      not null default 0,       -- what is open of the newest bill's own principal
     docs             integer     not null default 0,
     entries          integer     not null default 0,
     first_cycle      integer     not null default 0,       -- year*12+month-1 of the first statement, 0 before the first charge
     last_cycle       integer     not null default 0,       -- of the newest bill
-    autopay          text        not null default 'off',   -- on, off, suspended, ended
-    autopay_since    date,                                 -- the day autopay last went on
-    last_debit_cents bigint,                               -- null: never debited
+    pending          integer     not null default 0,       -- receipts that have not posted
+    looked           integer     not null default 0,       -- the last journal entry that the late-fee job has seen
+    open_from        integer     not null default 0,       -- no item below this number is open or unbilled, no receipt below it pending or in credit
+    opened_on        date        not null,
     relook           boolean     not null default false,   -- the late fees of its bills must be looked at again
     replay           boolean     not null default false,   -- what is open may not be what a replay by received date gives
-    pending          integer     not null default 0,       -- receipts that have not posted
-    base             bigint      not null default 0,       -- what is open of the newest bill's own principal
-    looked           integer     not null default 0,       -- the last journal entry that the late-fee job has seen
-    booked_from      date,                                 -- of what is owed, nothing was booked since the newest bill on an earlier business date than this; null: nothing was
-    open_from        integer     not null default 0,       -- no item below this number is open or unbilled, no receipt below it pending or in credit
+    mrn              text        not null unique,          -- the guarantor's MRN
     bill_made        date,                                 -- the day on which the newest bill was made, null: there is none;
     bill_until       date,                                 -- its deadline;
     older_until      date,                                 -- and the latest of the deadlines of older ones
+    booked_from      date,                                 -- of what is owed, nothing was booked since the newest bill on an earlier business date than this; null: nothing was
+    autopay          text        not null default 'off',   -- on, off, suspended, ended
+    autopay_since    date,                                 -- the day autopay last went on
+    last_debit_cents bigint,                               -- null: never debited
     check (id = 0 or id < 100000000)                       -- eight digits of a statement number
 ) with (fillfactor = 45);
 create index account_relook on account (id) where relook;
@@ -91,26 +93,26 @@ create table hold (
 create table item (
     account_id    bigint  not null,
     no            integer not null,
-    kind          text    not null check (kind in ('premium', 'medical', 'fee')),
-    origin        text    not null,                        -- charge, coverage, late_fee, returned_fee, installment, refund_owed
-    state         text    not null check (state in ('unbilled', 'billed', 'disputed', 'deferred')),
+    cycle         integer not null default 0,              -- of the bill that first billed it
     cents         bigint  not null check (cents >= 0),
     paid          bigint  not null default 0 check (paid >= 0 and paid <= cents),
-    cycle         integer not null default 0,              -- of the bill that first billed it
-    billed_on     date,                                    -- that bill's cut day: its age counts from here
-    made_on       date,                                    -- the day that bill was made: it takes money from here
     arrived_on    date    not null,
-    for_cycle     integer not null default 0,              -- late fee: the bill it is for; premium: its month
-    for_doc       integer not null default 0,              -- the document it is for: a returned-payment fee's payment, a premium's coverage, an installment's plan
-    ended         text    not null default '',             -- a fee that no longer stands: reversed, waived
-    parent        integer not null default 0,              -- the item it was split from
     entry         integer not null default 0,              -- the journal entry that made it
-    charge_id     text,
-    mrn           text    not null default '',
-    service_date  date,
-    description   text    not null default '',
     gross_cents   bigint  not null default 0,
     insurer_cents bigint  not null default 0,
+    for_cycle     integer not null default 0,              -- late fee: the bill it is for; premium: its month
+    for_doc       integer not null default 0,              -- the document it is for: a returned-payment fee's payment, a premium's coverage, an installment's plan
+    parent        integer not null default 0,              -- the item it was split from
+    origin        text    not null,                        -- charge, coverage, late_fee, returned_fee, installment, refund_owed
+    ended         text    not null default '',             -- a fee that no longer stands: reversed, waived
+    charge_id     text,
+    state         text    not null check (state in ('unbilled', 'billed', 'disputed', 'deferred')),
+    kind          text    not null check (kind in ('premium', 'medical', 'fee')),
+    mrn           text    not null default '',
+    description   text    not null default '',
+    billed_on     date,                                    -- that bill's cut day: its age counts from here
+    made_on       date,                                    -- the day that bill was made: it takes money from here
+    service_date  date,
     primary key (account_id, no)
 ) with (fillfactor = 45);
 create unique index item_charge on item (charge_id) where charge_id is not null;
@@ -156,23 +158,23 @@ create index bill_deadline on bill (account_id, deadline_on);
 create table receipt (
     account_id    bigint  not null,
     no            integer not null,
-    channel       text    not null,                        -- lockbox, ach, card, counter, online, phone, check, guest, opening
-    state         text    not null check (state in ('pending', 'posted', 'returned', 'withdrawn', 'void')),
+    in_entry      integer not null default 0,              -- the journal entry that took it in, if pending money is on the books
     cents         bigint  not null check (cents > 0),
     unapplied     bigint  not null check (unapplied >= 0), -- what of it is credit (all of it while pending)
     refunded      bigint  not null default 0 check (refunded >= 0),
     received_on   date    not null,                        -- decides lateness
     arrived_on    date    not null,                        -- when we first had it
     posts_on      date    not null,
-    posted_on     date,
-    in_entry      integer not null default 0,              -- the journal entry that took it in, if pending money is on the books
     posted_entry  integer not null default 0,              -- the journal entry that posted it
-    ended_on      date,
-    end_code      text    not null default '',
     guest         boolean not null default false,          -- the excess is the payer's
-    payer         text    not null default '',
+    state         text    not null check (state in ('pending', 'posted', 'returned', 'withdrawn', 'void')),
+    channel       text    not null,                        -- lockbox, ach, card, counter, online, phone, check, guest, opening
     directed      text    not null default '',             -- the coupon's bill kind
     reference     text    not null default '',             -- check number, payment id
+    payer         text    not null default '',
+    end_code      text    not null default '',
+    posted_on     date,
+    ended_on      date,
     check_file    bigint,                                  -- the lockbox check, and which part of it, that it is
     check_item    integer,
     check_coupon  integer,
@@ -575,15 +577,15 @@ create table lockbox_item (
     batch       integer not null,
     cents       bigint  not null,
     received_on date,
-    check_no    text    not null default '',
-    micr        uuid,                                      -- keyed hashes, 8 bytes each: of routing and account; of these, check number and amount, 0 without a number. null without an account
-    envelope    text    not null default '',               -- of its batch, '' if the bank does not say
-    coupons     jsonb,                                     -- [{payer, statement, kind, cents}] as read, the check's own record first; nothing secret; null if it went where they say
-    state       text    not null check (state in ('taken', 'suspense', 'held', 'refused', 'void', 'sent_back')), -- taken: its receipts tell the rest; sent_back: to who sent it
-    reason      text    not null default '',
     entry       integer not null default 0,                -- while in suspense: account 0's journal entry that holds its money
     account_id  bigint,                                    -- while one account has all of it
+    micr        uuid,                                      -- keyed hashes, 8 bytes each: of routing and account; of these, check number and amount, 0 without a number. null without an account
+    state       text    not null check (state in ('taken', 'suspense', 'held', 'refused', 'void', 'sent_back')), -- taken: its receipts tell the rest; sent_back: to who sent it
+    check_no    text    not null default '',
     directed    text    not null default '',               -- the bill kind that its coupon names
+    reason      text    not null default '',
+    envelope    text    not null default '',               -- of its batch, '' if the bank does not say
+    coupons     jsonb,                                     -- [{payer, statement, kind, cents}] as read, the check's own record first; nothing secret; null if it went where they say
     primary key (file_id, ordinal),
     check (account_id is null or state = 'taken')
 );
