@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -76,6 +77,7 @@ func readCharge(r *row) chargeRow {
 // addCharges adds the charges of a chunk, and puts its corrections aside.
 func addCharges(ctx context.Context, in *intake, rows []chargeRow) error {
 	ids := column(rows, func(c *chargeRow) string { return c.id })
+	slices.Sort(ids) // PostgreSQL puts them in order, too, but slower
 	known, err := in.chargesKnown(ctx, ids)
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ type Coupon struct {
 }
 
 // couponsOf reads the coupons of a check.
-func couponsOf(i Item) []Coupon {
+func couponsOf(i *Item) []Coupon {
 	own := Coupon{Kind: kindWord(i.Text)}
 	below := map[string]bool{} // References of the check hold those of its overflows, too
 	for _, o := range i.Overflows {

@@ -159,7 +159,7 @@ func TestCouponsOf(t *testing.T) {
 		{Payer: []string{"A"}, Statement: []string{"I"}, Kind: billing.Medical, Cents: 600},
 		{Statement: []string{"B"}},
 	}
-	got := couponsOf(i)
+	got := couponsOf(&i)
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -226,7 +226,8 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 		if state == stateSkipped {
 			return nil
 		}
-		for n, item := range b.Items {
+		for n := range b.Items {
+			item := &b.Items[n]
 			if item.Ordinal <= in.upTo {
 				continue
 			}
@@ -234,7 +235,7 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 			if err := c.raw.add(item.Ordinal, item.Raw); err != nil {
 				return err
 			}
-			inside := n+1 < len(b.Items) && envelopeOf(item) != "" && envelopeOf(b.Items[n+1]) == envelopeOf(item)
+			inside := n+1 < len(b.Items) && envelopeOf(item) != "" && envelopeOf(&b.Items[n+1]) == envelopeOf(item)
 			if len(c.checks) >= full && !inside {
 				if err := send(); err != nil {
 					return err
@@ -257,7 +258,7 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 
 // prepare makes of a check what can be made without the database, and sets
 // aside what can't simply be taken.
-func (in *intake) prepare(i Item, micr []byte, batch int, refused bool) *incoming {
+func (in *intake) prepare(i *Item, micr []byte, batch int, refused bool) *incoming {
 	c := &incoming{ordinal: i.Ordinal, batch: batch, cents: i.Cents, received: i.ReceivedDate, check: i.Check, envelope: envelopeOf(i), coupons: couponsOf(i), micr: micr}
 	switch {
 	case refused:
@@ -284,9 +285,9 @@ const (
 // of these, the check's number and its amount, zeros without a number. It is nil
 // without an account. Among a hundred million checks, 64 bits hold one in two
 // hundred billion for no reason.
-func (d Desk) micrs() func(Item) []byte {
+func (d Desk) micrs() func(*Item) []byte {
 	payerOf := d.Keys.Fingerprints("payer")
-	return func(i Item) []byte {
+	return func(i *Item) []byte {
 		// Zeros before a number are fill, and each sender fills as it likes.
 		routing, account, check := strings.TrimLeft(i.Routing, "0"), strings.TrimLeft(i.Account, "0"), strings.TrimLeft(i.Check, "0")
 		if routing == "" || account == "" {
@@ -314,7 +315,7 @@ func twin(micr []byte) (key [micrBytes]byte, ok bool) {
 }
 
 // envelopeOf is the envelope that a check came in, "" if the bank doesn't say.
-func envelopeOf(i Item) string { return strings.TrimLeft(i.Envelope, "0") }
+func envelopeOf(i *Item) string { return strings.TrimLeft(i.Envelope, "0") }
 
 // store decides where each check of a chunk goes, and lays the chunk out.
 func (in *intake) store(ctx context.Context, tx pgx.Tx, c *chunk) error {

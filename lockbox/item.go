@@ -62,11 +62,10 @@ func (r *reader) makeItems() []Item {
 		if n+1 < len(r.parts) {
 			end = r.parts[n+1].first
 		}
-		i := r.makeItem(text, p, r.places[p.first:end])
-		if i.Number == "" {
+		items = append(items, r.makeItem(text, p, r.places[p.first:end]))
+		if i := &items[n]; i.Number == "" {
 			i.Number = strconv.Itoa(n + 1)
 		}
-		items = append(items, i)
 	}
 	return items
 }

@@ -155,7 +155,7 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 			bad(line, ofReturn, l.Columns["amount"], maskLong(show([]byte(cell("amount")))), "no amount in "+l.Amounts, "no amount in %s", l.Amounts)
 		}
 		var known bool
-		item := Item{Routing: cell("routing"), Account: cell("account"), Check: row.check, Cents: row.cents}
+		item := &Item{Routing: cell("routing"), Account: cell("account"), Check: row.check, Cents: row.cents}
 		row.micr, known = twin(micrOf(item))
 		if item.Routing = wholeRouting(item.Routing); known {
 			row.whole, _ = twin(micrOf(item))
