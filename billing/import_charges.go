@@ -77,7 +77,10 @@ func readCharge(r *row) chargeRow {
 // addCharges adds the charges of a chunk, and puts its corrections aside.
 func addCharges(ctx context.Context, in *intake, rows []chargeRow) error {
 	ids := column(rows, func(c *chargeRow) string { return c.id })
-	slices.Sort(ids) // PostgreSQL puts them in order, too, but slower
+	ids, err := in.maybeKnown(ctx, ids)
+	if err != nil {
+		return err
+	}
 	known, err := in.chargesKnown(ctx, ids)
 	if err != nil {
 		return err
@@ -195,10 +198,36 @@ func (c *chargeRow) differs(before *chargeRow) (field, was string) {
 	return "", ""
 }
 
+// maybeKnown returns those charge ids, in order, in whose neighborhood others have
+// been seen. Most feeds number their rows as they go, and a run of new numbers is
+// told from one that came before by a single look.
+func (in *intake) maybeKnown(ctx context.Context, ids []string) (maybe []string, err error) {
+	const run = 250
+	slices.Sort(ids)
+	runs := slices.Collect(slices.Chunk(ids, run))
+	first := column(runs, func(ids *[]string) string { return (*ids)[0] })
+	last := column(runs, func(ids *[]string) string { return (*ids)[len(*ids)-1] })
+	err = byLookup(ctx, in.tx, func() error {
+		rows, err := in.tx.Query(ctx, `select n from unnest($1::text[], $2::text[]) with ordinality u(first, last, n)
+			where exists (select from item where charge_id between first and last) or exists (select from adjustment where charge_id between first and last) order by n`, first, last)
+		if err != nil {
+			return err
+		}
+		var n int
+		_, err = pgx.ForEachRow(rows, []any{&n}, func() error { maybe = append(maybe, runs[n-1]...); return nil })
+		return err
+	})
+	return maybe, err
+}
+
 // chargesKnown returns the charges that came before under these ids, as they
 // came: an item's own cents may have been adjusted since, its entry's not. Of a
 // charge whose entry is archived, what was taken off it is added back.
 func (in *intake) chargesKnown(ctx context.Context, ids []string) (map[string]*chargeRow, error) {
+	known := map[string]*chargeRow{}
+	if len(ids) == 0 {
+		return known, nil
+	}
 	rows, err := in.tx.Query(ctx, `select i.charge_id, i.mrn, i.kind, i.service_date, i.description, i.gross_cents, i.insurer_cents,
 			case when i.entry = 0 then 0 when j.no is not null then j.cents
 			else i.cents + (select coalesce(sum(o.cents), 0)::bigint from journal_at_hand o where o.account_id = i.account_id and o.doc = i.no and o.credit = 'receivable')
@@ -207,7 +236,6 @@ func (in *intake) chargesKnown(ctx context.Context, ids []string) (map[string]*c
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]*chargeRow, len(ids))
 	var c chargeRow
 	_, err = pgx.ForEachRow(rows, []any{&c.id, &c.mrn, &c.kind, &c.service, &c.description, &c.gross, &c.insurer, &c.patient}, func() error {
 		before := c
@@ -220,11 +248,14 @@ func (in *intake) chargesKnown(ctx context.Context, ids []string) (map[string]*c
 // correctionsKnown returns the content of the corrections that came before
 // under these ids.
 func (in *intake) correctionsKnown(ctx context.Context, ids []string) (map[string][]byte, error) {
+	known := map[string][]byte{}
+	if len(ids) == 0 {
+		return known, nil
+	}
 	rows, err := in.tx.Query(ctx, `select charge_id, content from adjustment where charge_id = any($1)`, ids)
 	if err != nil {
 		return nil, err
 	}
-	known := map[string][]byte{}
 	var id string
 	var content []byte
 	_, err = pgx.ForEachRow(rows, []any{&id, &content}, func() error {

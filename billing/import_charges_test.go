@@ -2,6 +2,8 @@ package billing_test
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -167,5 +169,41 @@ func TestChargesInChunks(t *testing.T) {
 		t.Errorf("%d rows, %d refused, error %v; the last line is bad, and nothing may change", got.Rows, got.Refused, err)
 	}
 	d.names(got.Problems, []string{"32507 : 1 fields"})
+	d.invariants()
+}
+
+// Charges that came before are found among new ones, wherever among them their
+// ids lie, and so are corrections.
+func TestChargesKnownAmongNew(t *testing.T) {
+	d := family(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	charge := func(id string) string { return id + "," + ann + ",medical,2026-02-11,Visit,10,0,10," }
+	known := map[string]bool{}
+	for range 4 {
+		lines, news, again := []string{correctionsHeader}, 0, 0
+		for range 2000 {
+			// Near each other and far, of other lengths and cases.
+			id := fmt.Sprintf("%c%d", "aBc_é"[random.IntN(4)], random.IntN(1<<(4+random.IntN(16))))
+			if known[id] {
+				again++
+			} else {
+				news++
+			}
+			known[id] = true
+			lines = append(lines, charge(id))
+		}
+		if again == 0 || news == 0 {
+			t.Fatalf("%d new, %d again", news, again)
+		}
+		d.takes("charges", news, again, lines...)
+	}
+	d.takes("charges", 1, 0, correctionsHeader, "less,"+ann+",medical,,Less,,,-1,"+slices.Min(slices.Collect(maps.Keys(known))))
+	lines := []string{correctionsHeader}
+	for i := range 600 {
+		lines = append(lines, charge(fmt.Sprintf("lesr%d", i)), charge(fmt.Sprintf("lest%d", i)))
+	}
+	d.refuses("charges", []string{`1202 charge_id: "less" came before as a correction`}, append(lines, charge("less"))...)
+	// The server compares ids as they are ordered here, whatever language it speaks.
+	d.wants(`select string_agg(table_name || ' ' || coalesce(collation_name, ''), ', ' order by table_name) from information_schema.columns where column_name = 'charge_id' and table_schema = 'public'`, "adjustment C, item C")
 	d.invariants()
 }

@@ -24,7 +24,8 @@ type saver struct {
 
 // The tables that take new rows, in the order they are written.
 const (
-	itemTable = iota
+	newItemTable = iota // items that are as a table makes them, which charges are
+	itemTable
 	receiptTable
 	billTable
 	holdTable
@@ -38,6 +39,7 @@ var inserts = [tables]struct {
 	name    string
 	columns []string
 }{
+	newItemTable: {"item", []string{"account_id", "no", "kind", "origin", "state", "cents", "arrived_on", "for_cycle", "entry", "charge_id", "mrn", "service_date", "description", "gross_cents", "insurer_cents"}},
 	itemTable: {"item", []string{"account_id", "no", "kind", "origin", "state", "cents", "paid", "cycle", "billed_on", "made_on", "arrived_on", "for_cycle", "for_doc", "ended", "parent", "entry",
 		"charge_id", "mrn", "service_date", "description", "gross_cents", "insurer_cents"}},
 	receiptTable: {"receipt", []string{"account_id", "no", "channel", "state", "cents", "unapplied", "refunded", "received_on", "arrived_on", "posts_on", "posted_on", "in_entry", "posted_entry", "ended_on", "end_code", "guest", "payer", "directed", "reference", "check_file", "check_item", "check_coupon"}},
@@ -227,6 +229,9 @@ func (s *saver) close(a *Account) bool {
 
 func (s *saver) item(account int64, i *Item, closed bool) {
 	switch d := i.Detail; {
+	case d != nil && i.Paid == 0 && i.Cycle == 0 && i.BilledOn.IsZero() && i.MadeOn.IsZero() && i.ForDoc == 0 && i.Ended == "" && i.Parent == 0:
+		s.insert(newItemTable).Int64(account).Int32(i.No).Text(string(i.Kind)).Text(i.Origin).Text(string(i.State)).Int64(int64(i.Cents)).Date(i.ArrivedOn).Int32(int32(i.ForCycle)).Int32(i.Entry).
+			NullText(d.ChargeID).Text(d.MRN).Date(d.ServiceDate).Text(d.Description).Int64(int64(d.Gross)).Int64(int64(d.Insurer))
 	case d != nil:
 		s.insert(itemTable).Int64(account).Int32(i.No).Text(string(i.Kind)).Text(i.Origin).Text(string(i.State)).Int64(int64(i.Cents)).Int64(int64(i.Paid)).
 			Int32(int32(i.Cycle)).Date(i.BilledOn).Date(i.MadeOn).Date(i.ArrivedOn).Int32(int32(i.ForCycle)).Int32(i.ForDoc).Text(i.Ended).Int32(i.Parent).Int32(i.Entry).

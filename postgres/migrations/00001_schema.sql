@@ -105,7 +105,7 @@ create table item (
     parent        integer not null default 0,              -- the item it was split from
     origin        text    not null,                        -- charge, coverage, late_fee, returned_fee, installment, refund_owed
     ended         text    not null default '',             -- a fee that no longer stands: reversed, waived
-    charge_id     text,
+    charge_id     text collate "C",
     state         text    not null check (state in ('unbilled', 'billed', 'disputed', 'deferred')),
     kind          text    not null check (kind in ('premium', 'medical', 'fee')),
     mrn           text    not null default '',
@@ -318,7 +318,7 @@ create table payment (
 
 -- Feed corrections (rows with adjusts), by their own charge_id.
 create table adjustment (
-    charge_id  text   primary key,
+    charge_id  text   collate "C" primary key,
     account_id bigint not null,
     kind       text   not null,
     cents      bigint not null,
