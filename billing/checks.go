@@ -45,11 +45,10 @@ const receiveChecksSQL = `
 		select s.ordinal, s.coupon, s.account_id, s.cents, s.directed, i.received_on, i.check_no
 		from lockbox_share s join lockbox_item i on i.file_id = s.file_id and i.ordinal = s.ordinal where s.file_id = $2 and s.ordinal > $5 and s.ordinal <= $6
 	), laid as materialized (
-		select g.*, p.posts_on, a.ctid as at, row_number() over inorder as nth, a.docs + row_number() over inorder as no, a.entries + row_number() over inorder as entry,
+		select g.*, ($4::date[])[array_position($3::date[], g.received_on)] as posts_on, a.ctid as at, row_number() over inorder as nth, a.docs + row_number() over inorder as no, a.entries + row_number() over inorder as entry,
 			lead(1) over inorder is null as last
 		from given g
 		join account a on a.id = g.account_id
-		join unnest($3::date[], $4::date[]) p(received_on, posts_on) on p.received_on = g.received_on
 		window inorder as (partition by g.account_id order by g.ordinal, g.coupon)
 	), receive as (
 		insert into receipt (account_id, no, channel, state, cents, unapplied, received_on, arrived_on, posts_on, in_entry, directed, reference, check_file, check_item, check_coupon)
