@@ -17,6 +17,9 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // a night makes many short-lived rows in little memory: collect them less often
 	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(192 << 20) // but before they pile up
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
 	p := &program{in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Getenv, user: loggedIn, now: time.Now}
