@@ -127,7 +127,7 @@ func (c *crew) harass(ctx context.Context) error {
 		c.did[step]++
 		full, turn := c.full[what[:strings.LastIndex(what, " ")]], c.dice.IntN(12)
 		switch {
-		case c.killed[step] < 3 || full && turn < 4 || turn == 0:
+		case c.killed[step] < 3 || full && (turn < 4 || c.hurt[step] == 0) || turn == 0:
 			c.killed[step]++
 			c.dismiss(pid, syscall.SIGKILL)
 			if err := c.hire(); err != nil {
