@@ -76,8 +76,7 @@ func readCharge(r *row) chargeRow {
 
 // addCharges adds the charges of a chunk, and puts its corrections aside.
 func addCharges(ctx context.Context, in *intake, rows []chargeRow) error {
-	ids := column(rows, func(c *chargeRow) string { return c.id })
-	ids, err := in.maybeKnown(ctx, ids)
+	ids, err := in.maybeKnown(ctx, column(rows, func(c *chargeRow) string { return c.id }))
 	if err != nil {
 		return err
 	}
@@ -198,8 +197,8 @@ func (c *chargeRow) differs(before *chargeRow) (field, was string) {
 	return "", ""
 }
 
-// maybeKnown returns those charge ids, in order, in whose neighborhood others have
-// been seen. Most feeds number their rows as they go, and a run of new numbers is
+// maybeKnown puts charge ids in order, and returns those in whose neighborhood
+// others have been seen. Most feeds number their rows as they go, and a run of new numbers is
 // told from one that came before by a single look.
 func (in *intake) maybeKnown(ctx context.Context, ids []string) (maybe []string, err error) {
 	const run = 250

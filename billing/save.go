@@ -24,7 +24,7 @@ type saver struct {
 
 // The tables that take new rows, in the order they are written.
 const (
-	newItemTable = iota // items that are as a table makes them, which charges are
+	newItemTable = iota // fresh items, as charges are: the columns that are not sent get their defaults
 	itemTable
 	receiptTable
 	billTable
@@ -227,9 +227,15 @@ func (s *saver) close(a *Account) bool {
 	return true
 }
 
+// fresh says whether nothing has happened to a new item, and it is for no other
+// document: what newItemTable leaves out is as the table makes it.
+func (i *Item) fresh() bool {
+	return i.Paid == 0 && i.Cycle == 0 && i.BilledOn.IsZero() && i.MadeOn.IsZero() && i.ForDoc == 0 && i.Ended == "" && i.Parent == 0
+}
+
 func (s *saver) item(account int64, i *Item, closed bool) {
 	switch d := i.Detail; {
-	case d != nil && i.Paid == 0 && i.Cycle == 0 && i.BilledOn.IsZero() && i.MadeOn.IsZero() && i.ForDoc == 0 && i.Ended == "" && i.Parent == 0:
+	case d != nil && i.fresh():
 		s.insert(newItemTable).Int64(account).Int32(i.No).Text(string(i.Kind)).Text(i.Origin).Text(string(i.State)).Int64(int64(i.Cents)).Date(i.ArrivedOn).Int32(int32(i.ForCycle)).Int32(i.Entry).
 			NullText(d.ChargeID).Text(d.MRN).Date(d.ServiceDate).Text(d.Description).Int64(int64(d.Gross)).Int64(int64(d.Insurer))
 	case d != nil:

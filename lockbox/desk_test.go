@@ -584,6 +584,53 @@ func TestReturns(t *testing.T) {
 	}
 }
 
+// rewritten is a file that somebody writes anew while it is read: from the nth
+// rewinding on it has other bytes.
+type rewritten struct {
+	*bytes.Reader
+	later []byte
+	n     int
+}
+
+func (r *rewritten) Seek(offset int64, whence int) (int64, error) {
+	if r.n--; r.n == 0 {
+		r.Reader = bytes.NewReader(r.later)
+	}
+	return r.Reader.Seek(offset, whence)
+}
+
+// A file that changes between its readings is not taken, be it by a day that no
+// check had, and says so.
+func TestFileChangesWhileItIsRead(t *testing.T) {
+	changed := 0
+	for n := 1; n <= 6; n++ {
+		m := newMail(t)
+		ann, a := m.member(1, 57500)
+		file := func(day string) []byte {
+			items := []lockbox.Item{check("1001", 100, day, ann)}
+			for n := range 30 { // whose turn comes when the first has long been laid out
+				items = append(items, check(fmt.Sprint(1002+n), 200, "2026-03-16", ann))
+			}
+			return m.file("0600", batch("001", items...))
+		}
+		d := m.desk("2026-03-16")
+		d.ChunkItems = 1
+		got, err := d.Ingest(t.Context(), "F1", &rewritten{bytes.NewReader(file("2026-03-16")), file("2026-03-13"), n}, m.profile)
+		if err == nil {
+			m.addsUp(got)
+			continue
+		}
+		changed++
+		if !strings.Contains(err.Error(), "the file changed while it was read") {
+			t.Errorf("rewinding %d: %v", n, err)
+		}
+		m.wantFigures(a, 57500, 0, 57500)
+	}
+	if changed == 0 {
+		t.Error("no reading saw the change")
+	}
+}
+
 // A transaction that fails in the middle leaves nothing, and the same call
 // works when the trouble is over.
 func TestCrashHalfway(t *testing.T) {

@@ -231,6 +231,9 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 			if item.Ordinal <= in.upTo {
 				continue
 			}
+			if !in.received[item.ReceivedDate] { // it has no posting date
+				return errChanged
+			}
 			c.checks = append(c.checks, in.prepare(item, micrOf(item), b.Ordinal, state == stateRefused))
 			if err := c.raw.add(item.Ordinal, item.Raw); err != nil {
 				return err

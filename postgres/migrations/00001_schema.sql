@@ -589,7 +589,7 @@ create table lockbox_item (
     primary key (file_id, ordinal),
     check (account_id is null or state = 'taken')
 );
-create index lockbox_item_micr on lockbox_item (micr) with (deduplicate_items = off) where micr is not null; -- they are all different
+create index lockbox_item_micr on lockbox_item (micr) with (deduplicate_items = off) where micr is not null; -- hardly two are alike
 create index lockbox_item_waiting on lockbox_item (file_id, ordinal) where state in ('suspense', 'held', 'refused');
 
 -- The parts of a check that several receipts share, while they have it.
