@@ -195,20 +195,30 @@ func (r *Run) enter(ctx context.Context, name string, todo []billing.Range) (own
 	for i, in := range todo {
 		froms[i], tos[i] = in.From, in.To
 	}
-	rows, err := r.DB.Query(ctx, `insert into run_lease (job, day, pass, step, from_id, to_id, since, file_id, place, worker_id)
-		select $1, $2, $3, $4, from_id, to_id, $7, $8, $9, case when n <= $10 then $11::bigint end from unnest($5::bigint[], $6::bigint[]) with ordinality u(from_id, to_id, n)
-		on conflict do nothing returning from_id, to_id, fence, worker_id is not null`,
-		r.Job, r.Day, r.pass, name, froms, tos, r.since, r.fills, place, take, r.me.number())
-	if err != nil {
-		return nil, 0, err
-	}
-	var l lease
-	var mine bool
-	_, err = pgx.ForEachRow(rows, []any{&l.From, &l.To, &l.fence, &mine}, func() error {
-		if entered++; mine {
-			own = append(own, l)
+	err = pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
+		in, err := tx.Exec(ctx, `insert into run_lease (job, day, pass, step, from_id, to_id, since, file_id, place, worker_id)
+			select $1, $2, $3, $4, from_id, to_id, $7, $8, $9, case when n <= $10 then $11::bigint end from unnest($5::bigint[], $6::bigint[]) with ordinality u(from_id, to_id, n)
+			on conflict do nothing`,
+			r.Job, r.Day, r.pass, name, froms, tos, r.since, r.fills, place, take, r.me.number())
+		if err != nil {
+			return err
 		}
-		return nil
+		// A worker of the program before may have marked its range, or a part of it, as
+		// done since we looked.
+		out, err := tx.Exec(ctx, `delete from run_lease l using run_chunk c where l.job = $1 and l.day = $2 and l.pass = $3 and l.step = $4 and l.from_id = any($5) and (l.worker_id is null or l.worker_id = $6)
+			and (c.job, c.day, c.pass, c.step) = (l.job, l.day, l.pass, l.step) and c.from_id >= l.from_id and c.from_id < l.to_id`, r.Job, r.Day, r.pass, name, froms, r.me.number())
+		if err != nil {
+			return err
+		}
+		entered = int(in.RowsAffected() - out.RowsAffected())
+		rows, err := tx.Query(ctx, `select from_id, to_id, fence from run_lease where job = $1 and day = $2 and pass = $3 and step = $4 and worker_id = $5 order by from_id`, r.Job, r.Day, r.pass, name, r.me.number())
+		if err != nil {
+			return err
+		}
+		own, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (l lease, err error) {
+			return l, row.Scan(&l.From, &l.To, &l.fence)
+		})
+		return err
 	})
 	return own, entered, err
 }
@@ -289,9 +299,10 @@ func noAccounts(err error) bool {
 	return errors.Is(err, errFenced) || postgres.IsUnavailable(err) || errors.As(err, &file) || errors.As(err, &rename)
 }
 
-// inTx does the work on a range, or on a part of it, and writes its done-mark
-// in one transaction. It fails with errFenced if the range is in another's
-// hands by then. With its last part the lease is over.
+// inTx does the work on a range, or on the first part of what is left of it, and
+// writes its done-mark in one transaction. It fails with errFenced if the range is in
+// another's hands by then. The lease goes on with what is left, and is over with the
+// last part.
 func (r *Run) inTx(ctx context.Context, name string, l lease, in billing.Range, do func(tx pgx.Tx) (billing.Tally, error)) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -308,13 +319,15 @@ func (r *Run) inTx(ctx context.Context, name string, l lease, in billing.Range, 
 			skipped = map[string]int64{}
 		}
 		done, err := tx.Exec(ctx, `with mine as (
-				select to_id from run_lease where job = $1 and day = $2 and pass = $3 and step = $4 and from_id = $12 and worker_id = $13 and fence = $14 for update
+				select to_id from run_lease where job = $1 and day = $2 and pass = $3 and step = $4 and from_id = $5 and worker_id = $12 and fence = $13 for update
 			), over as (
-				delete from run_lease l using mine where job = $1 and day = $2 and pass = $3 and step = $4 and from_id = $12 and mine.to_id = $6
+				delete from run_lease using mine where job = $1 and day = $2 and pass = $3 and step = $4 and from_id = $5 and mine.to_id = $6
+			), part as (
+				update run_lease set from_id = $6 from mine where job = $1 and day = $2 and pass = $3 and step = $4 and from_id = $5 and mine.to_id > $6
 			)
 			insert into run_chunk (job, day, pass, step, from_id, to_id, selected, done, skipped, parked, cents)
 			select $1::text, $2::date, $3::integer, $4::text, $5::bigint, $6::bigint, $7, $8, $9, $10, $11 from mine`,
-			r.Job, r.Day, r.pass, name, in.From, in.To, t.Selected, t.Done, skipped, t.Parked, int64(t.Cents), l.From, r.me.number(), l.fence)
+			r.Job, r.Day, r.pass, name, in.From, in.To, t.Selected, t.Done, skipped, t.Parked, int64(t.Cents), r.me.number(), l.fence)
 		if err == nil && done.RowsAffected() == 0 {
 			err = errFenced
 		}

@@ -253,9 +253,9 @@ func (t *taker) take(ctx context.Context, a handedOut) error {
 	t.tell("%s of %s, %s: accounts %d to %d", a.RunJob, a.Day, a.Step, l.From, l.To-1)
 	if err = r.rangeOrHalves(ctx, a.Step, l, l.Range); err == nil {
 		t.done.Add(1)
-	} else { // the range is in nobody's hands again
+	} else { // what is left of the range is in nobody's hands again
 		_, _ = r.DB.Exec(context.WithoutCancel(ctx), `update run_lease set worker_id = null, fence = fence + 1, announced = false
-			where job = $1 and day = $2 and pass = $3 and step = $4 and from_id = $5 and worker_id = $6 and fence = $7`, a.RunJob, a.Day, a.Pass, a.Step, a.From, t.me.number(), l.fence)
+			where job = $1 and day = $2 and pass = $3 and step = $4 and to_id = $5 and worker_id = $6 and fence = $7`, a.RunJob, a.Day, a.Pass, a.Step, l.To, t.me.number(), l.fence)
 	}
 	return err
 }

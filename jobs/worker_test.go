@@ -42,6 +42,100 @@ func TestFencedRangeChangesNothing(t *testing.T) {
 	b.holds()
 }
 
+// A worker that outlives the program it worked for may mark its range as done
+// between the next program's look at what is done and its taking what is not. The
+// range is not done again, and the run goes on with the others.
+func TestRangeDoneMeanwhileIsNotDoneAgain(t *testing.T) {
+	b := newBiller(t, 5)
+	if _, err := (jobs.Runner{House: b.House}).Run(t.Context(), "feeds", day("2026-03-01")); err != nil {
+		t.Fatal(err)
+	}
+	next := *b
+	next.ChunkAccounts = 2
+	done := false
+	next.DB = tracedPool(t, b.DB, func(sql string) {
+		if strings.Contains(sql, "insert into run_lease") && !done {
+			done = true
+			if _, err := b.DB.Exec(context.Background(), `insert into run_chunk (job, day, pass, step, from_id, to_id, selected, done, parked, cents, skipped)
+				select job, day, pass, 'cut', 2, 3, 1, 0, 0, 0, '{"account_held": 1}' from run where job = 'statements' and state = 'running'`); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	r, err := (jobs.Runner{House: next.House}).Run(t.Context(), "statements", day("2026-03-01"))
+	if err != nil || r.Done != 4 || r.Skipped["account_held"] != 1 {
+		t.Errorf("the run came to %+v, error %v", r, err)
+	}
+	if n := b.figure(`select count(*) from bill where account_id = 2`); !done || n != 0 {
+		t.Errorf("asked %v; account 2 has %d bills, want none: another had its range", done, n)
+	}
+	if n := b.figure(`select count(*) from run_lease`); n != 0 {
+		t.Errorf("%d ranges are still to be done", n)
+	}
+}
+
+// A worker that falls silent when it has done a part of its range, since it looked
+// for the account that nobody can work on, leaves the rest to others, and only that.
+func TestRangeIsTakenOverFromWhereItStands(t *testing.T) {
+	b := newBiller(t, 11)
+	b.ChunkAccounts, b.Workers = 4, 1
+	ctx := t.Context()
+	if _, err := (jobs.Runner{House: b.House}).Run(ctx, "feeds", day("2026-03-01")); err != nil {
+		t.Fatal(err)
+	}
+	exec := func(sql string) {
+		if _, err := b.DB.Exec(ctx, sql); err != nil {
+			t.Error(err)
+		}
+	}
+	exec(`create function break() returns trigger language plpgsql as $$ begin raise exception 'no bill for %', new.account_id; end $$`)
+	exec(`create trigger break before insert on bill for each row when (new.account_id in (7, 11)) execute function break()`)
+	config := b.DB.(*pgxpool.Pool).Config()
+	config.ConnConfig.RuntimeParams["application_name"] = "billcycle frozen"
+	frozen, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(frozen.Close)
+	silent, freeze := make(chan struct{}), make(chan struct{})
+	helper, marks := *b, 0
+	helper.Lease = time.Hour // it says nothing again
+	helper.DB = tracedPool(t, frozen, func(sql string) {
+		if strings.HasPrefix(sql, "with mine as") {
+			if marks++; marks == 2 { // of 4 accounts it has done 2
+				close(silent)
+				<-freeze
+			}
+		}
+	})
+	helping, stop := context.WithCancel(ctx)
+	var stopped sync.WaitGroup
+	stopped.Go(func() { _, _ = jobs.Worker{House: helper.House}.Run(helping) })
+	for b.figure(`select count(*) from worker`) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	night, once := *b, sync.Once{}
+	night.DB = tracedPool(t, b.DB, func(sql string) {
+		if strings.HasPrefix(sql, "select pg_advisory_xact_lock(1,") { // of its first range
+			once.Do(func() {
+				<-silent
+				exec(`update worker set alive_until = clock_timestamp() - interval '1 second' where runs is null`)
+			})
+		}
+	})
+	r, err := (jobs.Runner{House: night.House}).Run(ctx, "statements", day("2026-03-01"))
+	if err != nil || r.Done != 9 || r.Parked != 2 {
+		t.Errorf("the run came to %+v, error %v; want 9 done and 2 parked", r, err)
+	}
+	if n := b.figure(`select count(*) from run_chunk c join run_chunk d using (job, day, pass, step) where d.from_id > c.from_id and d.from_id < c.to_id`); n != 0 {
+		t.Errorf("%d ranges were done twice", n)
+	}
+	stop()
+	close(freeze)
+	stopped.Wait()
+	b.holds()
+}
+
 // Who is frozen holds its lock on the date. It is told apart from who works by
 // its silence: then the next one takes its date over.
 func TestFrozenNightIsTakenOver(t *testing.T) {
