@@ -209,16 +209,12 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 	}
 	looked := int64(0)
 	if fresh > 0 {
-		plain, rest, err := plainBills(ctx, tx, p, day, since, r)
+		n, cents, rest, err := assessPlain(ctx, tx, p, day, since, r)
 		if err != nil {
 			return t, err
 		}
-		cents, err := assessPlain(ctx, tx, day, r, plain)
-		if err != nil {
-			return t, err
-		}
-		t.Did(int64(len(plain)), cents)
-		looked, look = int64(len(plain)), append(look, rest...)
+		t.Did(n, cents)
+		looked, look = n, append(look, rest...)
 	}
 	if after > 0 {
 		older, rest, err := olderBills(ctx, tx, day, since, r)

@@ -2,6 +2,7 @@ package billing
 
 import (
 	"context"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 
@@ -97,12 +98,6 @@ func byLookup(ctx context.Context, tx pgx.Tx, do func() error) error {
 	return between(ctx, tx, lookUp, do)
 }
 
-// byRange runs a statement over a key range whose sides are each read once, in
-// order, and not looked up row by row.
-func byRange(ctx context.Context, tx pgx.Tx, do func() error) error {
-	return between(ctx, tx, [2]string{`set local enable_nestloop = off`, `set local enable_nestloop = on`}, do)
-}
-
 // lookUp leaves the planner one way to join, by an index even where a table was
 // small when it planned, and gives it back the others. It starts no helpers: other
 // ranges are at work beside this one.
@@ -122,60 +117,110 @@ func between(ctx context.Context, tx pgx.Tx, settings [2]string, do func() error
 	return err
 }
 
-// plainBills finds the bills of the range whose deadline passed since the last
-// finished run and of which the replay could only say what stands: they are
-// the newest, all money on the account came in time and has posted in the
-// order it came, or is under way and makes no difference, and nothing else bars
-// or complicates a fee. rest are the accounts whose bills the rules have to look
-// at; bills that are paid are in neither.
-func plainBills(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.Date, in Range) (plain []plainBill, rest []int64, err error) {
+// assessPlain assesses the bills of the range whose deadline passed since the last
+// finished run and of which the replay could only say what stands: they are the
+// newest, all money on the account came in time and has posted in the order it
+// came, or is under way and makes no difference, and nothing else bars or
+// complicates a fee. It returns how many bear one, and how much. rest are the
+// accounts whose bills the rules have to look at; bills that are paid are in
+// neither.
+func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.Date, in Range) (n int64, cents ledger.Cents, rest []int64, err error) {
+	rules, err := p.feeRules(ctx, tx, day, since, in)
+	if err != nil {
+		return 0, 0, nil, err
+	}
 	err = byLookup(ctx, tx, func() error {
-		rows, err := tx.Query(ctx, plainBillsSQL, floor(since), day, in.From, in.To)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			r := ledger.ReadRow(rows)
-			x := plainBill{account: r.Int64(), cycle: calendar.Cycle(r.Int32()), dueOn: r.Date(), cutOn: r.Date(), subject: Subject{r.Text(), r.Text()}, docs: r.Int32(), entries: r.Int32()}
-			base, plainly, way, own, open := ledger.Cents(r.Int64()), r.Bool(), ledger.Cents(r.Int64()), ledger.Cents(r.Int64()), ledger.Cents(r.Int64())
-			if own > 0 && own >= open {
-				base = 0
-			}
-			rules := p.For(x.cutOn, x.subject).LateFee
-			switch x.fee = rules.on(base); {
-			case !plainly || rules.on(max(base-way, 0)) != x.fee:
-				rest = append(rest, x.account)
-			case x.fee > 0:
-				plain = append(plain, x)
-			}
-		}
-		return rows.Err()
+		return tx.QueryRow(ctx, assessPlainSQL, floor(since), day, in.From, in.To, rules.cutOn, rules.plan, rules.state, rules.minimum, rules.least, rules.most, rules.part, rules.whole).Scan(&n, &cents, &rest)
 	})
-	return plain, rest, err
+	return n, cents, rest, err
 }
 
 // More money, whenever it came, leaves no item more open, and all of them less
 // open by no more than itself. So a bill's base is at most what is open of it now,
 // at least what the money under way would leave of that, and nothing if that money
-// is the member's own and pays for all that is open.
-const plainBillsSQL = `
-		with newest as materialized (
-			select a.id, b.cycle, b.due_on, b.cut_on, b.plan, b.state, a.docs, a.entries, a.base, a.pending, a.open_from, b.deadline_on,
+// is the member's own and pays for all that is open: it is plain if the fee on the
+// most is the fee on the least. Fees are exact, rounded half-up (POLICY section 3).
+var assessPlainSQL = `
+		with rule as materialized (
+			select cut_on, plan, state, minimum, least, most, part::numeric, whole::numeric from unnest($5::date[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[]) r(cut_on, plan, state, minimum, least, most, part, whole)
+		), newest as materialized (
+			select a.id, a.ctid as at, a.docs + 1 as no, a.entries + 1 as entry, a.base as highest, b.cycle, b.due_on, r.minimum, r.least, r.most, r.part, r.whole,
+				case when a.pending > 0 then (select sum(cents)::bigint from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and received_on <= b.deadline_on) end as way,
+				case when a.pending > 0 then (select sum(cents)::bigint from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and received_on <= b.deadline_on and not guest) end as own,
+				case when a.pending > 0 then (select sum(cents - paid)::bigint from item where account_id = a.id and no >= a.open_from and state = 'billed' and paid < cents) end as open,
 				not a.relook and not a.replay and a.autopay = 'off' and b.made_on <= b.due_on and not b.fee_barred and not b.debit_moved and not b.debit_missed
 				and a.id not in (select account_id from hold where account_id >= $3 and account_id < $4)
 				and a.id not in (select account_id from debit where account_id >= $3 and account_id < $4)
 				and a.id not in (select account_id from card_charge where account_id >= $3 and account_id < $4)
 				and a.id not in (select account_id from coverage where account_id >= $3 and account_id < $4 and aptc_cents > 0)
 				and (a.id, b.cycle) not in (select account_id, for_cycle from item where account_id >= $3 and account_id < $4 and origin = 'late_fee' and ended = '') as plain
-			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.deadline_on = a.bill_until
+			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.deadline_on = a.bill_until join rule r on r.cut_on is null or r.cut_on = b.cut_on and r.plan = b.plan and r.state = b.state
 			where a.id >= $3 and a.id < $4 and a.bill_until >= $1 and a.bill_until < $2 and (a.base > 0 or a.relook or a.replay)
+		), weighed as (
+			select id, at, no, entry, cycle, due_on, plain, ` + feeOn("case when own >= open then 0 else highest end") + ` as cents, case when way is not null then ` + feeOn("highest - way") + ` end as lowest from newest
+		), told as materialized (
+			select id, at, no, entry, cycle, due_on, case when plain and (lowest is null or lowest = cents or cents = 0) then cents end as cents from weighed
+		), item as (
+			insert into item (account_id, no, kind, origin, state, cents, arrived_on, for_cycle, entry, description) select id, no, 'fee', 'late_fee', 'unbilled', cents, $2, cycle, entry, 'Late fee, bill due ' || to_char(due_on, 'FMMonth FMDD, YYYY') from told where cents > 0
+		), book as (
+			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $2, $2, 'late_fee', 'receivable', 'fees', cents, no from told where cents > 0
+		), total as (
+			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $2, 'late_fee', 'receivable', 'fees', count(*), sum(cents) from told where cents > 0 having count(*) > 0
+		), count as (
+			update account a set docs = t.no, entries = t.entry, booked_from = least(a.booked_from, $2) from told t where t.cents > 0 and a.ctid = t.at
 		)
-		select id, cycle, due_on, cut_on, plan, state, docs, entries, base, plain, m.way, m.own, o.open
-		from newest n
-		cross join lateral (select coalesce(sum(cents), 0)::bigint as way, coalesce(sum(cents) filter (where not guest), 0)::bigint as own from receipt
-			where n.plain and n.pending > 0 and account_id = n.id and no >= n.open_from and state = 'pending' and received_on <= n.deadline_on) m
-		cross join lateral (select coalesce(sum(cents - paid), 0)::bigint as open from item where n.plain and n.pending > 0 and account_id = n.id and no >= n.open_from and state = 'billed' and paid < cents) o`
+		select count(*) filter (where cents > 0), coalesce(sum(cents), 0)::bigint, array_agg(id order by id) filter (where cents is null) from told`
+
+// feeOn is LateFeePolicy.on of a base, both in SQL.
+func feeOn(base string) string {
+	return `case when ` + base + ` <= 0 or ` + base + ` < minimum then 0 when part is null then least else least(most, greatest(least, div(` + base + ` * part * 2 + whole, whole * 2)))::bigint end`
+}
+
+// feeRules are the rules of late fees for the newest bills of a range, in columns: for
+// those cut on a day, of accounts of a plan and state.
+type feeRules struct {
+	cutOn                []*calendar.Date // nil: for all
+	plan, state          []string
+	minimum, least, most []ledger.Cents // of the base, and of the fee
+	part, whole          []*string      // the fee is this part of the base; nil: least
+}
+
+func (r *feeRules) add(cutOn *calendar.Date, s Subject, f LateFeePolicy) {
+	r.cutOn, r.plan, r.state, r.minimum = append(r.cutOn, cutOn), append(r.plan, s.Plan), append(r.state, s.State), append(r.minimum, f.MinimumBaseCents)
+	if f.Kind == "flat" {
+		r.least, r.most, r.part, r.whole = append(r.least, f.Cents), append(r.most, f.Cents), append(r.part, nil), append(r.whole, nil)
+		return
+	}
+	most := ledger.Cents(math.MaxInt64)
+	if f.MaxCents != nil {
+		most = *f.MaxCents
+	}
+	part, whole := f.percent().Fraction()
+	r.least, r.most, r.part, r.whole = append(r.least, f.MinCents), append(r.most, most), append(r.part, &part), append(r.whole, &whole)
+}
+
+// feeRules returns the rules for the bills that assessPlain looks at.
+func (p *Policy) feeRules(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Range) (r feeRules, err error) {
+	if p.dated == nil {
+		r.add(nil, Subject{}, p.LateFee)
+		return r, nil
+	}
+	err = byLookup(ctx, tx, func() error {
+		rows, err := tx.Query(ctx, `select distinct b.cut_on, b.plan, b.state from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
+			where a.id >= $3 and a.id < $4 and a.bill_until >= $1 and a.bill_until < $2 and (a.base > 0 or a.relook or a.replay)`, floor(since), day, in.From, in.To)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			row := ledger.ReadRow(rows)
+			cutOn, s := row.Date(), Subject{row.Text(), row.Text()}
+			r.add(&cutOn, s, p.For(cutOn, s).LateFee)
+		}
+		return rows.Err()
+	})
+	return r, err
+}
 
 // olderBills finds the bills of the range, other than the newest ones, whose
 // deadline passed since the last finished run. rest are the accounts of those that
@@ -201,45 +246,4 @@ func olderBills(ctx context.Context, tx pgx.Tx, day, since calendar.Date, in Ran
 		return rows.Err()
 	})
 	return n, rest, err
-}
-
-// plainBill is a bill of which a run can tell its late fee at once.
-type plainBill struct {
-	account int64
-	cycle   calendar.Cycle
-	dueOn   calendar.Date
-	cutOn   calendar.Date
-	subject Subject
-	docs    int32 // the last numbers that its account has given
-	entries int32
-	fee     ledger.Cents
-}
-
-// assessPlain assesses the fees of plain bills, as Account.fee does.
-func assessPlain(ctx context.Context, tx pgx.Tx, day calendar.Date, in Range, late []plainBill) (total ledger.Cents, err error) {
-	var ids, cents []int64
-	var cycles, docs, entries []int32
-	var words []string
-	for _, x := range late {
-		ids, cents, cycles, words = append(ids, x.account), append(cents, int64(x.fee)), append(cycles, int32(x.cycle)), append(words, lateFeeWords(x.dueOn))
-		docs, entries = append(docs, x.docs+1), append(entries, x.entries+1)
-		total += x.fee
-	}
-	if len(late) == 0 {
-		return 0, nil
-	}
-	return total, byRange(ctx, tx, func() error {
-		_, err := tx.Exec(ctx, `
-		with fee as materialized (
-			select * from unnest($2::bigint[], $3::bigint[], $4::int[], $5::text[], $8::int[], $9::int[]) u(id, cents, cycle, words, no, entry)
-		), item as (
-			insert into item (account_id, no, kind, origin, state, cents, arrived_on, for_cycle, entry, description) select id, no, 'fee', 'late_fee', 'unbilled', cents, $1, cycle, entry, words from fee
-		), book as (
-			insert into journal (account_id, no, posted_on, effective_on, what, debit, credit, cents, doc) select id, entry, $1, $1, 'late_fee', 'receivable', 'fees', cents, no from fee
-		), total as (
-			insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'late_fee', 'receivable', 'fees', count(*), sum(cents) from fee having count(*) > 0
-		)
-		update account a set docs = f.no, entries = f.entry, booked_from = least(a.booked_from, $1) from fee f where a.id = f.id and a.id >= $6 and a.id < $7`, day, ids, cents, cycles, words, in.From, in.To, docs, entries)
-		return err
-	})
 }

@@ -216,15 +216,19 @@ func (f LateFeePolicy) Fee(base ledger.Cents) ledger.Cents {
 	if f.Kind == "flat" {
 		return f.Cents
 	}
-	percent, err := ledger.ParsePercent(f.Percent)
-	if err != nil {
-		panic(err) // check has parsed it before
-	}
-	fee := max(percent.Of(base), f.MinCents)
+	fee := max(f.percent().Of(base), f.MinCents)
 	if f.MaxCents != nil {
 		fee = min(fee, *f.MaxCents)
 	}
 	return fee
+}
+
+func (f LateFeePolicy) percent() ledger.Percent {
+	percent, err := ledger.ParsePercent(f.Percent)
+	if err != nil {
+		panic(err) // check has parsed it before
+	}
+	return percent
 }
 
 // PostsOn returns the day on which a check received on a day posts: that many

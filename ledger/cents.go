@@ -47,10 +47,21 @@ func ParsePercent(s string) (Percent, error) {
 
 // Of returns p percent of a, rounded half-up to the cent.
 func (p Percent) Of(a Cents) Cents {
+	num, den := p.fraction()
+	return Ratio(a, num, den)
+}
+
+// Fraction returns p as two whole numbers in decimal: 1.5 percent is 3 of 200.
+func (p Percent) Fraction() (part, whole string) {
+	num, den := p.fraction()
+	return num.String(), den.String()
+}
+
+func (p Percent) fraction() (num, den *big.Int) {
 	if p.rat == nil {
-		return 0
+		return new(big.Int), big.NewInt(100)
 	}
-	return Ratio(a, p.rat.Num(), new(big.Int).Mul(p.rat.Denom(), big.NewInt(100)))
+	return p.rat.Num(), new(big.Int).Mul(p.rat.Denom(), big.NewInt(100))
 }
 
 // Prorate returns a * part / whole, rounded half-up to the cent: the premium
