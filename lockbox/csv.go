@@ -22,6 +22,7 @@ type csvReader struct {
 	delimiter byte
 	cells     [][]byte
 	scratch   []byte // unquoted cells
+	plain     []byte // the row as it is compared
 	raw       []byte // the line, or the lines if a cell goes over several
 	more      int    // how many lines after its first, which is the one that is told
 	records   int
@@ -74,6 +75,9 @@ func newCSVReader(r io.Reader, p Profile, each func(Batch) error) *csvReader {
 		c.batchTotal = statement{record: "8", field: "total", must: true}
 		c.boxTotal = statement{record: "9", field: "total", must: p.Records["9"] != nil}
 	} else {
+		if p.Header == "none" {
+			c.layouts[6] = numbered(p)
+		}
 		c.totals = cellsOf(p.Totals, totalSchema, p.Amounts, p.Dates)
 		c.batchTotals = cellsOf(p.BatchTotals, batchTotalSchema, p.Amounts, p.Dates)
 		c.batchTotal = statement{record: p.BatchMark, field: "amount", must: p.BatchMark != ""}
@@ -299,7 +303,8 @@ func (r *csvReader) trailerRow(l *cellLayout) error {
 	if !r.box.open { // no mail
 		r.box = openBox{open: true, line: r.lines.number}
 	}
-	r.compareCell(l, "9", "batches", fBatches, r.box.batches, "batches in the file")
+	n, _ := r.countCell(l, fBatches)
+	r.compareCell(l, "9", "batches", fBatches, r.batchesCounted(n), "batches in the file")
 	said := r.total(l, "9", ofFile, r.box.items, "checks in the file")
 	r.closeBox(said, 0, "")
 	r.trailer = true
@@ -410,9 +415,26 @@ func (r *csvReader) line() string {
 	return joinCells(texts, r.p.rawDelimiter()) + "\n"
 }
 
-// canonical is the row as it is compared: one line, without blanks around it.
+// canonical is the row as it is compared: its cells on one line, however they are
+// quoted and padded, without the empty ones at its end.
 func (r *csvReader) canonical() []byte {
-	return bytes.ReplaceAll(bytes.TrimSpace(r.raw), []byte{'\n'}, []byte{' '})
+	r.plain = r.plain[:0]
+	end := 0
+	for n, cell := range r.cells {
+		if n > 0 {
+			r.plain = append(r.plain, 0x1f)
+		}
+		if cell = bareCell(cell); len(cell) > 0 {
+			r.plain = append(r.plain, cell...)
+			end = len(r.plain)
+		}
+	}
+	for i, c := range r.plain[:end] {
+		if c == '\n' || c == '\r' {
+			r.plain[i] = ' '
+		}
+	}
+	return r.plain[:end]
 }
 
 // cell returns a field of the current row; nil if the layout or the row has
@@ -488,6 +510,9 @@ func (r *csvReader) finish() (Summary, error) {
 	if r.records == 0 {
 		r.sum.Balanced = false
 		r.problem(RefusesFile, structure, ofFileItself, "length", "no rows", "0 rows", "the file has no rows at all")
+	}
+	if r.p.Header == "none" && r.totaled && r.sum.Items == 0 {
+		r.head = true // a day without mail
 	}
 	if !r.rows() && !r.head && r.records > 0 {
 		r.lines.number = 1

@@ -382,7 +382,7 @@ func TestResend(t *testing.T) {
 	if held.Held != 3 || held.Accepted || held.Duplicate || held.Waiting() != 3 {
 		t.Errorf("%+v", held)
 	}
-	if again := m.ingest("2026-03-18", "F3", differs); !again.Duplicate || again.FileID != held.FileID || again.Held != 3 || again.Waiting() != 3 {
+	if again := m.ingest("2026-03-18", "F3", differs); !again.Duplicate || again.FileID != held.FileID || again.Held != 3 || again.Waiting() != 0 {
 		t.Errorf("a held file again: %+v", again)
 	}
 	m.wantFigures(a, 57500, 700, 56800)

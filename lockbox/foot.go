@@ -61,7 +61,8 @@ type openBox struct {
 
 	fiveText string
 	first    calendar.Date
-	batches  int
+	batches  int // that have checks
+	closed   int // all of them
 	items    int
 	cents    ledger.Cents
 	said     ledger.Cents // the sum of what its batches' totals say
@@ -161,7 +162,7 @@ func (r *footing) numbersOf(scope string) *series {
 	}
 	seen := r.seen[scope]
 	if seen == nil {
-		seen = &series{single: single{max: r.batchNumbers}}
+		seen = &series{single: single{max: r.batchNumbers, sparse: true}}
 		if r.seen[scope] = seen; len(r.seen) == maxBoxes {
 			clear(r.seen)
 			r.problem(RefusesFile, structure, r.boxTotal.record, "lockbox", "more than "+strconv.Itoa(maxBoxes), "at most "+strconv.Itoa(maxBoxes), "the file has more than %d lockboxes and deposit dates", maxBoxes)
@@ -195,6 +196,7 @@ func (r *footing) closeBatch(said *Total, at int, by string) error {
 	}
 	r.box.items += b.items
 	r.box.cents = r.add(r.box.cents, b.cents)
+	r.box.closed++
 	if b.items > 0 {
 		r.box.batches++
 		r.sum.Batches++
@@ -283,6 +285,15 @@ func (r *footing) compareCount(at int, record, field, said string, n, found, lim
 		return
 	}
 	r.problemAt(at, r.countScope(), counts, record, field, orBlank(said), strconv.Itoa(found), "the count of %s disagrees", of)
+}
+
+// batchesCounted is how many batches the open lockbox has by a count that says
+// said: banks count the empty ones or don't.
+func (r *footing) batchesCounted(said int) int {
+	if said == r.box.closed {
+		return said
+	}
+	return r.box.batches
 }
 
 func (r *footing) countScope() Scope {
@@ -388,17 +399,23 @@ func (r *footing) problemAt(line int, scope Scope, sort sort, record, field, sai
 // single remembers which numbers of a series were there. A series that has
 // reached its highest number may begin again.
 type single struct {
-	max   int
-	last  int
-	round uint32
-	when  []uint32 // by number, the round in which it was there
+	max    int
+	last   int
+	round  uint32
+	when   []uint32         // by number, the round in which it was there
+	far    map[int]struct{} // the numbers of this round that have no place in it
+	sparse bool             // none has: there are many such series
 }
+
+// places is how many numbers of a series may have a place of their own.
+const places = 1 << 12
 
 func highest(s span) int { return int(math.Pow10(s.width())) - 1 }
 
 func (s *single) reset() {
 	s.round++
 	s.last = -1
+	s.far = nil
 	if s.round == 0 { // after four billion rounds
 		clear(s.when)
 		s.round = 1
@@ -411,6 +428,14 @@ func (s *single) again(n int) bool {
 		s.reset()
 	}
 	s.last = n
+	if s.sparse || n >= places {
+		if s.far == nil {
+			s.far = map[int]struct{}{}
+		}
+		_, twice := s.far[n]
+		s.far[n] = struct{}{}
+		return twice
+	}
 	for n >= len(s.when) {
 		s.when = append(s.when, make([]uint32, max(16, len(s.when)))...)
 	}

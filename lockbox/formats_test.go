@@ -307,15 +307,16 @@ func TestTotalsFirst(t *testing.T) {
 	}
 }
 
-// Checks may stand under no BAT; then there are no batches to count, or one.
+// Checks may stand under no BAT; then there are no batches to count, or one, and of
+// several nothing shows where one ends.
 func TestDepositWithoutBatches(t *testing.T) {
 	text := strings.NewReplacer("BAT*20260318**001~\nAMT*3*1250.00~\n", "", "QTY*41*1", "QTY*41*0", "SE*37", "SE*35").Replace(readFile(t, "823.edi"))
 	s, batches := read(t, text, profile(t, "x12-823"))
 	if !s.Foots() || !s.Balanced || len(s.Problems) > 0 || s.Cents != 222400 || batches[2].Number != "" || batches[2].Said != nil {
 		t.Errorf("%+v", s)
 	}
-	if s, _ := read(t, strings.Replace(text, "QTY*41*0", "QTY*41*2", 1), profile(t, "x12-823")); s.Foots() {
-		t.Error("a wrong number of batches passed")
+	if s, _ := read(t, strings.Replace(text, "QTY*41*0", "QTY*41*2", 1), profile(t, "x12-823")); !s.Foots() || len(s.Problems) != 1 || s.Problems[0].Field != "QTY02" {
+		t.Errorf("several batches that cannot be seen: %+v", s)
 	}
 }
 

@@ -53,8 +53,13 @@ type Ingested struct {
 	Problems       []Problem `json:"problems"`        // never null
 }
 
-// Waiting says how many checks were left for a person.
-func (in Ingested) Waiting() int { return in.Suspense + in.Held + in.Refused - in.Skipped }
+// Waiting says how many checks this call left for a person.
+func (in Ingested) Waiting() int {
+	if in.Duplicate {
+		return 0 // whatever waits of it was left by the call before
+	}
+	return in.Suspense + in.Held + in.Refused - in.Skipped
+}
 
 // ErrRefused is in the chain of the error for a file of which nothing was
 // taken; the Ingested returned beside it says why.
@@ -164,7 +169,7 @@ func (d Desk) inspect(name string, content io.ReadSeeker, profile Profile) (*arr
 			return nil, err
 		}
 	}
-	f.sum.Problems = append(f.sum.Problems, d.notOurs(f.sum)...)
+	f.sum.Problems = append(f.sum.Problems, d.notOurs(f)...)
 	return f, nil
 }
 
@@ -227,9 +232,32 @@ func (d Desk) profileOfBoxes(boxes []Box) string {
 	return name
 }
 
+// boxes are the lockboxes of a file, by number: those of its batches, too, since
+// not every layout closes one before the next. A day without mail may name none.
+func (f *arrival) boxes() (numbers []string) {
+	add := func(number string) {
+		if !slices.Contains(numbers, number) {
+			numbers = append(numbers, number)
+		}
+	}
+	for _, box := range f.sum.Boxes {
+		if box.Lockbox != "" || box.Items > 0 {
+			add(box.Lockbox)
+		}
+	}
+	last := ""
+	for _, p := range f.batches {
+		if p.items > 0 && p.lockbox != last {
+			add(p.lockbox)
+			last = p.lockbox
+		}
+	}
+	return numbers
+}
+
 // notOurs says which lockboxes of a file are somebody else's. A biller that
 // lists no boxes takes any. A table names no bank, so its box alone must be ours.
-func (d Desk) notOurs(sum Summary) (problems []Problem) {
+func (d Desk) notOurs(f *arrival) (problems []Problem) {
 	if len(d.Policy.Lockboxes) == 0 {
 		return nil
 	}
@@ -238,18 +266,19 @@ func (d Desk) notOurs(sum Summary) (problems []Problem) {
 		ours = append(ours, l.Lockbox)
 	}
 	told := map[string]bool{}
-	for _, box := range sum.Boxes {
-		i := slices.IndexFunc(d.Policy.Lockboxes, func(l billing.LockboxAccount) bool { return sameNumber(l.Lockbox, box.Lockbox) })
+	sum := f.sum
+	for _, box := range f.boxes() {
+		i := slices.IndexFunc(d.Policy.Lockboxes, func(l billing.LockboxAccount) bool { return sameNumber(l.Lockbox, box) })
 		p := Problem{Line: 1, Refuses: RefusesFile}
 		switch {
 		case i < 0:
-			p.Record, p.Field, p.Said, p.Found = "5", "lockbox", orBlank(box.Lockbox), strings.Join(ours, " or ")
+			p.Record, p.Field, p.Said, p.Found = "5", "lockbox", orBlank(box), strings.Join(ours, " or ")
 			p.Do = "add the box to the policy if it is ours; else tell the bank whose file it has sent"
 			p.Problem = "this lockbox is not one of ours (policy key lockboxes): the file is another company's, or the box must be added there"
 		case d.Policy.Lockboxes[i].Routing != "" && sum.Origin+sum.Destination != "" && !sameNumber(d.Policy.Lockboxes[i].Routing, sum.Origin) && !sameNumber(d.Policy.Lockboxes[i].Routing, sum.Destination):
 			p.Record, p.Field, p.Said, p.Found = "1", "origin", orBlank(sum.Origin), d.Policy.Lockboxes[i].Routing
 			p.Do = "ask the bank whose file this is, or correct the policy's routing number"
-			p.Problem = "the file comes from another bank than the one the policy names for lockbox " + box.Lockbox
+			p.Problem = "the file comes from another bank than the one the policy names for lockbox " + box
 		default:
 			continue
 		}

@@ -106,7 +106,7 @@ func (l *lines) cut() (end, next int) {
 func (l *lines) settled() bool {
 	if l.eol == 0 {
 		head := l.buf[l.at:l.end]
-		if bytes.IndexByte(head, '\n') < 0 && !l.eof && len(head) <= maxLineBytes {
+		if len(head) <= maxLineBytes && !l.eof && bytes.IndexByte(withoutEnd(head), '\n') < 0 {
 			return false // too early
 		}
 		if l.eol, l.width = lineEnd(head); !l.records {
@@ -122,6 +122,13 @@ func (l *lines) settled() bool {
 // lineEnd tells by the beginning of a file what its lines end in, or, if nothing
 // ends them, of how many bytes its records are: 0 if they are of no one length.
 func lineEnd(head []byte) (eol byte, width int) {
+	if whole := withoutEnd(head); len(whole) < len(head) && len(head) <= maxLineBytes && bytes.IndexAny(whole, "\r\n") < 0 {
+		// One line. It is records of one length if one of them ends the file.
+		if width = recordLength(bytes.TrimPrefix(whole, []byte("\ufeff"))); width > 0 && whole[(len(whole)-1)/width*width] == '9' {
+			return '\n', width
+		}
+		width = 0
+	}
 	head = head[:min(len(head), maxLineBytes)]
 	switch {
 	case bytes.IndexByte(head, '\n') >= 0:
@@ -131,6 +138,9 @@ func lineEnd(head []byte) (eol byte, width int) {
 	}
 	return '\n', recordLength(bytes.TrimPrefix(head, []byte("\ufeff")))
 }
+
+// withoutEnd returns text without the line ends and the padding behind it.
+func withoutEnd(text []byte) []byte { return bytes.TrimRight(text, "\r\n \x00\x1a") }
 
 // mayFollow says by record type which types may follow it in some bank's file.
 var mayFollow = [10]string{1: "2567", 2: "567", 4: "4678", 5: "56789", 6: "46789", 7: "56789", 8: "5689", 9: "1"}

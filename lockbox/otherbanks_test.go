@@ -154,12 +154,12 @@ func TestTablesNameNoBank(t *testing.T) {
 		s, _ := read(t, file.text, file.profile)
 		for routing, ours := range map[string]bool{"0900000012": true, "0900000099": file.profile.format() == formatCSV} {
 			policy.Lockboxes = []billing.LockboxAccount{{Lockbox: "4711", Routing: routing}, {Lockbox: "4712", Routing: routing}}
-			if problems := (Desk{Policy: &policy}).notOurs(s); (len(problems) == 0) != ours {
+			if problems := (Desk{Policy: &policy}).notOurs(&arrival{sum: s}); (len(problems) == 0) != ours {
 				t.Errorf("%s, the policy names bank %s: %v", file.name, routing, problems)
 			}
 		}
 		policy.Lockboxes = []billing.LockboxAccount{{Lockbox: "4799"}}
-		if problems := (Desk{Policy: &policy}).notOurs(s); len(problems) != len(s.Boxes) || problems[0].Said == "" || problems[0].Found != "4799" || problems[0].Do == "" {
+		if problems := (Desk{Policy: &policy}).notOurs(&arrival{sum: s}); len(problems) != len(s.Boxes) || problems[0].Said == "" || problems[0].Found != "4799" || problems[0].Do == "" {
 			t.Errorf("%s, another's box: %v", file.name, problems)
 		}
 	}

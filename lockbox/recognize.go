@@ -39,12 +39,13 @@ func (e *FormatError) Problem() Problem {
 
 // Recognize finds the profile among ps whose layout a file has, by its
 // beginning and its end, and puts r back at its start. The format is told by
-// the first bytes; then each layout of that format is tried: one
-// that finds a line of the wrong shape loses to one that does not; then the one
-// whose sums agree wins, then the one that explains more of the columns, then
-// the one that comes first in ps. So put a biller's own profiles first. A
-// profile with origins is taken only for a file that names one of them, and
-// then before the others.
+// the first bytes, or by a table's titles; then each layout of that format is
+// tried. One that misreads every record of a type loses to one that misreads a
+// few, which are damaged, and so on down to none; then the one whose sums agree
+// wins, then the one that explains more of the columns, then the one that comes
+// first in ps. So put a biller's own profiles first. A profile with origins is
+// taken only for a file that names one of them, and then before all others: what
+// it reads beyond them, such as a received date, must not be passed over.
 //
 // A file that foots by no profile is still given the likeliest one, whose
 // reading then tells what is wrong; so is one for which a single profile is
@@ -170,11 +171,8 @@ func inLines(text []byte, eol byte, width int) []byte {
 
 func recognize(head, tail []byte, whole bool, ps []Profile) ([]Profile, error) {
 	format, err := formatOf(head)
-	if unknown := (*FormatError)(nil); errors.As(err, &unknown) && unknown.Format == "" && len(ps) == 1 && ps[0].format() == formatCSV && separatorsIn(head) > 0 {
-		format, err = formatCSV, nil // a table of two columns, say
-	}
-	if err != nil {
-		return nil, err
+	if unknown := (*FormatError)(nil); errors.As(err, &unknown) && unknown.Format != "" {
+		return nil, err // it is known to be something else
 	}
 	type fitting struct {
 		fit
@@ -184,15 +182,17 @@ func recognize(head, tail []byte, whole bool, ps []Profile) ([]Profile, error) {
 	near, nearest := 0, -1 // the table whose header is most like the file's
 	described := false     // some profile is of this format
 	for i, p := range ps {
-		if p.format() != format {
+		// A table may begin as anything, and a profile that was named knows better.
+		guessed := err == nil && p.format() == format
+		if !guessed && p.format() != formatCSV && len(ps) > 1 {
 			continue
 		}
-		described = true
+		described = described || guessed
 		f, ok := tryProfile(p, head, tail, whole)
-		if ok {
+		if ok && (guessed || p.format() == formatCSV || p.format() == formatBAI && f.misshapen == 0) {
 			fits = append(fits, fitting{f, p})
 		}
-		if !ok && f.titles > near {
+		if !ok && guessed && f.titles > near {
 			near, nearest = f.titles, i
 		}
 	}
@@ -206,6 +206,8 @@ func recognize(head, tail []byte, whole bool, ps []Profile) ([]Profile, error) {
 	switch {
 	case len(ranked) > 0:
 		return ranked, nil
+	case err != nil:
+		return nil, err
 	case described && len(ps) == 1 && len(ps[0].Check()) == 0:
 		return ps, nil
 	case near >= 50:
@@ -226,17 +228,48 @@ const describeIt = "describe the bank's layout in a profile, beginning with one 
 
 // fit is how well a profile suits a file; less is better.
 type fit struct {
-	misshapen int // lines of the wrong shape
 	ours      int // 0 if the profile names the file's origin, else 1
+	wrong     int // of the records of some type, how many have one and the same thing wrong, in percent
+	misshapen int // lines of the wrong shape
 	unequal   int // sums that do not agree
+	odd       int // lines of which something is told that refuses nothing
 	strange   int // columns that the layout cannot explain, less those that it explains as dates
 
 	titles int // of a table, how much of the profile's titles its header has, in percent
 }
 
 func (a fit) compare(b fit) int {
-	return cmp.Or(cmp.Compare(min(a.misshapen, 1), min(b.misshapen, 1)), cmp.Compare(a.ours, b.ours),
-		cmp.Compare(a.misshapen, b.misshapen), cmp.Compare(a.unequal, b.unequal), cmp.Compare(a.strange, b.strange))
+	return cmp.Or(cmp.Compare(a.ours, b.ours), cmp.Compare(a.wrong, b.wrong), cmp.Compare(a.misshapen, b.misshapen),
+		cmp.Compare(a.unequal, b.unequal), cmp.Compare(a.odd, b.odd), cmp.Compare(a.strange, b.strange))
+}
+
+// weigh counts what a reading found wrong with the lines that it read.
+func (f *fit) weigh(problems []Problem, lines []byte, bai bool) {
+	records := map[string]int{}
+	if bai {
+		for line := range bytes.Lines(lines) {
+			records[string(line[:1])]++
+		}
+	}
+	type place struct{ record, field string }
+	wrong := map[place]int{}
+	for _, p := range problems {
+		switch {
+		case p.sort != shape && p.sort != stranger && p.sort != sums:
+			continue
+		case p.sort == sums:
+			f.unequal++
+		case p.Refuses == Note:
+			f.odd++
+		default:
+			f.misshapen++
+		}
+		if p.Refuses != Note && records[p.Record] > 0 {
+			at := place{p.Record, p.Field}
+			wrong[at]++
+			f.wrong = max(f.wrong, min(100, 100*wrong[at]/records[p.Record]))
+		}
+	}
 }
 
 func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
@@ -259,17 +292,7 @@ func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
 			return fit{}, false
 		}
 	}
-	count := func(problems []Problem) {
-		for _, problem := range problems {
-			switch problem.sort {
-			case shape, stranger:
-				f.misshapen++
-			case sums:
-				f.unequal++
-			}
-		}
-	}
-	count(sum.Problems)
+	f.weigh(sum.Problems, head, p.format() == formatBAI)
 	if !whole && p.format() == formatBAI {
 		// Of the end, the shape of the totals can be judged, not their sums.
 		var totals []byte
@@ -283,11 +306,7 @@ func tryProfile(p Profile, head, tail []byte, whole bool) (fit, bool) {
 		if err != nil {
 			return fit{}, false
 		}
-		for _, problem := range sum.Problems {
-			if problem.sort == shape {
-				f.misshapen++
-			}
-		}
+		f.weigh(slices.DeleteFunc(sum.Problems, func(p Problem) bool { return p.sort != shape }), totals, true)
 		f.strange += end.plan.strange(totals)
 	}
 	return f, true

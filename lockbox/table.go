@@ -23,7 +23,7 @@ func (r *csvReader) tabled() error {
 		return r.totalsLine()
 	case !r.head && r.p.Header == "none":
 		r.head = true
-		r.numbered()
+		r.judge(r.layouts[6])
 	case !r.head:
 		r.digest(r.canonical(), false)
 		if r.titled(r.cells) == 0 { // something that stands above the table
@@ -112,14 +112,18 @@ func (r *csvReader) titled(cells [][]byte) (n int) {
 	return n
 }
 
-// numbered takes the columns of a table without titles from their numbers, and
-// judges by the first row whether they can be right.
-func (r *csvReader) numbered() {
+// numbered takes the columns of a table without titles from their numbers.
+func numbered(p Profile) *cellLayout {
 	schema, l := columnSchema(), &cellLayout{}
-	for name, title := range r.p.Columns {
-		l.add(name, schema[name], cellNumber(title), "", r.p.Amounts, r.p.Dates)
+	for name, title := range p.Columns {
+		l.add(name, schema[name], cellNumber(title), "", p.Amounts, p.Dates)
 	}
-	r.layouts[6] = l
+	return l
+}
+
+// judge says by the first row of a table without titles whether its columns can be
+// right.
+func (r *csvReader) judge(l *cellLayout) {
 	_, amount := money(r.cell(l, fAmount), l.form[fAmount])
 	_, date := dateCell(r.cell(l, fDepositDate), l.form[fDepositDate], r.p.pivot())
 	if amount == good && (date == good || l.at[fDepositDate] == 0) {
@@ -246,6 +250,9 @@ func (r *csvReader) totalsLine() error {
 	var ok bool
 	if r.said.Cents, ok = r.amount(l, r.p.TotalMark, "amount", fTotal); !ok {
 		r.sum.Balanced = false
+	}
+	if r.p.Header == "none" && ok && r.said.Cents == 0 && r.said.Items <= 0 {
+		r.known = 100
 	}
 	r.tell(r.said.Cents)
 	r.digest(r.canonical(), false)

@@ -30,7 +30,8 @@ func TestRecordsWithoutLineEnds(t *testing.T) {
 				continue
 			}
 			for how, file := range map[string]string{"": unbroken(text, length), "a Ctrl-Z": unbroken(text, length) + "\x1a", "a byte order mark": "\ufeff" + unbroken(text, length),
-				"trimmed": strings.TrimRight(unbroken(text, length), " "), "NULs": unbroken(text, length) + strings.Repeat("\x00", 700)} {
+				"trimmed": strings.TrimRight(unbroken(text, length), " "), "NULs": unbroken(text, length) + strings.Repeat("\x00", 700),
+				"a line feed": unbroken(text, length) + "\n", "a line end": strings.TrimRight(unbroken(text, length), " ") + "\r\n"} {
 				s, err := Inspect(strings.NewReader(file), Profiles())
 				if err != nil || s.Profile != name || !s.Foots() || len(s.Problems) > 0 || s.Items != want.Items || s.Cents != want.Cents {
 					t.Errorf("%s in records of %d, %s: %+v, %v", name, length, how, s, err)

@@ -233,10 +233,13 @@ func (r *x12Reader) leaveDeposit(by string) error {
 	for _, q := range r.boxQTY {
 		switch q.qualifier {
 		case numberOfBatches:
-			if q.n == 0 && r.bare { // its checks stand under no BAT
-				continue
+			switch {
+			case r.bare && q.n == 0: // its checks stand under no BAT,
+			case r.bare && q.n > 1: // so nothing shows where one ends
+				r.problemAt(q.line, Note, counts, "QTY", "QTY02", q.said, strconv.Itoa(r.box.batches), "the deposit is said to have several batches, but its checks stand under none (BAT): they are taken as one")
+			default:
+				r.compareQuantity(q, "batches in the deposit", r.box.batches)
 			}
-			r.compareQuantity(q, "batches in the deposit", r.box.batches)
 		case numberOfChecks:
 			r.compareQuantity(q, "checks in the deposit", r.box.items)
 		default:
