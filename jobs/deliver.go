@@ -115,10 +115,14 @@ func (r *Run) clearOutbox(ctx context.Context) error {
 		if err := delivery.Forget(path); err != nil {
 			return err
 		}
-		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		f, err := os.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err := r.archive(filepath.Join("sent", p.Folder), path); err != nil {
+		if err == nil {
+			err = errors.Join(r.archive(filepath.Join("sent", p.Folder), path, f), f.Close())
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -19,14 +19,38 @@ import (
 )
 
 // The inbox: folders in which others put files for the night. A file is taken
-// when it is whole: its sender writes it under another name and renames it.
+// when it is whole: its sender writes it under another name and renames it. One
+// that changes while it is read is left for the next run, and so is one that was
+// put in the place of what is being read.
 // Taken files go to archive/, refused ones to refused/ with their reason.
 
 // arrival is a file in an inbox.
 type arrival struct {
 	feed, name string
-	file       *os.File
+	file       *steady
 }
+
+// steady reads a file that must stay as it was when it was opened.
+type steady struct {
+	f   *os.File
+	was os.FileInfo
+}
+
+var errGrowing = errors.New("the file is still growing")
+
+// Read fails with errGrowing at the end of a file that has changed, so that nothing
+// is made of what was read.
+func (s *steady) Read(p []byte) (int, error) {
+	n, err := s.f.Read(p)
+	if err == io.EOF {
+		if now, failed := s.f.Stat(); failed != nil || now.Size() != s.was.Size() || !now.ModTime().Equal(s.was.ModTime()) {
+			err = errors.Join(errGrowing, failed)
+		}
+	}
+	return n, err
+}
+
+func (s *steady) Seek(offset int64, whence int) (int64, error) { return s.f.Seek(offset, whence) }
 
 // verdict is what came of an arrival.
 type verdict struct {
@@ -88,20 +112,20 @@ func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx conte
 	if err != nil {
 		return err
 	}
-	v, err := do(ctx, arrival{feed, filepath.Base(path), f})
-	if err != nil {
-		return err
-	}
-	if after, err := os.Stat(path); err == nil && after.Size() != before.Size() && v.refused != nil {
+	v, err := do(ctx, arrival{feed, filepath.Base(path), &steady{f, before}})
+	if errors.Is(err, errGrowing) || errors.Is(v.refused, errGrowing) {
 		r.note("inbox/%s/%s is still growing: left for the next run", feed, filepath.Base(path))
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	r.tally.Add(v.tally)
 	r.waits += v.waits
 	if v.note != "" {
 		r.note("%s", v.note)
 	}
-	if err := r.putAway(feed, path, v.refused); !errors.Is(err, os.ErrNotExist) {
+	if err := r.putAway(feed, path, f, v.refused); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	r.note("inbox/%s/%s was put away by another program meanwhile", feed, filepath.Base(path))
@@ -109,48 +133,71 @@ func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx conte
 }
 
 // putAway moves a file that was taken to the archive, or a refused one to the
-// others with its reason.
-func (r *Run) putAway(feed, path string, refused error) error {
+// others with its reason. f is the open file: if another has taken its place, that
+// one stays where it is.
+func (r *Run) putAway(feed, path string, f *os.File, refused error) error {
 	if refused == nil {
-		return r.archive(feed, path)
+		return r.archive(feed, path, f)
 	}
 	r.waits++
 	r.note("inbox/%s/%s was refused: %v", feed, filepath.Base(path), refused)
-	to, err := r.file(path, filepath.Join("refused", feed))
+	to, err := r.file(path, f, filepath.Join("refused", feed))
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(to+".reason", []byte(refused.Error()+"\n"), 0o600)
 }
 
+// stands says whether a file still lies where it was opened.
+func stands(path string, f *os.File) (bool, error) {
+	was, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	is, err := os.Lstat(path)
+	return err == nil && os.SameFile(was, is), err
+}
+
 // sealedFeeds hold account numbers: their archived copies are encrypted.
 var sealedFeeds = []string{"autopay", "lockbox", checkReturns, "ach", "sent/ach"}
 
-func (r *Run) archive(feed, path string) error {
+func (r *Run) archive(feed, path string, f *os.File) error {
 	if !slices.Contains(sealedFeeds, feed) {
-		_, err := r.file(path, filepath.Join("archive", feed))
+		_, err := r.file(path, f, filepath.Join("archive", feed))
+		return err
+	}
+	if _, err := stands(path, f); err != nil {
 		return err
 	}
 	to, err := r.place(filepath.Join("archive", feed), filepath.Base(path)+".sealed")
 	if err != nil {
 		return err
 	}
-	if err := r.seal(to+".part", path, "archive/"+feed+"/"+filepath.Base(path)); err != nil {
+	if err := r.seal(to+".part", f, "archive/"+feed+"/"+filepath.Base(path)); err != nil {
 		return err
 	}
 	if err := os.Rename(to+".part", to); err != nil {
 		return err
 	}
+	if still, err := stands(path, f); err != nil || !still {
+		return r.replaced(path, err)
+	}
 	return os.Remove(path)
 }
 
+// replaced tells of a file in whose place another was put while it was read.
+func (r *Run) replaced(path string, err error) error {
+	if err == nil {
+		r.note("%s: another file of this name was put in its place while it was read: left for the next run", path)
+	}
+	return err
+}
+
 // seal writes a file encrypted, piece by piece: a bank's may be large.
-func (r *Run) seal(to, from, context string) error {
-	plain, err := os.Open(from)
-	if err != nil {
+func (r *Run) seal(to string, plain *os.File, context string) error {
+	if _, err := plain.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	defer plain.Close()
 	sealed, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -158,13 +205,38 @@ func (r *Run) seal(to, from, context string) error {
 	return errors.Join(r.Keys.SealFile(sealed, plain, context), sealed.Sync(), sealed.Close())
 }
 
-// file moves a file into a folder of the biller's directory.
-func (r *Run) file(path, folder string) (string, error) {
+// file moves a file into a folder of the biller's directory, or what was read of
+// one that no longer lies there.
+func (r *Run) file(path string, f *os.File, folder string) (string, error) {
 	to, err := r.place(folder, filepath.Base(path))
 	if err != nil {
 		return "", err
 	}
-	return to, os.Rename(path, to)
+	if still, err := stands(path, f); err != nil {
+		return "", err
+	} else if still {
+		if err := os.Rename(path, to); err != nil {
+			return "", err
+		}
+		if same, err := stands(to, f); err != nil || same {
+			return to, err
+		}
+		if err := os.Rename(to, path); err != nil { // another came in just then
+			return "", err
+		}
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	copied, err := os.OpenFile(to+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(copied, f)
+	if err := errors.Join(err, copied.Sync(), copied.Close()); err != nil {
+		return "", err
+	}
+	return to, r.replaced(path, os.Rename(to+".part", to))
 }
 
 // place finds a free name for a file of the run's day.
@@ -255,7 +327,7 @@ func runLockbox(ctx context.Context, r *Run) error {
 
 func runReturns(ctx context.Context, r *Run) error {
 	err := r.take(ctx, "ach", func(ctx context.Context, a arrival) (v verdict, err error) {
-		got, err := r.Office(r.Day).Ingest(ctx, a.name, io.Reader(a.file))
+		got, err := r.Office(r.Day).Ingest(ctx, a.name, a.file)
 		if errors.Is(err, ach.ErrRefused) {
 			v.refused, err = problems(err, got.Problems), nil
 		}

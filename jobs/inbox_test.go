@@ -1,9 +1,12 @@
 package jobs_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/billcycle/billcycle/jobs"
@@ -45,6 +48,114 @@ func TestFileThatAnotherProgramPutsAway(t *testing.T) {
 				t.Errorf("the run came to %+v, %v, put away: %v", report, err, away)
 			}
 			b.night("2026-03-01")
+			b.holds()
+		})
+	}
+}
+
+// A sender that renames the next file into the place of one that is being read
+// loses neither: what was read is put away, and the other waits for the next run.
+func TestFileThatIsReplacedWhileItIsRead(t *testing.T) {
+	for _, feed := range []string{"charges", "autopay"} {
+		t.Run(feed, func(t *testing.T) {
+			b := newBiller(t, 1)
+			b.night("2026-02-28")
+			header, row := "charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\n", func(n int) string {
+				return fmt.Sprintf("C%d,%s,medical,2026-02-20,Visit,100,0,100\n", n, mrn(0))
+			}
+			count := `select count(*) from item where charge_id like 'C%'`
+			if feed == "autopay" {
+				header, row = "mrn,method,routing,account,account_type,card_token,authorized_on,authorized_by,ended_on\n", func(n int) string {
+					return fmt.Sprintf("%s,ach,121000358,%d,checking,,2026-01-%02d,written,\n", mrn(0), 7_000_000+n, n)
+				}
+				count = `select count(*) from autopay_method`
+			}
+			b.put(feed+"/file.csv", header+row(5))
+			path := filepath.Join(b.Dir, "inbox", feed, "file.csv")
+			next, once := filepath.Join(t.TempDir(), "next"), sync.Once{}
+			if err := os.WriteFile(next, []byte(header+row(5)+row(6)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			other := *b
+			other.DB = tracedPool(t, b.DB, func(sql string) {
+				if strings.Contains(sql, "pg_advisory_xact_lock($1)") {
+					once.Do(func() {
+						if err := os.Rename(next, path); err != nil {
+							t.Error(err)
+						}
+					})
+				}
+			})
+			for n, want := range []int64{1, 2} {
+				report, err := jobs.Runner{House: other.House}.Run(t.Context(), "feeds", day("2026-03-01"))
+				if err != nil || report.Done != 1 {
+					t.Errorf("run %d came to %+v, %v", n+1, report, err)
+				}
+				if got := b.figure(count); got != want {
+					t.Errorf("after run %d there are %d, want %d", n+1, got, want)
+				}
+			}
+			if left, err := filepath.Glob(filepath.Join(b.Dir, "archive", feed, "*", "*file.csv*")); err != nil || len(left) != 2 {
+				t.Errorf("archived: %v, %v", left, err)
+			}
+			if left, _ := filepath.Glob(filepath.Join(b.Dir, "inbox", feed, "*")); len(left) != 0 {
+				t.Errorf("still in the inbox: %v", left)
+			}
+			b.holds()
+		})
+	}
+}
+
+// Of a file that grows while it is read nothing is taken, also if all that was
+// read makes sense, and the night goes on.
+func TestFileThatGrowsIsLeft(t *testing.T) {
+	for _, c := range []struct{ feed, job string }{{"charges", "feeds"}, {"lockbox", "lockbox"}} {
+		t.Run(c.feed, func(t *testing.T) {
+			b := newBiller(t, 1)
+			b.night("2026-02-28")
+			name := "file.csv"
+			if c.feed == "lockbox" {
+				name = "file.bai"
+				b.check(name, 0, 5000, day("2026-02-27"))
+			} else {
+				b.put("charges/file.csv", "charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\nC1,"+mrn(0)+",medical,2026-02-20,Visit,1250,0,1250\n")
+			}
+			path := filepath.Join(b.Dir, "inbox", c.feed, name)
+			whole, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cut := len(whole) - 3 // a smaller amount, or no end
+			if err := os.WriteFile(path, whole[:cut], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			before, grown := b.figure(`select count(*) from journal`), sync.Once{}
+			other := *b
+			other.DB = tracedPool(t, b.DB, func(sql string) {
+				if !strings.Contains(sql, "pg_advisory_xact_lock($1)") && !strings.Contains(sql, "lockbox_file") {
+					return
+				}
+				grown.Do(func() { // the sender writes in place
+					f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+					if err == nil {
+						_, err = f.Write(whole[cut:])
+						err = errors.Join(err, f.Close())
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			})
+			report, err := jobs.Runner{House: other.House}.Run(t.Context(), c.job, day("2026-03-01"))
+			if err != nil || report.Selected != 0 || report.Waiting != 0 || !strings.Contains(strings.Join(report.Notes, "\n"), "still growing") {
+				t.Errorf("the run came to %+v, %v", report, err)
+			}
+			if n := b.figure(`select count(*) from journal`); n != before {
+				t.Errorf("%d entries were made of a part", n-before)
+			}
+			if report := b.night("2026-03-01")[c.job]; report.Done != 1 || report.Waiting != 0 {
+				t.Errorf("when it was whole, the run came to %+v", report)
+			}
 			b.holds()
 		})
 	}

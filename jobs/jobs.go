@@ -125,14 +125,15 @@ type Report struct {
 // Run is one run under way.
 type Run struct {
 	House
-	Job   string
-	Day   calendar.Date
-	pass  int
-	tally billing.Tally
-	again bool
-	notes []string
-	waits int64
-	only  []billing.Range // the accounts to work on, nil for all
+	Job    string
+	Day    calendar.Date
+	pass   int
+	tally  billing.Tally
+	ranged billing.Tally // what of it was done by ranges
+	again  bool
+	notes  []string
+	waits  int64
+	only   []billing.Range // the accounts to work on, nil for all
 
 	me    *member        // this program among those that work on runs; nil where no other can see the work
 	since calendar.Date  // what some steps go by: see lastFinished

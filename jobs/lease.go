@@ -255,6 +255,7 @@ func (r *Run) addUp(ctx context.Context, name string) error {
 			return err
 		}
 		r.tally.Add(t)
+		r.ranged.Add(t)
 	}
 	return rows.Err()
 }
@@ -296,7 +297,7 @@ func (r *Run) rangeOrHalves(ctx context.Context, name string, l lease, in billin
 func noAccounts(err error) bool {
 	var file *fs.PathError
 	var rename *os.LinkError
-	return errors.Is(err, errFenced) || postgres.IsUnavailable(err) || errors.As(err, &file) || errors.As(err, &rename)
+	return errors.Is(err, errFenced) || errors.Is(err, errSealed) || postgres.IsUnavailable(err) || errors.As(err, &file) || errors.As(err, &rename)
 }
 
 // inTx does the work on a range, or on the first part of what is left of it, and

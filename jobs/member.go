@@ -32,6 +32,13 @@ func (m *member) number() int64 {
 	return m.id
 }
 
+// leavesNoTrace says whether what is done will be undone: it must do nothing to
+// others.
+func (h House) leavesNoTrace() bool {
+	_, pool := h.DB.(*pgxpool.Pool)
+	return !pool
+}
+
 func (h House) lease() time.Duration {
 	if h.Lease == 0 {
 		return 30 * time.Second

@@ -164,6 +164,15 @@ func TestParkedAccounts(t *testing.T) {
 	if err != nil || len(again) != 1 || again[0].Parked != 1 || again[0].Selected != 1 {
 		t.Errorf("tried again, still poisoned: %+v, %v", again, err)
 	}
+	// A night that was broken off is not ended by it.
+	poison(`insert into run (job, day, state, error) values ('late-fees', '2026-04-02', 'failed', 'killed')`)
+	if again, err := (jobs.Runner{House: b.House}).Retry(t.Context()); err != nil || len(again) != 1 || again[0].Parked != 1 {
+		t.Errorf("tried again beside a broken night: %+v, %v", again, err)
+	}
+	if n := b.figure(`select count(*) from run where job = 'late-fees' and day = '2026-04-02' and state = 'failed'`); n != 1 {
+		t.Error("the broken night is taken for done, with all that it has not done")
+	}
+	poison(`delete from run where day = '2026-04-02'`)
 	poison(`alter table item drop constraint poison`)
 	if again, err = (jobs.Runner{House: b.House}).Retry(t.Context(), 5); err != nil || len(again) != 0 {
 		t.Errorf("another account's: %+v, %v", again, err)

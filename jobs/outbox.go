@@ -53,11 +53,14 @@ func (r *Run) openOut(ctx context.Context, folder, called string) (file int64, e
 	return file, err
 }
 
+// errSealed says that a run of another date has closed a file that this one fills.
+var errSealed = fmt.Errorf("%w: it has sealed the outbox file of this one", ErrBusy)
+
 // adding keeps a file open as long as the transaction that adds rows to it.
 func adding(ctx context.Context, tx pgx.Tx, file int64) error {
 	err := tx.QueryRow(ctx, `select id from outbox_file where id = $1 and sha256 is null for share`, file).Scan(&file)
 	if errors.Is(err, pgx.ErrNoRows) {
-		err = errors.New("another run has sealed the outbox file of this one: run it again")
+		err = errSealed
 	}
 	return err
 }

@@ -66,7 +66,7 @@ func (r Runner) runOn(ctx context.Context, jobs []Job, day calendar.Date, only [
 			return nil, err
 		case who == "":
 			return nil, ErrBusy
-		case !silent || try > 1:
+		case !silent || try > 1 || r.leavesNoTrace():
 			return nil, fmt.Errorf("%w (%s)", ErrBusy, who)
 		}
 		// It is frozen, or was cut off, and holds its lock all the same.
@@ -98,8 +98,9 @@ func (r Runner) all(ctx context.Context, me *member, jobs []Job, day calendar.Da
 }
 
 // Retry tries parked accounts again: those given, or all that wait. Each job
-// that has parked any is run once more for the newest business date that it was
-// run for, on these accounts only.
+// that has parked any is run once more for the newest business date for which it
+// has ended, on these accounts only. A date on which it was broken off is not
+// touched: it still has all of its work before it.
 func (r Runner) Retry(ctx context.Context, accounts ...int64) (reports []Report, err error) {
 	for _, j := range Jobs() {
 		rows, err := r.DB.Query(ctx, `select distinct account_id from parked where job = $1 and cleared_on is null and (cardinality($2::bigint[]) = 0 or account_id = any($2)) order by 1`, j.Name, append([]int64{}, accounts...))
@@ -114,8 +115,11 @@ func (r Runner) Retry(ctx context.Context, accounts ...int64) (reports []Report,
 			continue
 		}
 		var day calendar.Date
-		if err := r.DB.QueryRow(ctx, `select max(day) from run where job = $1 and state <> 'skipped'`, j.Name).Scan(&day); err != nil {
+		if err := r.DB.QueryRow(ctx, `select max(day) from run where job = $1 and state = 'done'`, j.Name).Scan(&day); err != nil {
 			return reports, err
+		}
+		if day == 0 { // the night of its first date will see to them
+			continue
 		}
 		var only []billing.Range
 		for _, id := range ids {
@@ -169,12 +173,14 @@ func (r *Run) begin(ctx context.Context) error {
 		r.again = true
 	}
 	_, err = r.DB.Exec(ctx, `insert into run (job, day, pass, state, program, policy, owner) values ($1, $2, $3, 'running', $4, $5, $6)
-		on conflict (job, day) do update set pass = $3, state = 'running', error = '', program = $4, policy = $5, owner = $6`, r.Job, r.Day, r.pass, r.Program, r.Policy.Fingerprint(), r.me.number())
+		on conflict (job, day) do update set pass = $3, state = 'running', error = '', program = $4, policy = $5, owner = $6,
+			done_before = case when run.pass < $3 then run.done else run.done_before end, cents_before = case when run.pass < $3 then run.cents else run.cents_before end`, r.Job, r.Day, r.pass, r.Program, r.Policy.Fingerprint(), r.me.number())
 	return err
 }
 
 // end records how the run came out, unless it is another's by now. The row keeps
-// what all passes did.
+// what all passes did: of this one, what its ranges come to however often it was
+// broken off, and what else was done each time.
 func (r *Run) end(ctx context.Context, failed error) (Report, error) {
 	report := Report{Job: r.Job, State: "done", Selected: r.tally.Selected, Done: r.tally.Done, Skipped: r.tally.Skipped, Parked: r.tally.Parked, Cents: r.tally.Cents, Again: r.again, Waiting: r.waits, Notes: r.notes}
 	if report.Skipped == nil {
@@ -193,8 +199,9 @@ func (r *Run) end(ctx context.Context, failed error) (Report, error) {
 			r.Job, r.Day, report.State, report.Done, len(r.only), report.Parked, int64(report.Cents), words, r.me.number())
 		return report, errors.Join(failed, err)
 	}
-	_, err = r.DB.Exec(ctx, `update run set state = $3, selected = $4, done = done + $5, skipped = $6, parked = $7, cents = cents + $8, error = $9 where job = $1 and day = $2 and owner = $10`,
-		r.Job, r.Day, report.State, report.Selected, report.Done, skipped, report.Parked, int64(report.Cents), words, r.me.number())
+	_, err = r.DB.Exec(ctx, `update run set state = $3, selected = $4, done = done_before + $5, skipped = $6, parked = $7, cents = cents_before + $8, error = $9, done_before = done_before + $11, cents_before = cents_before + $12
+		where job = $1 and day = $2 and owner = $10`,
+		r.Job, r.Day, report.State, report.Selected, report.Done, skipped, report.Parked, int64(report.Cents), words, r.me.number(), report.Done-r.ranged.Done, int64(report.Cents-r.ranged.Cents))
 	return report, errors.Join(failed, err)
 }
 

@@ -302,6 +302,9 @@ func TestResumesBetweenRanges(t *testing.T) {
 	if want := ledger.Cents(25*10_000 + 24*25/2); r.Selected != 25 || r.Done != 25 || r.Cents != want || r.Again || r.Parked != 0 {
 		t.Errorf("resumed, the run came to %+v; want 25 done, %s", r, want)
 	}
+	if b.figure(`select done from run where job = 'statements'`) != 25 || b.figure(`select cents from run where job = 'statements'`) != int64(r.Cents) {
+		t.Errorf("its row counts what was done before it broke off twice")
+	}
 	if left := b.figure(`select count(*) from run_chunk where job = 'statements' and step = 'cut'`); left != 6 || b.figure(`select count(*) from bill`) != 25 {
 		t.Errorf("%d ranges done, want 6", left)
 	}

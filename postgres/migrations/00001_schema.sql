@@ -788,6 +788,8 @@ create table run (
     skipped  jsonb   not null default '{}',
     parked   bigint  not null default 0,
     cents    bigint  not null default 0,
+    done_before  bigint not null default 0,                -- of done and cents, what is of the passes before, and what of this one
+    cents_before bigint not null default 0,                -- was done besides its ranges when it was broken off
     error    text    not null default '',
     began_at timestamptz,                                  -- its last pass, by the database's clock
     ended_at timestamptz,
