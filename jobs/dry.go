@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -17,11 +18,22 @@ import (
 // that goes away. Nothing is drawn, delivered or asked of a gateway. Others
 // who change accounts wait until it is over.
 func (r Runner) Dry(ctx context.Context, do func(Runner) error) error {
-	dir, err := os.MkdirTemp(r.Dir, ".dry-")
+	if err := r.sweepDry(); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(r.Dir, dryPrefix)
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
+	mine, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer mine.Close()
+	if err := syscall.Flock(int(mine.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
 	if err := linkFolder(filepath.Join(r.Dir, "inbox"), filepath.Join(dir, "inbox")); err != nil {
 		return err
 	}
@@ -30,6 +42,30 @@ func (r Runner) Dry(ctx context.Context, do func(Runner) error) error {
 		dry.DB, dry.Dir, dry.Workers, dry.dry = db, dir, 1, true
 		return do(dry)
 	})
+}
+
+const dryPrefix = ".dry-"
+
+// sweepDry removes the folders of dry runs that were killed: the files linked
+// there would outlive their own removal. Who still works on one holds its lock.
+func (r Runner) sweepDry() error {
+	left, err := filepath.Glob(filepath.Join(r.Dir, dryPrefix+"*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range left {
+		f, err := os.Open(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil && syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			err = os.RemoveAll(dir)
+		}
+		if err = errors.Join(err, f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // linkFolder makes a folder with links to the files of another and of those in

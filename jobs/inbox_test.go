@@ -160,3 +160,29 @@ func TestFileThatGrowsIsLeft(t *testing.T) {
 		})
 	}
 }
+
+// A dry run that was killed leaves links to the inbox's files, which hold account
+// numbers; the next run removes them, but not those of one that is still at work.
+func TestDryRunThatWasKilledIsSweptUp(t *testing.T) {
+	b := newBiller(t, 1)
+	dead := filepath.Join(b.Dir, ".dry-1", "inbox", "autopay")
+	if err := os.MkdirAll(dead, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dead, "autopay.csv"), []byte("numbers"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := jobs.Runner{House: b.House}.Dry(t.Context(), func(dry jobs.Runner) error {
+		if left, _ := filepath.Glob(filepath.Join(b.Dir, ".dry-*")); len(left) != 1 || left[0] != dry.Dir {
+			t.Errorf("beside a dry run: %v", left)
+		}
+		_, err := jobs.Runner{House: b.House}.Run(t.Context(), "deliver", day("2026-03-01"))
+		if _, gone := os.Stat(dry.Dir); gone != nil {
+			t.Error("a run has swept a dry one away that is at work")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -81,6 +81,11 @@ func (r Runner) all(ctx context.Context, me *member, jobs []Job, day calendar.Da
 	if err := billing.OpenMonths(ctx, r.DB, day); err != nil {
 		return nil, err
 	}
+	if !r.dry {
+		if err := r.sweepDry(); err != nil {
+			return nil, err
+		}
+	}
 	if r.still != nil {
 		var err error
 		if jobs, err = r.still(ctx); err != nil {
