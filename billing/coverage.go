@@ -141,25 +141,63 @@ func (a *Account) enrol(p *Policy, day calendar.Date, mrn, plan string, t Terms)
 	a.chargePassed(p, day, own)
 }
 
-// EndCoverage ends what a member has of a plan with a day, the last one
-// covered. Premiums of later days are taken back, paid or not.
+// EndCoverage says the last day on which a member is covered by a plan. Premiums
+// of later days are taken back, paid or not; what an earlier end that was said
+// before took back is charged again.
 func (a *Account) EndCoverage(p *Policy, day calendar.Date, mrn, plan string, end calendar.Date) error {
 	a.mustBeWhole()
-	found := false
+	var own []*Coverage
 	for _, c := range a.Coverages {
 		if c.MRN == mrn && c.Plan == plan {
-			found = true
-			if a.endPeriod(p, day, c, end) {
-				c.SaidEnd = c.EndOn
-			}
+			own = append(own, c)
 		}
 	}
-	if !found {
+	if len(own) == 0 {
 		return fmt.Errorf("MRN %s has no coverage by plan %q that could end", mrn, plan)
+	}
+	ended := endedAsSaid(own)
+	for _, c := range own {
+		until := end
+		for _, next := range own {
+			if next.StartOn > c.StartOn && (!next.void() || slices.Contains(ended, next)) {
+				until = min(until, next.StartOn-1)
+			}
+		}
+		switch {
+		case a.endPeriod(p, day, c, end):
+			c.SaidEnd = c.EndOn
+		case slices.Contains(ended, c) && until > c.EndOn:
+			a.settleFed(day, mrn, func() {
+				a.amend(p, day, c, Terms{c.StartOn, until, c.MonthlyCents, c.APTCCents, c.PaidThrough})
+				a.chargePassed(p, day, c)
+			})
+			a.startPremiums()
+			c.SaidEnd = end
+		}
 	}
 	a.useCredit(p, day)
 	a.lookAgain()
 	return nil
+}
+
+// endedAsSaid returns the periods of a plan that end with the day on which
+// enrolment said that all ends, and those that this day took back whole.
+func endedAsSaid(own []*Coverage) (ended []*Coverage) {
+	var last calendar.Date
+	for _, c := range own {
+		if c.EndOn.IsZero() {
+			return nil
+		}
+		if !c.void() {
+			last = max(last, c.EndOn)
+		}
+	}
+	for _, c := range own {
+		if c.EndOn == c.SaidEnd && c.EndOn >= last && c.LapsedOn.IsZero() {
+			ended = append(ended, c)
+		}
+	}
+	return ended
 }
 
 // endPeriod ends a period with a day, or takes it back if it begins later. It

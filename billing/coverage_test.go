@@ -176,6 +176,40 @@ func TestPaidThrough(t *testing.T) {
 	part.stands("paid inside a month", 30000-9677+30000, 0)
 }
 
+// An end that was said before is moved by the next, to a later day as well; not
+// one that the end of a grace has brought about.
+func TestEndMoved(t *testing.T) {
+	l := newTale(t)
+	l.enrol("2026-04-01", "2026-04-01", "", 30000, 0, "")
+	l.cut("2026-04-01")
+	l.enrol("2026-04-05", "2026-05-01", "", 31000, 0, "")
+	for _, c := range []struct {
+		on, end string
+		owed    ledger.Cents
+	}{
+		{"2026-04-10", "2026-04-20", 20000},
+		{"2026-04-12", "2026-04-30", 30000},
+		{"2026-04-13", "2026-03-31", 0},
+		{"2026-05-14", "2026-05-10", 40000},
+		{"2026-05-15", "2026-06-10", 61000},
+	} {
+		l.ends(c.on, c.end)
+		if got := l.a.Figures().Ledger; got != c.owed {
+			t.Errorf("ends %s: ledger %d, want %d", c.end, got, c.owed)
+		}
+		if end := l.a.CoverageEnd(); c.owed > 0 && end != day(c.end) {
+			t.Errorf("covered to %s, want %s", end, c.end)
+		}
+	}
+
+	lapsed := aptcTale(t)
+	lapsed.endsGrace("2026-07-01", 30000)
+	lapsed.ends("2026-07-02", "2026-05-31")
+	if end := lapsed.a.CoverageEnd(); end != day("2026-04-30") {
+		t.Errorf("covered to %s after its grace", end)
+	}
+}
+
 func TestCoverageRefused(t *testing.T) {
 	l := newTale(t)
 	for _, terms := range []billing.Terms{

@@ -147,6 +147,43 @@ func (m *model) endPeriod(c *modelCover, day, end calendar.Date) bool {
 	return true
 }
 
+// moveEnd says the last day covered: what goes on longer ends with it, and what
+// ended with the day said before goes on up to it.
+func (m *model) moveEnd(day, end calendar.Date) {
+	said := calendar.Date(0) // so far
+	for _, c := range m.covers {
+		switch {
+		case c.end.IsZero():
+			said = end
+		case !c.never():
+			said = max(said, c.end)
+		}
+	}
+	back := map[*modelCover]bool{}
+	for _, c := range m.covers {
+		back[c] = said < end && c.end == c.said && c.end >= said && c.lapsedOn.IsZero()
+	}
+	for _, c := range m.covers {
+		if m.endPeriod(c, day, end) {
+			c.said = c.end
+			continue
+		}
+		until := end
+		for _, next := range m.covers {
+			if next.start > c.start && (back[next] || !next.never()) {
+				until = min(until, next.start-1)
+			}
+		}
+		if back[c] && c.end < until {
+			m.change(c, day, until, c.monthly, c.aptc)
+			m.chargeGoneBy(c, day)
+			c.said = end
+		}
+	}
+	m.useCredit()
+	m.tick()
+}
+
 // premiumOpen says whether premium of bills was open at the end of a day: bills
 // made after an earlier grace ended and before the day, or one bill that counts.
 func (m *model) premiumOpen(day calendar.Date, counts func(o *owed) bool) bool {
@@ -319,13 +356,7 @@ func (l *life) endCover() error {
 	}
 	end := l.day + calendar.Date(rapid.SampledFrom([]int{-60, -10, 0, 10, 40}).Draw(l.T, "ends"))
 	l.tell("coverage ends %s", end)
-	for _, c := range l.m.covers {
-		if l.m.endPeriod(c, l.day, end) {
-			c.said = c.end
-		}
-	}
-	l.m.useCredit()
-	l.m.tick()
+	l.m.moveEnd(l.day, end)
 	return l.change(billing.Whole, func(a *billing.Account) error { return a.EndCoverage(&l.p, l.day, l.mrn(), "plan", end) })
 }
 

@@ -133,7 +133,7 @@ func (p *program) coverageEndCommand() *cobra.Command {
 	var end dateFlag
 	c := p.command(command{
 		use:     "end MRN --plan PLAN --last-day DATE --reason WHY",
-		short:   "End coverage with a day; premiums of later days are taken back, paid or not",
+		short:   "End coverage with a day, or move its end; premiums of later days are taken back, paid or not",
 		example: `  billcycle coverage end 1000000016 --plan GOLD --last-day 2026-05-31 --reason "moved away"`,
 		run: func(ctx context.Context, args []string) error {
 			if plan == "" || end.IsZero() {
