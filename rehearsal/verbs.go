@@ -44,24 +44,36 @@ func (p *player) coverage(ctx context.Context, s Step) error {
 	if err != nil {
 		return err
 	}
-	mrn := p.mrns[s.Account]
-	if !f.End.IsZero() && f.Start.IsZero() {
-		if err := p.coverFed(ctx, s); err != nil {
+	mrn, plan, starts := p.mrns[s.Account], p.planOf(s), !f.Start.IsZero()
+	first := false // nothing was known of the member's coverage
+	if starts || f.PaidThrough.IsZero() {
+		if first, err = p.coverFed(ctx, s, starts); err != nil {
 			return err
 		}
 	}
 	return p.do(ctx, s, func(a *billing.Account) error {
-		if f.Start.IsZero() && f.Monthly == nil && f.APTC == nil && !f.End.IsZero() {
-			return a.EndCoverage(&p.story.policy, s.Date, mrn, p.planOf(s), f.End)
+		last := newest(a.Coverages)
+		if last != nil && !starts && !f.End.IsZero() {
+			err := a.EndCoverage(&p.story.policy, s.Date, mrn, plan, f.End)
+			if err != nil || f.Monthly == nil && f.APTC == nil && f.PaidThrough.IsZero() {
+				return err
+			}
 		}
 		t := billing.Terms{StartOn: f.Start, EndOn: f.End, PaidThrough: f.PaidThrough}
-		if last := newest(a.Coverages); last != nil { // what is not said stays
+		if last != nil { // what is not said stays
 			t.MonthlyCents, t.APTCCents = last.MonthlyCents, last.APTCCents
-			if t.StartOn.IsZero() { // from the first month that is not charged yet
-				t.StartOn = max(last.StartOn, (last.ChargedTo + 1).First())
+		}
+		switch {
+		case starts:
+		case last == nil:
+			t.StartOn = p.longAgo()
+		default: // from the first month that is not charged yet, to the end that is known
+			if t.StartOn = max(last.StartOn, (last.ChargedTo + 1).First()); first {
+				t.StartOn = calendar.CycleOf(s.Date).First()
 			}
-		} else if t.StartOn.IsZero() {
-			t.StartOn = max(calendar.CycleOf(s.Date).First(), f.PaidThrough+1)
+			if !last.EndOn.IsZero() {
+				t.EndOn = max(cmp.Or(f.End, last.EndOn), t.StartOn-1)
+			}
 		}
 		if f.Monthly != nil {
 			t.MonthlyCents = *f.Monthly
@@ -69,31 +81,56 @@ func (p *player) coverage(ctx context.Context, s Step) error {
 		if f.APTC != nil {
 			t.APTCCents = *f.APTC
 		}
-		return a.Enrol(&p.story.policy, s.Date, mrn, p.planOf(s), t)
+		if err := a.Enrol(&p.story.policy, s.Date, mrn, plan, t); err != nil || !starts || !first {
+			return err
+		}
+		// The month in which it starts counts from there only; those before stay as they were charged.
+		return a.Enrol(&p.story.policy, s.Date, mrn, plan, billing.Terms{StartOn: last.StartOn, EndOn: max(last.StartOn, calendar.CycleOf(f.Start).First()) - 1})
 	})
 }
 
-// coverFed enrols an account of which only charged premium is known yet: from
-// then on its charges are those of the coverage.
-func (p *player) coverFed(ctx context.Context, s Step) error {
-	return p.do(ctx, s, func(a *billing.Account) error {
-		first := calendar.Cycle(0)
-		for _, i := range a.Items {
-			if i.Kind == billing.Premium && i.ForCycle != 0 && (first == 0 || i.ForCycle < first) {
-				first = i.ForCycle
-			}
+// coverFed enrols a member of whom no coverage is known yet, so that from then
+// on the charges of the feed are those of a coverage: since long ago if the
+// step does not say when it starts, else since the first month charged, if any.
+// It says whether it has enrolled.
+func (p *player) coverFed(ctx context.Context, s Step, starts bool) (enrolled bool, err error) {
+	err = p.do(ctx, s, func(a *billing.Account) error {
+		t := billing.Terms{StartOn: p.longAgo()}
+		if starts {
+			t.StartOn = firstCharged(a)
 		}
-		if first == 0 || len(a.Coverages) > 0 {
+		if len(a.Coverages) > 0 || t.StartOn.IsZero() {
 			return nil
 		}
-		return a.Enrol(&p.story.policy, s.Date, p.mrns[s.Account], p.planOf(s), billing.Terms{StartOn: first.First()})
+		enrolled = true
+		return a.Enrol(&p.story.policy, s.Date, p.mrns[s.Account], p.planOf(s), t)
 	})
+	return enrolled, err
 }
 
-// newest returns the period that starts last, nil if there is none.
+// longAgo is when coverage began that a story tells no start of: before any
+// day on which it may end.
+func (p *player) longAgo() calendar.Date {
+	return (calendar.CycleOf(p.story.Steps[0].Date) - 120).First()
+}
+
+// firstCharged is the first day of the first month whose premium was charged,
+// 0 for none.
+func firstCharged(a *billing.Account) (day calendar.Date) {
+	for _, i := range a.Items {
+		if i.Kind == billing.Premium && i.ForCycle != 0 && (day.IsZero() || i.ForCycle.First() < day) {
+			day = i.ForCycle.First()
+		}
+	}
+	return day
+}
+
+// newest returns the period that starts last, nil if there is none. One that
+// another has taken the place of is none.
 func newest(all []*billing.Coverage) (last *billing.Coverage) {
 	for _, c := range all {
-		if last == nil || c.StartOn > last.StartOn {
+		replaced := !c.EndOn.IsZero() && c.EndOn < c.StartOn && c.EndOn != c.SaidEnd && c.LapsedOn.IsZero()
+		if !replaced && (last == nil || c.StartOn > last.StartOn) {
 			last = c
 		}
 	}
