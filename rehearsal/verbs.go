@@ -81,7 +81,7 @@ func (p *player) coverage(ctx context.Context, s Step) error {
 		if f.APTC != nil {
 			t.APTCCents = *f.APTC
 		}
-		if err := a.Enrol(&p.story.policy, s.Date, mrn, plan, t); err != nil || !starts || !first {
+		if err := a.Enrol(&p.story.policy, s.Date, mrn, plan, t); err != nil || !starts || !first || last.StartOn == f.Start {
 			return err
 		}
 		// The month in which it starts counts from there only; those before stay as they were charged.
