@@ -60,7 +60,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	prev := a.NewestBill()
 	if prev != nil {
 		b.Previous, b.PrevDeadline = prev.Balance, max(prev.DeadlineOn, prev.PrevDeadline)
-		if a.missedDebit(p, prev, day) { // only the newest bill is debited, so it never will be
+		if a.missedDebit(p, prev, day) || a.passedOver(p, prev, day) { // only the newest bill is debited, so it never will be
 			prev.DebitMissed, prev.dirty = true, true
 		}
 	}
@@ -76,7 +76,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	}
 	a.billInstallments(b, newest)
 	a.giveCredit(q.Allocation, day)
-	if prev != nil && prev.MadeOn == day && !a.ByCard && a.unasked(prev, p.of(prev).buildDay(prev.DebitOn), day) && a.Due() > 0 {
+	if prev != nil && prev.MadeOn == day && !a.ByCard && a.unasked(prev, a.askDay(p, prev), day) && a.Due() > 0 {
 		prev.DebitMissed, prev.dirty = true, true // both are cut too late today: it could never be debited
 	}
 	a.sumUp(q, b)

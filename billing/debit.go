@@ -407,14 +407,28 @@ func (a *Account) ourDelay(p *Policy, b *Bill, day calendar.Date) bool {
 	return b.DebitMissed || b.DebitMoved && !a.ByCard || a.missedDebit(p, b, day)
 }
 
+// askDay is the day on which autopay is to collect a bill: a debit's build day,
+// or a card's due date.
+func (a *Account) askDay(p *Policy, b *Bill) calendar.Date {
+	if a.ByCard {
+		return b.DueOn
+	}
+	return p.of(b).buildDay(b.DebitOn)
+}
+
 // missedDebit says whether a bill should have a debit by a day, and has none,
 // though nothing but the biller stood in its way.
 func (a *Account) missedDebit(p *Policy, b *Bill, day calendar.Date) bool {
-	build := p.of(b).buildDay(b.DebitOn)
-	if a.ByCard {
-		build = b.DueOn
-	}
+	build := a.askDay(p, b)
 	return a.whole && a.unasked(b, build, day) && a.dueOn(b.asked(build)) > 0
+}
+
+// passedOver says whether the next cut, on a day, comes before the newest bill
+// is to be collected, since its due date was rolled onto that day or past it:
+// then it never is, and the biller has moved what is due to the next.
+func (a *Account) passedOver(p *Policy, b *Bill, day calendar.Date) bool {
+	build := a.askDay(p, b)
+	return build >= day && a.unasked(b, build, build+1) && a.Due() > 0
 }
 
 // unasked says whether the newest bill's build day has passed without a debit,
