@@ -3,6 +3,8 @@ package jobs_test
 import (
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +12,7 @@ import (
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/notices"
+	"github.com/billcycle/billcycle/statements"
 )
 
 // sent returns the messages of the outbox of one date.
@@ -76,6 +79,43 @@ func TestPaperlessMemberIsTold(t *testing.T) {
 	h.run("statements", 2)
 	if again := append(h.sent(march(1)), h.sent(march(2))...); len(again) != 1 {
 		t.Errorf("told again: %+v", again)
+	}
+	h.proves()
+}
+
+// Who asks for the statement between its cut and its drawing takes no notice
+// away from the member.
+func TestPaperlessMemberIsToldOfWhatWasAskedFor(t *testing.T) {
+	h := newMailHouse(t)
+	folder := filepath.Join(h.Dir, "statements")
+	if err := os.WriteFile(folder, nil, 0o600); err != nil { // no room to draw in
+		t.Fatal(err)
+	}
+	if _, err := h.Runner.Run(t.Context(), "statements", march(1)); err == nil {
+		t.Fatal("statements were drawn")
+	}
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	keep, err := h.Store()
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, err := statements.Get(t.Context(), h.DB, keep, 5, march(1), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.run("statements", 1)
+	if all := h.sent(march(1)); len(all) != 1 || all[0].ID != "5-2026-03-statement-email" {
+		t.Errorf("sent was %+v", all)
+	}
+	h.run("statements", 1)
+	h.run("statements", 2)
+	if again := append(h.sent(march(1)), h.sent(march(2))...); len(again) != 1 {
+		t.Errorf("told again: %+v", again)
+	}
+	if got, err := statements.Get(t.Context(), h.DB, keep, 5, march(1), false); err != nil || got.SHA256 != asked.SHA256 {
+		t.Errorf("the statement is %x now, was %x, %v", got.SHA256, asked.SHA256, err)
 	}
 	h.proves()
 }

@@ -14,15 +14,16 @@ import (
 	"github.com/billcycle/billcycle/postgres"
 )
 
-// MakePaperless draws the statements of a key range that are not printed and
-// have no PDF yet, keeps them, records their hashes and returns which they are.
+// MakePaperless returns the paperless statements of a key range that it has not
+// returned before: their members are still to be sent word. It draws and keeps
+// them and records their hashes, but for those that somebody has asked for.
 // A printed member's PDF is drawn when it is first asked for.
 func MakePaperless(ctx context.Context, tx pgx.Tx, keep delivery.Store, in billing.Range) (made []billing.BillRef, err error) {
 	heads, err := readLetterheads(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
-	rows, err := tx.Query(ctx, `select account_id, cycle, sealed, letterhead from statement where sha256 is null and delivery = 'paperless' and account_id >= $1 and account_id < $2 order by account_id, cycle`, in.From, in.To)
+	rows, err := tx.Query(ctx, `select account_id, cycle, sealed, letterhead, sha256 is not null from statement where not made and delivery = 'paperless' and account_id >= $1 and account_id < $2 order by account_id, cycle`, in.From, in.To)
 	if err != nil {
 		return nil, err
 	}
@@ -34,26 +35,34 @@ func MakePaperless(ctx context.Context, tx pgx.Tx, keep delivery.Store, in billi
 	for rows.Next() {
 		var id int64
 		var cycle calendar.Cycle
-		var sealed, head []byte
-		if err := rows.Scan(&id, &cycle, &sealed, &head); err != nil {
+		var sealed, head, sum []byte
+		var drawn bool
+		if err := rows.Scan(&id, &cycle, &sealed, &head, &drawn); err != nil {
 			return nil, err
 		}
-		pdf, err := draw(renderer, sealed, heads[string(head)], false)
-		if err != nil {
-			return nil, fmt.Errorf("account %d, cycle %s: %w", id, cycle, err)
+		if !drawn {
+			if sum, err = drawAndKeep(ctx, renderer, sealed, heads[string(head)], keep); err != nil {
+				return nil, fmt.Errorf("account %d, cycle %s: %w", id, cycle, err)
+			}
 		}
-		sum, err := keep.Put(ctx, pdf)
-		if err != nil {
-			return nil, err
-		}
-		accounts, cycles, hashes = append(accounts, id), append(cycles, int32(cycle)), append(hashes, sum[:])
+		accounts, cycles, hashes = append(accounts, id), append(cycles, int32(cycle)), append(hashes, sum)
 		made = append(made, billing.BillRef{AccountID: id, Cycle: cycle})
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
 	}
-	_, err = tx.Exec(ctx, `update statement s set sha256 = u.sha256 from unnest($1::bigint[], $2::int[], $3::bytea[]) u(id, cycle, sha256) where s.account_id = u.id and s.cycle = u.cycle`, accounts, cycles, hashes)
+	_, err = tx.Exec(ctx, `update statement s set made = true, sha256 = coalesce(s.sha256, u.sha256) from unnest($1::bigint[], $2::int[], $3::bytea[]) u(id, cycle, sha256) where s.account_id = u.id and s.cycle = u.cycle`, accounts, cycles, hashes)
 	return made, err
+}
+
+// drawAndKeep draws a statement, keeps its PDF and returns the hash of it.
+func drawAndKeep(ctx context.Context, r *Renderer, sealed []byte, head *Biller, keep delivery.Store) ([]byte, error) {
+	pdf, err := draw(r, sealed, head, false)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := keep.Put(ctx, pdf)
+	return sum[:], err
 }
 
 func draw(r *Renderer, sealed []byte, head *Biller, tagged bool) ([]byte, error) {

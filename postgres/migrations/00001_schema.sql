@@ -677,11 +677,12 @@ create table statement (
     sealed     bytea   not null,                           -- compressed JSON
     delivery   text    not null,
     letterhead bytea   not null references letterhead,
-    sha256     bytea,                                      -- of the PDF, once it was made
+    sha256     bytea,                                      -- of the PDF, once it was drawn
     accessible bytea,                                      -- of the tagged one, once somebody asked for it
+    made       boolean not null default false,             -- paperless: the night has drawn it, or found it drawn, and sent word
     primary key (account_id, cycle)
 );
-create index statement_unmade on statement (account_id, cycle) where sha256 is null and delivery = 'paperless';
+create index statement_unmade on statement (account_id, cycle) where not made and delivery = 'paperless';
 
 -- Statements that wait for printing, in the order in which they are bundled.
 create table print_queue (
