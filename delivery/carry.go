@@ -29,6 +29,8 @@ import (
 //	delivered
 //
 // The step from sending to naming is committed before the rename is asked for.
+// Each step is taken only from the state that was read: a person may decide
+// about a parcel meanwhile, and then it is left.
 
 // Carrier carries what waits.
 type Carrier struct {
@@ -114,8 +116,12 @@ func (c Carrier) carry(ctx context.Context, conn postgres.DB) (all []Outcome, er
 			if links[p.Place] == nil {
 				links[p.Place] = &link{name: p.Place, places: c.Places}
 			}
-			t := &trip{Carrier: c, db: conn, link: links[p.Place], Parcel: p}
+			t := &trip{Carrier: c, db: conn, link: links[p.Place], Parcel: p, was: p.State}
 			out, err := t.outcome(ctx, p.Last && behind[p.Set])
+			if errors.Is(err, errDecided) { // and if it is to go, it goes with the next run
+				behind[p.Set] = p.Set != ""
+				continue
+			}
 			if err != nil {
 				return all, err
 			}
@@ -194,9 +200,20 @@ func pause(ctx context.Context, d time.Duration) bool {
 type trip struct {
 	Carrier
 	Parcel
+	was  State // in the database
 	db   querier
 	link *link
 	note string
+}
+
+// save records how far the parcel has come, unless somebody has decided on it
+// meanwhile.
+func (t *trip) save(ctx context.Context) error {
+	err := save(ctx, t.db, t.was, t.Parcel)
+	if err == nil {
+		t.was = t.State
+	}
+	return err
 }
 
 // outcome carries the parcel as far as it gets, and records why it got no
@@ -208,7 +225,7 @@ func (t *trip) outcome(ctx context.Context, setWaits bool) (Outcome, error) {
 	}
 	if err == nil {
 		t.State, t.Problem, t.DeliveredOn = Delivered, "", t.Day
-		return Outcome{t.Parcel, "", t.note}, save(ctx, t.db, t.Parcel)
+		return Outcome{t.Parcel, "", t.note}, t.save(ctx)
 	}
 	var why *failure
 	if !errors.As(err, &why) {
@@ -218,7 +235,7 @@ func (t *trip) outcome(ctx context.Context, setWaits bool) (Outcome, error) {
 		t.State = Unknown
 	}
 	t.Problem = why.Error()
-	return Outcome{t.Parcel, why.reason, t.Problem}, save(ctx, t.db, t.Parcel)
+	return Outcome{t.Parcel, why.reason, t.Problem}, t.save(ctx)
 }
 
 // travel returns nil when the parcel has arrived, a *failure for anything that
@@ -285,7 +302,7 @@ func (t *trip) send(ctx context.Context, s *session, place Place) error {
 		return err
 	}
 	t.State = Naming
-	if err := save(ctx, t.db, t.Parcel); err != nil {
+	if err := t.save(ctx); err != nil {
 		return &own{err}
 	}
 	return t.name(s, place)
@@ -375,7 +392,7 @@ func (t *trip) wrap(ctx context.Context, place Place) (*os.File, error) {
 	}
 	t.State, t.SentAs, t.SentSHA256, t.SentBytes = Sending, name, sum, size
 	t.Attempts++
-	if err := save(ctx, t.db, t.Parcel); err != nil {
+	if err := t.save(ctx); err != nil {
 		f.Close()
 		return nil, &own{err}
 	}

@@ -257,22 +257,102 @@ func TestCarryUnknown(t *testing.T) {
 	if d.Server.Logins != logins {
 		t.Error("it called the bank about a parcel that waits for a person")
 	}
-	decide := func(to State) error {
-		return pgx.BeginFunc(t.Context(), d.DB, func(tx pgx.Tx) error {
-			_, err := Decide(t.Context(), tx, d.parcel("a.ach").ID, to, today)
-			return err
-		})
-	}
-	if err := decide(Waiting); err != nil {
+	if err := d.decide("a.ach", Waiting); err != nil {
 		t.Fatal(err)
 	}
 	d.Server.FetchNaming = false
 	d.carries(map[string]string{"a.ach": ""})
 	d.there(map[string]string{"a.ach": "debits"})
 	for _, to := range []State{Waiting, Cancelled} {
-		if err := decide(to); !errors.Is(err, ErrNotNow) {
+		if err := d.decide("a.ach", to); !errors.Is(err, ErrNotNow) {
 			t.Errorf("a delivered parcel became %s (%v)", to, err)
 		}
+	}
+}
+
+// What a person decides while files are carried stands.
+func TestDecideWhileCarrying(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		before   State  // of b.ach as the carrier begins
+		while    string // this is being written, it is decided
+		to, then State
+		there    bool // under its own name, in the end
+	}{
+		{"cancelled before it is sent", Waiting, "a.ach", Cancelled, Cancelled, false},
+		{"cancelled as it is sent", Waiting, "b.ach", Cancelled, Cancelled, false},
+		{"it has arrived", Unknown, "a.ach", Delivered, Delivered, false},
+		{"it has not arrived", Unknown, "a.ach", Waiting, Waiting, false},
+		{"given up", Unknown, "a.ach", Cancelled, Cancelled, false},
+		{"already there", Waiting, "a.ach", Delivered, Delivered, false},
+		{"nothing to decide", Waiting, "a.ach", Waiting, Delivered, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDesk(t)
+			d.leaves("a.ach", "debits")
+			d.leaves("b.ach", "other debits")
+			d.is("b.ach", c.before)
+			d.Server.Begins = func(name string) {
+				if strings.Contains(name, c.while) {
+					if err := d.decide("b.ach", c.to); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			want := map[string]string{"a.ach": ""}
+			if c.there {
+				want["b.ach"] = ""
+			}
+			d.carries(want)
+			if p := d.parcel("b.ach"); p.State != c.then {
+				t.Errorf("the parcel is %+v", p)
+			}
+			if _, there := d.Server.Files()["b.ach"]; there != c.there {
+				t.Errorf("the server has %q", d.Server.Files())
+			}
+		})
+	}
+}
+
+// A file that may be getting its name just now is none to decide on, until the
+// carrier is gone.
+func TestDecideOnNaming(t *testing.T) {
+	d := newDesk(t)
+	d.leaves("a.ach", "debits")
+	d.is("a.ach", Naming)
+	conn, err := d.DB.(*pgxpool.Pool).Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	for _, sql := range []string{`select pg_advisory_lock($1)`, `select pg_advisory_unlock($1)`} {
+		if _, err := conn.Exec(t.Context(), sql, int64(carrying)); err != nil {
+			t.Fatal(err)
+		}
+		err := d.decide("a.ach", Waiting)
+		if strings.Contains(sql, "unlock") != (err == nil) || err != nil && !errors.Is(err, ErrNotNow) {
+			t.Errorf("after %s: %v", sql, err)
+		}
+	}
+}
+
+// decide settles a parcel as a person would.
+func (d *desk) decide(name string, to State) error {
+	return pgx.BeginFunc(d.Context(), d.DB, func(tx pgx.Tx) error {
+		var id int64
+		if err := tx.QueryRow(d.Context(), `select id from parcel where name = $1`, name).Scan(&id); err != nil {
+			return err
+		}
+		_, err := Decide(d.Context(), tx, id, to, today)
+		return err
+	})
+}
+
+// is puts a parcel into a state, as a carrier that was killed has left it.
+func (d *desk) is(name string, state State) {
+	d.T.Helper()
+	if _, err := d.DB.Exec(d.Context(), `update parcel set state = $2, sent_as = name, sent_sha256 = sha256, sent_bytes = 6, attempts = 1 where name = $1`, name, state); err != nil {
+		d.T.Fatal(err)
 	}
 }
 
@@ -297,12 +377,8 @@ func TestCarryAfterKill(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := newDesk(t)
 			d.leaves("a.ach", "debits")
-			p := d.parcel("a.ach")
-			p.State, p.SentAs, p.SentSHA256, p.SentBytes, p.Attempts = c.state, p.Name, p.SHA256, 6, 1
-			if err := save(t.Context(), d.DB, p); err != nil {
-				t.Fatal(err)
-			}
-			temporary := (&trip{Parcel: p}).temporary(Place{SFTP: SFTP{Suffix: ".part"}})
+			d.is("a.ach", c.state)
+			temporary := (&trip{Parcel: d.parcel("a.ach")}).temporary(Place{SFTP: SFTP{Suffix: ".part"}})
 			for name, text := range c.there {
 				if err := os.WriteFile(filepath.Join(d.Dir, "inbox", strings.Replace(name, "%TMP", temporary, 1)), []byte(text), 0o600); err != nil {
 					t.Fatal(err)

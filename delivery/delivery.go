@@ -115,7 +115,8 @@ var (
 // Decide settles a parcel as a person says who has asked at its place: it did
 // arrive (Delivered), it did not and may be sent anew (Waiting), or it must not
 // go (Cancelled). A delivered one stays delivered; one that may be on its way
-// cannot be cancelled before it is known what became of it.
+// cannot be cancelled before it is known what became of it. What is decided
+// while files are carried stands: the carrier leaves the parcel as it is.
 func Decide(ctx context.Context, tx pgx.Tx, id int64, to State, day calendar.Date) (p Parcel, err error) {
 	rows, err := tx.Query(ctx, `select `+parcelColumns+` from parcel where id = $1 for update`, id)
 	if err != nil {
@@ -137,19 +138,36 @@ func Decide(ctx context.Context, tx pgx.Tx, id int64, to State, day calendar.Dat
 		to == Cancelled && p.State == Naming:
 		return p, fmt.Errorf("parcel %d (%s) is %s: %w", id, p.Name, p.State, ErrNotNow)
 	}
+	if p.State == Naming {
+		alone := false
+		if err := tx.QueryRow(ctx, `select pg_try_advisory_xact_lock($1)`, int64(carrying)).Scan(&alone); err != nil {
+			return p, err
+		}
+		if !alone {
+			return p, fmt.Errorf("parcel %d (%s) is being carried: wait for what becomes of it: %w", id, p.Name, ErrNotNow)
+		}
+	}
+	from := p.State
 	p.State, p.Problem, p.DeliveredOn = to, "", 0
 	if to == Delivered {
 		p.DeliveredOn = day
 	}
-	return p, save(ctx, tx, p)
+	return p, save(ctx, tx, from, p)
 }
 
-func save(ctx context.Context, db querier, p Parcel) error {
+// errDecided says that a parcel is no longer in the state that it was read in.
+var errDecided = errors.New("it was decided on meanwhile")
+
+// save records what became of a parcel, if it still is as it was.
+func save(ctx context.Context, db querier, from State, p Parcel) error {
 	var on any
 	if !p.DeliveredOn.IsZero() {
 		on = p.DeliveredOn
 	}
-	_, err := db.Exec(ctx, `update parcel set state = $2, sent_as = $3, sent_sha256 = $4, sent_bytes = $5, attempts = $6, problem = $7, delivered_on = $8 where id = $1`,
-		p.ID, p.State, p.SentAs, p.SentSHA256, p.SentBytes, p.Attempts, p.Problem, on)
+	tag, err := db.Exec(ctx, `update parcel set state = $2, sent_as = $3, sent_sha256 = $4, sent_bytes = $5, attempts = $6, problem = $7, delivered_on = $8 where id = $1 and state = $9`,
+		p.ID, p.State, p.SentAs, p.SentSHA256, p.SentBytes, p.Attempts, p.Problem, on, from)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = errDecided
+	}
 	return err
 }

@@ -41,6 +41,8 @@ type Server struct {
 	Logins      int
 	written     int64 // in all
 	FetchNaming bool  // whoever watches the folder takes a file as soon as it has its name
+
+	Begins func(name string) // if set, is told when somebody begins to write a file
 }
 
 // New starts a server that ends with the test. It lets in User with the key of
@@ -188,6 +190,9 @@ func (s *Server) Filewrite(r *sftp.Request) (io.WriterAt, error) {
 	f, err := s.root.OpenFile(local(r.Filepath), flags, 0o600)
 	if err != nil {
 		return nil, err
+	}
+	if s.Begins != nil {
+		s.Begins(local(r.Filepath))
 	}
 	return &written{f, s}, nil
 }
