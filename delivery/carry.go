@@ -24,7 +24,8 @@ import (
 //	          is sent anew: nobody there looks at temporary names.
 //	naming    it is whole, and is about to get its name. Cut off here, we look.
 //	          Its name is there: it has arrived. The temporary name is there: it
-//	          has not, and gets its name now. Neither is: somebody may have
+//	          has not, and gets its name now, or, if it is too late for that, is
+//	          back at sending and can be cancelled. Neither is: somebody may have
 //	          fetched it already, which only a person can find out.
 //	delivered
 //
@@ -244,8 +245,8 @@ func (t *trip) travel(ctx context.Context, setWaits bool) error {
 	switch {
 	case t.State == Unknown:
 		return &failure{NotKnown, errors.New(cmp.Or(t.Problem, "nobody has said yet whether it arrived"))}
-	case t.TooLate != nil && t.State != Naming && t.TooLate(t.Parcel) != "":
-		return &failure{Late, errors.New(t.TooLate(t.Parcel))}
+	case t.State != Naming && t.late() != "":
+		return &failure{Late, errors.New(t.late())}
 	case setWaits:
 		return &failure{SetWaits, fmt.Errorf("it goes last, and other files of %s have not gone", t.Set)}
 	}
@@ -308,6 +309,14 @@ func (t *trip) send(ctx context.Context, s *session, place Place) error {
 	return t.name(s, place)
 }
 
+// late says why the parcel must not be sent any more, "" if it may.
+func (t *trip) late() string {
+	if t.TooLate == nil {
+		return ""
+	}
+	return t.TooLate(t.Parcel)
+}
+
 // temporary is the name under which it is written there: its own, so that
 // nobody's file is ever removed.
 func (t *trip) temporary(place Place) string {
@@ -339,6 +348,9 @@ func (t *trip) settle(s *session, place Place, refused error) error {
 	case there != nil && temporary == nil && there.bytes == t.SentBytes && (there.sha256 == nil || bytes.Equal(there.sha256, t.SentSHA256)):
 		t.note = "it was there when we came back"
 		return nil
+	case there == nil && whole && refused == nil && t.late() != "":
+		t.State = Sending // it has not had its name, and does not get it any more
+		return &failure{Late, fmt.Errorf("%s (it is there as %s, which nobody looks at)", t.late(), t.temporary(place))}
 	case there == nil && whole && refused == nil:
 		return t.name(s, place)
 	case there == nil && whole:

@@ -395,6 +395,57 @@ func TestCarryAfterKill(t *testing.T) {
 	}
 }
 
+// What was not given its name before its day came is not sent any more, and
+// may be cancelled; what was, has arrived.
+func TestCarryTooLate(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		state  State
+		there  map[string]string // %TMP is the temporary name
+		reason string
+		then   State
+	}{
+		{"waiting", Waiting, nil, Late, Waiting},
+		{"half there", Sending, map[string]string{"%TMP": "deb"}, Late, Sending},
+		{"whole there", Naming, map[string]string{"%TMP": "debits"}, Late, Sending},
+		{"named", Naming, map[string]string{"a.ach": "debits"}, "", Delivered},
+		{"gone", Naming, nil, NotKnown, Unknown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := newDesk(t)
+			d.leaves("a.ach", "debits")
+			if c.state != Waiting {
+				d.is("a.ach", c.state)
+			}
+			temporary := (&trip{Parcel: d.parcel("a.ach")}).temporary
+			for name, text := range c.there {
+				if strings.Contains(name, "%TMP") {
+					name = temporary(Place{SFTP: SFTP{Suffix: ".part"}})
+				}
+				if err := os.WriteFile(filepath.Join(d.Dir, "inbox", name), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			before := d.Server.Files()
+			d.TooLate = func(Parcel) string { return "its day has come" }
+			d.carries(map[string]string{"a.ach": c.reason})
+			d.there(before)
+			if p := d.parcel("a.ach"); p.State != c.then || c.reason == Late && !strings.Contains(p.Problem, "its day has come") {
+				t.Errorf("the parcel is %+v", p)
+			}
+			if c.reason != Late {
+				return
+			}
+			d.carries(map[string]string{"a.ach": Late})
+			if err := d.decide("a.ach", Cancelled); err != nil {
+				t.Error(err)
+			}
+			d.carries(map[string]string{})
+			d.there(before)
+		})
+	}
+}
+
 func TestCarryAltered(t *testing.T) {
 	d := newDesk(t)
 	d.leaves("a.ach", "debits")
