@@ -98,8 +98,8 @@ func (o Office) replace(ctx context.Context, tx pgx.Tx, a *answer, m method) err
 	if _, err := tx.Exec(ctx, `update autopay_method set ended_on = $2 where id = $1`, m.id, o.Day); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `insert into autopay_method (account_id, method, routing, account_type, number_sealed, number_hash, number_last4, authorized_on, authorized_by, ended_on, individual, corrected_by, terms, copy_sent_on, range_from, range_to, debit_from)
-		select $1, 'ach', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, terms, copy_sent_on, range_from, range_to, debit_from from autopay_method where id = $12`,
+	_, err = tx.Exec(ctx, `insert into autopay_method (account_id, method, routing, account_type, number_sealed, number_hash, number_last4, authorized_on, authorized_by, ended_on, individual, corrected_by, ended_by_hand, terms, copy_sent_on, range_from, range_to, debit_from)
+		select $1, 'ach', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, ended_by_hand, terms, copy_sent_on, range_from, range_to, debit_from from autopay_method where id = $12`,
 		a.sent.account, m.routing, m.kind, sealed, o.Keys.Fingerprint(m.routing, m.number.Reveal()), strings.TrimPrefix(m.number.String(), "****"), m.authorizedOn, m.authorizedBy, m.endsOn, m.individual, a.code+" "+a.original.String(), m.id)
 	return err
 }

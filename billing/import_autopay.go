@@ -62,7 +62,8 @@ var autopayFeed = feed[enrolment]{
 // however it fared since: an authorization that was ended or revoked is not
 // revived by the same row, only by one with a new date. A row whose ended_on
 // has come ends the enrolment that stands, unless that was authorized later,
-// and switches autopay off; it needn't repeat the numbers. Account numbers are sealed with
+// and switches autopay off; it needn't repeat the numbers. An end that a person
+// has set, a row can only bring forward. Account numbers are sealed with
 // im.Keys before they are stored, and never repeated in a problem.
 func (im Import) Autopay(ctx context.Context, db postgres.DB, from io.Reader) (Imported, error) {
 	if im.Keys == nil {
@@ -193,6 +194,7 @@ type method struct {
 	account    int64
 	individual string // its MRN; only of one that is not stored yet
 	corrected  bool   // made by a bank's notification of change, not by this feed
+	byHand     bool   // a person has set its end
 	debitFrom  calendar.Date
 	dirty      bool
 }
@@ -274,7 +276,7 @@ func enrol(ctx context.Context, in *intake, rows []enrolment) error {
 		if before := live(methods[account], in.Day); before != nil {
 			before.endedOn, before.dirty = in.Day, true
 		}
-		m := &method{enrolment: *e, account: account, individual: a.MRN}
+		m := &method{enrolment: *e, account: account, individual: a.MRN, byHand: in.ByHand != nil && e.endedOn != 0}
 		m.debitFrom = m.debitedFrom(in.Policy, methods[account])
 		methods[account] = append(methods[account], m)
 		added = append(added, m)
@@ -351,12 +353,19 @@ func (m *method) note(e *enrolment) (changed bool) {
 }
 
 // end sets the day on which an enrolment ends, 0 for none; if that has come,
-// autopay is off.
+// autopay is off. What a person has ended is not prolonged by a file.
 func (in *intake) end(a *Account, m *method, on calendar.Date) (changed bool) {
-	if m.endedOn == on {
+	byHand := in.ByHand != nil && on != 0
+	switch {
+	case m.endedOn == on && (m.byHand || !byHand):
+		return false
+	case m.byHand && in.ByHand == nil && (on == 0 || on >= m.endedOn):
 		return false
 	}
 	m.endedOn, m.dirty = on, true
+	if in.ByHand != nil {
+		m.byHand = byHand
+	}
 	if on != 0 && on <= in.Day {
 		a.SetAutopay(in.Policy, false, in.Day)
 	}
@@ -365,7 +374,7 @@ func (in *intake) end(a *Account, m *method, on calendar.Date) (changed bool) {
 
 // methodsOf returns the methods that accounts have or had, oldest first.
 func (in *intake) methodsOf(ctx context.Context, accounts []int64) (map[int64][]*method, error) {
-	rows, err := in.tx.Query(ctx, `select id, account_id, method, routing, account_type, number_hash, card_token, authorized_on, authorized_by, terms, copy_sent_on, range_from, range_to, ended_on, corrected_by <> '', debit_from
+	rows, err := in.tx.Query(ctx, `select id, account_id, method, routing, account_type, number_hash, card_token, authorized_on, authorized_by, terms, copy_sent_on, range_from, range_to, ended_on, ended_by_hand, corrected_by <> '', debit_from
 		from autopay_method where account_id = any($1) order by id`, accounts)
 	if err != nil {
 		return nil, err
@@ -373,7 +382,7 @@ func (in *intake) methodsOf(ctx context.Context, accounts []int64) (map[int64][]
 	methods := map[int64][]*method{}
 	for rows.Next() {
 		m := &method{}
-		if err := rows.Scan(&m.id, &m.account, &m.method, &m.routing, &m.accountType, &m.hash, &m.cardToken, &m.authorizedOn, &m.authorizedBy, &m.terms, &m.copySentOn, &m.rangeFrom, &m.rangeTo, &m.endedOn, &m.corrected, &m.debitFrom); err != nil {
+		if err := rows.Scan(&m.id, &m.account, &m.method, &m.routing, &m.accountType, &m.hash, &m.cardToken, &m.authorizedOn, &m.authorizedBy, &m.terms, &m.copySentOn, &m.rangeFrom, &m.rangeTo, &m.endedOn, &m.byHand, &m.corrected, &m.debitFrom); err != nil {
 			return nil, err
 		}
 		methods[m.account] = append(methods[m.account], m)
@@ -386,21 +395,22 @@ func (in *intake) saveMethods(ctx context.Context, methods map[int64][]*method, 
 	var ids, from, to []int64
 	var ends, copies []calendar.Date
 	var terms []string
+	var byHand []bool
 	for _, of := range methods {
 		for _, m := range of {
 			if m.dirty && m.id != 0 {
 				ids, ends, terms, copies = append(ids, m.id), append(ends, m.endedOn), append(terms, m.terms), append(copies, m.copySentOn)
-				from, to = append(from, int64(m.rangeFrom)), append(to, int64(m.rangeTo))
+				from, to, byHand = append(from, int64(m.rangeFrom)), append(to, int64(m.rangeTo)), append(byHand, m.byHand)
 			}
 		}
 	}
 	if len(ids) > 0 {
-		if _, err := in.tx.Exec(ctx, `update autopay_method m set ended_on = u.ended, terms = u.terms, copy_sent_on = u.copied, range_from = u.low, range_to = u.high
-			from unnest($1::bigint[], $2::date[], $3::text[], $4::date[], $5::bigint[], $6::bigint[]) u(id, ended, terms, copied, low, high) where m.id = u.id`, ids, ends, terms, copies, from, to); err != nil {
+		if _, err := in.tx.Exec(ctx, `update autopay_method m set ended_on = u.ended, terms = u.terms, copy_sent_on = u.copied, range_from = u.low, range_to = u.high, ended_by_hand = u.by_hand
+			from unnest($1::bigint[], $2::date[], $3::text[], $4::date[], $5::bigint[], $6::bigint[], $7::bool[]) u(id, ended, terms, copied, low, high, by_hand) where m.id = u.id`, ids, ends, terms, copies, from, to, byHand); err != nil {
 			return err
 		}
 	}
-	columns := []string{"account_id", "method", "routing", "account_type", "number_sealed", "number_hash", "number_last4", "card_token", "authorized_on", "authorized_by", "terms", "copy_sent_on", "range_from", "range_to", "ended_on", "debit_from", "individual"}
+	columns := []string{"account_id", "method", "routing", "account_type", "number_sealed", "number_hash", "number_last4", "card_token", "authorized_on", "authorized_by", "terms", "copy_sent_on", "range_from", "range_to", "ended_on", "ended_by_hand", "debit_from", "individual"}
 	_, err := in.tx.CopyFrom(ctx, pgx.Identifier{"autopay_method"}, columns, pgx.CopyFromSlice(len(added), func(i int) ([]any, error) {
 		m := added[i]
 		var sealed []byte
@@ -411,7 +421,7 @@ func (in *intake) saveMethods(ctx context.Context, methods map[int64][]*method, 
 				return nil, err
 			}
 		}
-		return []any{m.account, m.method, m.routing, m.accountType, sealed, m.hash, strings.TrimPrefix(secret.Mask(number), "****"), m.cardToken, m.authorizedOn, m.authorizedBy, m.terms, m.copySentOn, int64(m.rangeFrom), int64(m.rangeTo), m.endedOn, m.debitFrom, m.individual}, nil
+		return []any{m.account, m.method, m.routing, m.accountType, sealed, m.hash, strings.TrimPrefix(secret.Mask(number), "****"), m.cardToken, m.authorizedOn, m.authorizedBy, m.terms, m.copySentOn, int64(m.rangeFrom), int64(m.rangeTo), m.endedOn, m.byHand, m.debitFrom, m.individual}, nil
 	}))
 	return err
 }

@@ -100,6 +100,44 @@ func TestAutopayEnds(t *testing.T) {
 	d.wants(`select count(*) from autopay_method where account_id = 2`, "0")
 }
 
+// What a person has ended from a day on, the feed's rows neither revive nor
+// prolong; they can end it sooner. A person can say otherwise.
+func TestAutopayEndedByHand(t *testing.T) {
+	d := family(t)
+	row := func(ended string) string { return ann + "," + bankA + ",2026-02-20,web," + ended }
+	d.takes("autopay", 1, 0, autopayHeader, row(""))
+	byHand := func(e billing.EnrolledBy) {
+		t.Helper()
+		im := d.im
+		im.ByHand = &billing.ByHand{MRN: ann, Act: billing.Act{Day: im.Day, Operator: "pat", Reason: "asked by phone", Verb: "autopay"}}
+		e.Method = "ach"
+		if got, err := im.AutopayByHand(t.Context(), d.db, e); err != nil || got.Accepted != 1 {
+			t.Fatalf("%+v %v", got, err)
+		}
+	}
+	off := func(on string) {
+		t.Helper()
+		byHand(billing.EnrolledBy{AuthorizedBy: "phone", AuthorizedOn: d.im.Day, EndedOn: day(on)})
+	}
+	off("2026-03-15")
+	const ends = `select coalesce(ended_on::text, 'never') from autopay_method`
+	d.takes("autopay", 0, 1, autopayHeader, row(""))
+	d.wants(ends, "2026-03-15")
+	d.takes("autopay", 0, 1, autopayHeader, row("2026-03-20"))
+	d.wants(ends, "2026-03-15")
+	d.takes("autopay", 1, 0, autopayHeader, row("2026-03-12"))
+	d.wants(ends, "2026-03-12")
+	d.takes("autopay", 0, 2, autopayHeader, row("2026-03-12"), row(""))
+	d.wants(ends, "2026-03-12")
+	off("2026-03-18")
+	d.wants(ends, "2026-03-18")
+	byHand(billing.EnrolledBy{AuthorizedBy: "web", AuthorizedOn: day("2026-02-20"), Routing: "123456780", Number: "000123456789", AccountType: "checking"})
+	d.wants(ends, "never") // not after all
+	d.takes("autopay", 1, 0, autopayHeader, row("2026-03-20"))
+	d.wants(ends, "2026-03-20")
+	d.wants(`select autopay from account where id = 1`, "on")
+}
+
 // A new enrolment switches autopay on whatever it stood at; the old row doesn't.
 func TestAutopayAfterReturns(t *testing.T) {
 	for _, standing := range []string{billing.AutopaySuspended, billing.AutopayEnded, billing.AutopayOff} {

@@ -345,6 +345,7 @@ create table autopay_method (
     range_from    bigint  not null default 0,              -- amounts of which the member wants no notice
     range_to      bigint  not null default 0,
     ended_on      date,
+    ended_by_hand boolean not null default false,          -- a person has said so: the feed does not prolong it
     individual    text    not null default '',             -- the account's MRN, as its debits bear it
     corrected_by  text    not null default '',             -- the notification of change it follows
     debit_from    date    default '0001-01-01',            -- no debit takes effect before; null: before a prenote has gone out
