@@ -73,6 +73,9 @@ func (o Office) say(ctx context.Context, tx pgx.Tx, word Word) (told Told, err e
 	if f.State != FileReleased {
 		return Told{File: f, Review: true}, o.askAboutFile(ctx, tx, f, fmt.Sprintf("the bank says %q of it, but it is %s and nobody released it", word.Status, f.State))
 	}
+	if !f.MissedOn.IsZero() {
+		return Told{File: f, Review: true}, o.askAboutFile(ctx, tx, f, fmt.Sprintf("the bank says %q of it, but it was not put into the outbox in time, and its debits were withdrawn", word.Status))
+	}
 	if status == f.Bank {
 		return Told{File: f}, nil
 	}

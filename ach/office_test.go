@@ -579,6 +579,68 @@ func TestTracesWrap(t *testing.T) {
 		"121000359999999 121000350000001 121000350000003 121000350000004")
 }
 
+// A file that was released, but not put into the outbox before its effective
+// date, stays in the house: its debits are withdrawn and built again.
+func TestNotPutOutInTime(t *testing.T) {
+	b := newBiller(t)
+	one := b.payer(57500)
+	_, files := b.build(buildDay)
+	b.release(buildDay, files...)
+	dir := t.TempDir()
+	o := b.office(dueDay, "system")
+	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {
+		t.Errorf("written on its effective date: %v %v", paths, err)
+	}
+	for _, want := range []int{1, 0} { // once
+		if missed, err := o.TakeBack(t.Context(), dir); err != nil || len(missed) != want {
+			t.Fatalf("took back %+v, %v", missed, err)
+		}
+	}
+	withdrawn, posted := b.post(dueDay)
+	if withdrawn.Skipped[billing.NotSent] != 1 || posted.Done != 0 {
+		t.Errorf("withdrawn %+v, posted %+v", withdrawn, posted)
+	}
+	b.want("due again", b.figures(one), "57500 0 57500 on")
+	b.want("asks", b.exceptions(), "0:ach:file_unknown:"+files[0].Name+" 1:post:not_sent:2026-03")
+	if told, err := o.Say(t.Context(), ach.Word{File: files[0].Name, Status: "accepted", Entries: -1, Cents: -1}); err != nil || !told.Review {
+		t.Errorf("the bank has it all the same: %+v %v", told, err)
+	}
+	_, again := b.build(dueDay)
+	if len(again) != 1 || again[0].EffectiveOn != dueDay+1 {
+		t.Fatalf("built again %+v", again)
+	}
+	b.release(dueDay, again...)
+	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 || filepath.Base(paths[0]) != again[0].Name {
+		t.Errorf("written %v %v", paths, err)
+	}
+	if missed, err := b.office(dueDay+1, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
+		t.Errorf("took back %+v, %v", missed, err)
+	}
+	b.post(dueDay + 1)
+	b.want("paid", b.figures(one), "0 0 0 on")
+	b.want("invariants", b.broken(), "")
+}
+
+// The program stopped before it could note that the file was there: it went in
+// time.
+func TestPutOutInTimeNotNoted(t *testing.T) {
+	b := newBiller(t)
+	one := b.payer(57500)
+	_, files := b.build(buildDay)
+	b.release(buildDay, files...)
+	dir := t.TempDir()
+	if _, err := b.office(buildDay, "system").WriteOut(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	b.exec(`update ach_file set written_on = null`)
+	if missed, err := b.office(dueDay, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
+		t.Errorf("took back %+v, %v", missed, err)
+	}
+	b.want("noted", b.ask(`select count(written_on) from ach_file`), "1")
+	b.post(dueDay)
+	b.want("paid", b.figures(one), "0 0 0 on")
+}
+
 func TestWriteOut(t *testing.T) {
 	b := newBiller(t)
 	b.payer(100)

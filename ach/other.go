@@ -119,7 +119,7 @@ type entry struct {
 
 // entriesOf reads entries by a condition on ach_entry e and its file f.
 func entriesOf(ctx context.Context, tx pgx.Tx, condition string, args ...any) ([]entry, error) {
-	rows, err := tx.Query(ctx, `select e.trace, e.kind, e.account_id, e.receipt, e.method_id, e.cents, e.state, coalesce(f.state = 'released', false)
+	rows, err := tx.Query(ctx, `select e.trace, e.kind, e.account_id, e.receipt, e.method_id, e.cents, e.state, coalesce(f.state = 'released' and f.missed_on is null, false)
 		from ach_entry e left join ach_file f on f.id = e.file_id where `+condition+` order by e.account_id, e.trace`, args...)
 	if err != nil {
 		return nil, err

@@ -112,10 +112,10 @@ func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) 
 // synced and renamed. A file of the same bytes that is there already (a crash
 // came between) is left; one of other bytes is an error. A file written once is
 // not written again, since whoever carried it to the bank may have moved it
-// away, and sent twice it debits twice. It returns the paths that it wrote or
-// found whole.
+// away, and sent twice it debits twice. None is written on its effective date
+// or later: see TakeBack. It returns the paths that it wrote or found whole.
 func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, err error) {
-	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null order by id`)
+	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null and missed_on is null and effective_on > $1 order by id`, o.Day)
 	if err != nil {
 		return nil, err
 	}
@@ -143,19 +143,65 @@ func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, err e
 func (o Office) writeFile(ctx context.Context, dir string, id int64) (path string, err error) {
 	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
 		info, err := fileForUpdate(ctx, tx, id)
-		if err != nil || info.State != FileReleased || !info.WrittenOn.IsZero() {
+		if err != nil || info.State != FileReleased || !info.WrittenOn.IsZero() || !info.MissedOn.IsZero() {
 			return err
 		}
 		path = filepath.Join(dir, info.Name)
 		if err := putOnce(path, info.SHA256, func(to io.Writer) error { return Unseal(ctx, tx, o.Keys, info, to) }); err != nil {
 			return err
 		}
-		if _, err = tx.Exec(ctx, `update ach_file set written_on = $2 where id = $1`, id, o.Day); err != nil || o.Policy.Delivery.ACH == "" {
-			return err
-		}
-		return delivery.Queue(ctx, tx, delivery.Parcel{Folder: "ach", Name: info.Name, SHA256: info.SHA256, Place: o.Policy.Delivery.ACH, QueuedOn: o.Day})
+		return o.isOut(ctx, tx, info)
 	})
 	return path, err
+}
+
+// isOut notes that a file is in the outbox, and has it carried if there is a
+// place for it.
+func (o Office) isOut(ctx context.Context, tx pgx.Tx, f FileInfo) error {
+	if _, err := tx.Exec(ctx, `update ach_file set written_on = $2 where id = $1`, f.ID, o.Day); err != nil || o.Policy.Delivery.ACH == "" {
+		return err
+	}
+	return delivery.Queue(ctx, tx, delivery.Parcel{Folder: "ach", Name: f.Name, SHA256: f.SHA256, Place: o.Policy.Delivery.ACH, QueuedOn: o.Day})
+}
+
+// TakeBack keeps in the house every released file that was not put into the
+// outbox dir before its effective date, and puts it before a person. What it
+// holds is withdrawn like what nobody released, so it has to run before that.
+// One that is there was put there in time, and only the note of it was lost.
+func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, err error) {
+	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null and missed_on is null and effective_on <= $1 order by id`, o.Day)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ids {
+		err := pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+			info, err := fileForUpdate(ctx, tx, id)
+			if err != nil || !info.WrittenOn.IsZero() || !info.MissedOn.IsZero() {
+				return err
+			}
+			there, err := hashOf(filepath.Join(dir, info.Name))
+			if err == nil && bytes.Equal(there, info.SHA256) {
+				return o.isOut(ctx, tx, info)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			if _, err := tx.Exec(ctx, `update ach_file set missed_on = $2 where id = $1`, id, o.Day); err != nil {
+				return err
+			}
+			missed = append(missed, info)
+			return o.askAboutFile(ctx, tx, info, fmt.Sprintf("%s released it on %s, but it was not put into the outbox before its effective date, %s: it stays here, and its entries are withdrawn. Ask the bank whether it has it all the same before you release its debits again",
+				info.ReleasedBy, info.ReleasedOn, info.EffectiveOn))
+		})
+		if err != nil {
+			return missed, err
+		}
+	}
+	return missed, nil
 }
 
 // putOnce makes the file path with the content that write writes and that has
@@ -216,10 +262,11 @@ func syncDir(dir string) error {
 }
 
 // WithdrawUnreleased takes back, in a key range of accounts, the debits whose
-// day has come although nobody released their file: what was due is due again,
-// and the next autopay run builds them for the next banking day. It has to run
-// before anything posts on that day. The tally skips each with the reason
-// not_released, since they are debits that do not post.
+// day has come although nobody released their file, or although it was not
+// handed over in time (TakeBack): what was due is due again, and the next
+// autopay run builds them for the next banking day. It has to run before
+// anything posts on that day. The tally skips each with the reason not_released
+// or not_sent, since they are debits that do not post.
 func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range) (billing.Tally, error) {
 	var t billing.Tally
 	// From here on it is too late to release them; who tries meanwhile waits
@@ -229,7 +276,7 @@ func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day c
 	}
 	rows, err := tx.Query(ctx, `select a.id from account a where a.id >= $2 and a.id < $3 and a.pending > 0 and exists (
 			select from debit d join receipt r on r.account_id = a.id and r.no = d.receipt and r.state = 'pending' and r.posts_on <= $1 left join ach_file f on f.id = d.file_id
-			where d.account_id = a.id and d.account_id >= $2 and d.account_id < $3 and d.state = 'built' and f.state is distinct from 'released') order by a.id`, day, in.From, in.To)
+			where d.account_id = a.id and d.account_id >= $2 and d.account_id < $3 and d.state = 'built' and (f.state is distinct from 'released' or f.missed_on is not null)) order by a.id`, day, in.From, in.To)
 	if err != nil {
 		return t, err
 	}
@@ -241,26 +288,31 @@ func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day c
 	if err != nil {
 		return t, err
 	}
-	released, err := releasedFiles(ctx, tx, b)
+	released, missed, err := releasedFiles(ctx, tx, b)
 	if err != nil {
 		return t, err
 	}
 	for _, a := range b.Accounts {
 		for _, d := range a.Debits {
-			if d.State != billing.DebitBuilt || d.EffectiveOn > day || d.FileID != nil && released[*d.FileID] || a.Receipt(d.Receipt).State != billing.Pending {
+			late := d.FileID != nil && missed[*d.FileID]
+			if d.State != billing.DebitBuilt || d.EffectiveOn > day || d.FileID != nil && released[*d.FileID] && !late || a.Receipt(d.Receipt).State != billing.Pending {
 				continue
 			}
-			a.WithdrawDebit(d, day, billing.Exception{On: day, Job: "post", Code: billing.NotReleased, Subject: d.Cycle.String(),
-				Detail: fmt.Sprintf("the debit of %s effective %s was withdrawn: nobody released its file", d.Cents, d.EffectiveOn)})
-			t.Pass(a.ID, billing.NotReleased, d.Cycle.String())
+			code, why := billing.NotReleased, "nobody released its file"
+			if late {
+				code, why = billing.NotSent, "its file was not put into the outbox in time"
+			}
+			a.WithdrawDebit(d, day, billing.Exception{On: day, Job: "post", Code: code, Subject: d.Cycle.String(),
+				Detail: fmt.Sprintf("the debit of %s effective %s was withdrawn: %s", d.Cents, d.EffectiveOn, why)})
+			t.Pass(a.ID, code, d.Cycle.String())
 		}
 	}
 	return t, b.Save(ctx)
 }
 
 // releasedFiles tells which of the files that the accounts' debits are in were
-// released.
-func releasedFiles(ctx context.Context, tx pgx.Tx, b *billing.Book) (map[int64]bool, error) {
+// released, and which of those were not handed over in time.
+func releasedFiles(ctx context.Context, tx pgx.Tx, b *billing.Book) (released, missed map[int64]bool, err error) {
 	var ids []int64
 	for _, a := range b.Accounts {
 		for _, d := range a.Debits {
@@ -269,14 +321,16 @@ func releasedFiles(ctx context.Context, tx pgx.Tx, b *billing.Book) (map[int64]b
 			}
 		}
 	}
-	rows, err := tx.Query(ctx, `select id from ach_file where state = 'released' and id = any($1)`, ids)
+	rows, err := tx.Query(ctx, `select id, missed_on is not null from ach_file where state = 'released' and id = any($1)`, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	list, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	released := make(map[int64]bool, len(list))
-	for _, id := range list {
-		released[id] = true
-	}
-	return released, err
+	released, missed = map[int64]bool{}, map[int64]bool{}
+	var id int64
+	var late bool
+	_, err = pgx.ForEachRow(rows, []any{&id, &late}, func() error {
+		released[id], missed[id] = true, late
+		return nil
+	})
+	return released, missed, err
 }

@@ -12,6 +12,10 @@ import (
 // NotReleased is the code of a debit whose file nobody released in time.
 const NotReleased = "not_released"
 
+// NotSent is the code of a debit whose file was released, but not handed over
+// before its effective date.
+const NotSent = "not_sent"
+
 // WithdrawDebit takes back a debit that will not go out, for a coded reason
 // that e puts before a person: what was due is due again, and its build day
 // counts as missed.

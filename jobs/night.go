@@ -10,11 +10,18 @@ import (
 )
 
 func runPost(ctx context.Context, r *Run) error {
-	// What nobody released must not post.
+	missed, err := r.Office(r.Day).TakeBack(ctx, filepath.Join(r.Dir, "outbox", "ach"))
+	if err != nil {
+		return err
+	}
+	for _, f := range missed {
+		r.note("%s: %s, effective %s, was released but not put into the outbox in time: it stays here", f.Name, f.Holds(), f.EffectiveOn)
+	}
+	// What nobody released must not post, nor what was not handed over.
 	if err := r.ranges(ctx, "withdraw"); err != nil {
 		return err
 	}
-	r.waits += r.tally.Skipped[billing.NotReleased]
+	r.waits += int64(len(missed)) + r.tally.Skipped[billing.NotReleased] + r.tally.Skipped[billing.NotSent]
 	return r.ranges(ctx, "post")
 }
 
@@ -59,7 +66,11 @@ func runAutopay(ctx context.Context, r *Run) error {
 	if err := r.letGo(ctx, office, made); err != nil {
 		return err
 	}
-	if _, err := office.WriteOut(ctx, filepath.Join(r.Dir, "outbox", "ach")); err != nil {
+	out := office
+	if r.Release == "" { // what waits since before a missed night may be late by now
+		out.Day = max(r.Day, r.today)
+	}
+	if _, err := out.WriteOut(ctx, filepath.Join(r.Dir, "outbox", "ach")); err != nil {
 		return err
 	}
 	return r.askCards(ctx)

@@ -60,6 +60,7 @@ var reasons = []Reason{
 	{ach.UnusableMethod, true, "The bank account can't be debited as it is on file: mend the enrolment."},
 	{ach.HeldSince, true, "The account was put on hold after its debit was built, so it was taken out of its file before that was released."},
 	{billing.NotReleased, true, "Nobody released the debit's file in time, so it was withdrawn and is built again."},
+	{billing.NotSent, true, "The debit's file was released, but not put into the outbox in time, so it was withdrawn and is built again."},
 	{cards.NoCard, true, "It was to be asked of a card again, but the account has none in force now."},
 	{cards.Unanswered, true, "The gateway owes an answer to the last charge, so nothing more is asked of the card."},
 

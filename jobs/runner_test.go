@@ -411,12 +411,43 @@ func TestUnreleasedDebitNeverPosts(t *testing.T) {
 	if _, err := second.Release(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := second.WriteOut(t.Context(), filepath.Join(b.Dir, "outbox", "ach")); err != nil {
+		t.Fatal(err)
+	}
 	if r := b.night("2026-03-26")["post"]; r.Done != 1 || r.Cents != 10_000 {
 		t.Errorf("the post run of the 26th came to %+v; want the debit posted", r)
 	}
 	b.nights("2026-03-27", "2026-04-02")
 	if n := b.figure(`select count(*) from item where origin = 'late_fee' and account_id = 1`); n != 0 {
 		t.Error("a late fee for our own delay")
+	}
+	b.holds()
+}
+
+// A file that was released, but that a killed program had not put into the
+// outbox before its effective date, stays in the house: a person is told, and
+// its debit does not post.
+func TestReleasedFileThatNeverLeft(t *testing.T) {
+	b := newBiller(t, 2)
+	b.enrol(1)
+	b.nights("2026-03-01", "2026-03-24")
+	var file int64
+	if err := b.DB.QueryRow(t.Context(), `select id from ach_file where state = 'sealed'`).Scan(&file); err != nil {
+		t.Fatal(err)
+	}
+	second := b.Office(day("2026-03-24"))
+	second.Operator = "second person"
+	if _, err := second.Release(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.night("2026-03-25")["post"]; r.Done != 0 || r.Skipped["not_sent"] != 1 || r.Waiting != 2 || !strings.Contains(strings.Join(r.Notes, "\n"), "stays here") {
+		t.Errorf("the post run of the 25th came to %+v; want one not_sent", r)
+	}
+	if files, err := filepath.Glob(filepath.Join(b.Dir, "outbox", "ach", "*")); err != nil || len(files) != 0 {
+		t.Errorf("late, and in the outbox: %v", files)
+	}
+	if n := b.figure(`select count(*) from debit where effective_on = '2026-03-26' and state = 'built' and missed`); n != 1 {
+		t.Errorf("%d debits of the next banking day", n)
 	}
 	b.holds()
 }

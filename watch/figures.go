@@ -117,7 +117,7 @@ func (f *figures) runs(ctx context.Context, now time.Time) (all []prometheus.Met
 const waits = `select 'check_' || i.state, count(*)::float8, sum(i.cents)::float8 from lockbox_item i where state in ('suspense', 'held', 'refused') group by 1
 	union all select 'check_pending', coalesce(sum(case debit when 'lockbox_pending' then -entries else entries end), 0)::float8, coalesce(sum(case debit when 'lockbox_pending' then -cents else cents end), 0)::float8
 		from journal_total where 'lockbox_pending' in (debit, credit)
-	union all select 'ach_file_' || state, count(*), coalesce(sum(cents + credit_cents), 0) from ach_file where state in ('open', 'sealed') or state = 'released' and written_on is null group by 1
+	union all select 'ach_file_' || state, count(*), coalesce(sum(cents + credit_cents), 0) from ach_file where state in ('open', 'sealed') or state = 'released' and written_on is null and missed_on is null group by 1
 	union all select 'delivery_' || state, count(*), 0 from parcel where state not in ('delivered', 'cancelled') group by 1
 	union all select 'account_parked', count(*), 0 from parked where cleared_on is null
 	union all select 'exception', count(*), 0 from exception where cleared_on is null`

@@ -396,6 +396,7 @@ create table ach_file (
     released_on  date,
     released_sha256 bytea,                                 -- what was released: these bytes and no others
     written_on   date,                                     -- put into the outbox; once, as the bank's carrier empties it
+    missed_on    date,                                     -- the day that found it released, but not put there in time: it stays in the house
     state        text    not null default 'open' check (state in ('open', 'sealed', 'released', 'withdrawn')),
     bank         text    not null default '' check (bank in ('', 'acknowledged', 'rejected', 'unknown')), -- what the bank said
     bank_on      date,
@@ -406,10 +407,11 @@ create table ach_file (
     check ((state = 'released') = (released_by is not null)),
     check (state <> 'released' or held_by is null and released_sha256 = sha256),
     check (released_on is null or released_on < effective_on),
+    check (missed_on is null or state = 'released' and written_on is null and missed_on >= effective_on),
     check (bank = '' or state = 'released'),
     unique (built_on, modifier)
 );
-create index ach_file_waiting on ach_file (id) where state in ('open', 'sealed') or state = 'released' and written_on is null;
+create index ach_file_waiting on ach_file (id) where state in ('open', 'sealed') or state = 'released' and written_on is null and missed_on is null;
 
 -- A file's bytes, in order.
 create table ach_file_part (
