@@ -160,7 +160,7 @@ func (o Office) ingestWords(ctx context.Context, name string, content []byte, wo
 		}
 		for _, word := range words {
 			in.Words++
-			told, err := o.say(ctx, tx, word)
+			told, err := o.say(ctx, tx, word, false)
 			switch {
 			case errors.Is(err, ErrNoFile):
 				in.Unmatched++

@@ -39,10 +39,11 @@ type Told struct {
 	Review  bool     `json:"review"`  // a person has to look
 }
 
-// Say moves a released file to what the bank says of it. Only an
-// acknowledgment whose figures are ours is taken as one: what is unclear, or
-// contradicts what was said before, goes to a person, and nothing is ever sent
-// again by itself. The debits of a rejected file that are still pending are
+// Say moves a released file to what the bank says of it, as a person tells it.
+// Only an acknowledgment whose figures are ours is taken as one: what is
+// unclear, or contradicts what was said before, goes to a person, and nothing
+// is ever sent again by itself. A person may say that a file which was
+// acknowledged is rejected after all; a file of the bank's may not. The debits of a rejected file that are still pending are
 // withdrawn and built again, into a file that somebody has to release; those
 // that have posted are reversed and left to a person.
 func (o Office) Say(ctx context.Context, word Word) (told Told, err error) {
@@ -50,13 +51,14 @@ func (o Office) Say(ctx context.Context, word Word) (told Told, err error) {
 		if err := lockFiles(ctx, tx); err != nil {
 			return err
 		}
-		told, err = o.say(ctx, tx, word)
+		told, err = o.say(ctx, tx, word, !billing.SamePerson(o.Operator, system))
 		return err
 	})
 	return told, err
 }
 
-func (o Office) say(ctx context.Context, tx pgx.Tx, word Word) (told Told, err error) {
+// say is Say in a transaction; byPerson says that a person has decided on it.
+func (o Office) say(ctx context.Context, tx pgx.Tx, word Word, byPerson bool) (told Told, err error) {
 	var id int64
 	err = tx.QueryRow(ctx, `select id from ach_file where name = $1 or encode(sha256, 'hex') = lower($1)`, strings.TrimSpace(word.File)).Scan(&id)
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -79,7 +81,7 @@ func (o Office) say(ctx context.Context, tx pgx.Tx, word Word) (told Told, err e
 	if status == f.Bank {
 		return Told{File: f}, nil
 	}
-	if f.Bank == Acknowledged && status == Unknown || f.Bank == Rejected {
+	if f.Bank == Acknowledged && (status == Unknown || !byPerson) || f.Bank == Rejected {
 		return Told{File: f, Review: true}, o.askAboutFile(ctx, tx, f, fmt.Sprintf("it is %s, and now the bank says %q: %s", f.Bank, word.Status, detail))
 	}
 	if f.Bank, f.BankDetail = status, detail; f.Bank == Rejected {
@@ -169,10 +171,12 @@ func isWords(content []byte) bool {
 
 // readReject reads a file of ours that the bank sends back because it does not
 // take it: the records as they were, with REJ and a code in the columns of the
-// ODFI (80 to 87). Part of a file cannot be undone as a whole, so that is left
-// to a person.
+// ODFI (80 to 87). A batch is rejected by its header, its control or each of its
+// entries. Part of a file cannot be undone as a whole, so that is left to a
+// person.
 func readReject(content []byte) (word Word, found bool) {
-	batches, rejected := 0, map[int]bool{}
+	batches, rejected := 0, 0
+	entries, refused, whole := 0, 0, false // of the batch
 	word = Word{Status: Rejected, Entries: -1, Cents: -1}
 	for text := range strings.Lines(string(content)) {
 		text = strings.TrimRight(text, "\r\n")
@@ -180,26 +184,32 @@ func readReject(content []byte) (word Word, found bool) {
 			return word, false
 		}
 		code := col(text, 80, 87)
+		is := among(" 5 6 8 ", text[:1]) && strings.HasPrefix(code, "REJ")
+		if is {
+			word.Detail, found = strings.TrimSpace(code), true
+		}
 		switch text[0] {
 		case '1':
 			word.File = fmt.Sprintf("ach-%s-%s.ach", date(col(text, 24, 29)).Format("20060102"), col(text, 34, 34))
 		case '5':
 			batches++
+			entries, refused, whole = 0, 0, is
+		case '6':
+			entries++
+			refused += count(is)
+		case '8':
+			rejected += count(whole || is || entries > 0 && refused == entries)
 		case '9':
 			if entries, ok := number(col(text, 14, 21)); ok && text != nines {
 				cents, _ := number(col(text, 32, 43))
 				word.Entries, word.Cents = int(entries), cents
 			}
 		}
-		if among(" 5 6 8 ", text[:1]) && strings.HasPrefix(code, "REJ") {
-			rejected[batches] = true
-			word.Detail = strings.TrimSpace(code)
-		}
 	}
-	if len(rejected) < batches {
-		word.Status, word.Detail = "partly rejected", fmt.Sprintf("%s, %d of %d batches", word.Detail, len(rejected), batches)
+	if rejected < batches {
+		word.Status, word.Detail = "partly rejected", fmt.Sprintf("%s, %d of %d batches as a whole", word.Detail, rejected, batches)
 	}
-	return word, len(rejected) > 0
+	return word, found
 }
 
 // readWords reads a file of words: CSV with the columns file and status, and if

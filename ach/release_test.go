@@ -302,6 +302,70 @@ func TestRejectedFile(t *testing.T) {
 	}
 }
 
+// A batch is rejected by its header, its control or each of its entries; one
+// entry of two leaves the file to a person, and the other debit is not built
+// again.
+func TestRejectedEntries(t *testing.T) {
+	for marked, whole := range map[string]bool{"first entry": false, "both entries": true, "header": true} {
+		b := newBiller(t)
+		one, two := b.payer(57500), b.payer(20000)
+		_, files := b.build(buildDay)
+		b.release(buildDay, files...)
+		var back strings.Builder
+		entries := 0
+		for line := range strings.Lines(string(b.bytes(files[0].ID))) {
+			if line[0] == '6' {
+				entries++
+			}
+			if line[0] == '6' && (marked == "both entries" || marked == "first entry" && entries == 1) || line[0] == '5' && marked == "header" {
+				line = line[:79] + "REJ00003" + line[87:]
+			}
+			back.WriteString(line)
+		}
+		in, err := b.office(buildDay, "system").Ingest(t.Context(), "rej.ach", strings.NewReader(back.String()))
+		if err != nil || in.Words != 1 || in.Review != 1 {
+			t.Errorf("%s: %+v %v", marked, in, err)
+		}
+		if whole {
+			b.want(marked, b.ask(`select bank from ach_file`), ach.Rejected)
+			b.want(marked, b.figures(one)+", "+b.figures(two), "57500 0 57500 on, 20000 0 20000 on")
+			continue
+		}
+		b.want(marked, b.ask(`select bank || ': ' || bank_detail from ach_file`), `unknown: status "partly rejected" REJ00003, 0 of 1 batches as a whole`)
+		b.want(marked, b.figures(one)+", "+b.figures(two), "57500 57500 0 on, 20000 20000 0 on")
+		b.want(marked, b.exceptions(), "0:ach:file_unknown:"+files[0].Name)
+		if tally, again := b.build(buildDay); tally.Done != 0 || len(again) != 0 {
+			t.Errorf("built a second time: %+v %+v", tally, again)
+		}
+	}
+}
+
+// A rejection that contradicts an acknowledgment is left to a person, who may
+// then say that it holds.
+func TestRejectedAfterAcknowledged(t *testing.T) {
+	b := newBiller(t)
+	id := b.payer(57500)
+	_, files := b.build(buildDay)
+	b.release(buildDay, files...)
+	in, err := b.office(buildDay, "system").Ingest(t.Context(), "ack.csv", strings.NewReader("file,status\n"+files[0].Name+",acknowledged\n"))
+	if err != nil || in.Applied != 1 {
+		t.Errorf("acknowledged: %+v %v", in, err)
+	}
+	in, err = b.office(buildDay, "ann").Ingest(t.Context(), "rej.csv", strings.NewReader("file,status,detail\n"+files[0].Name+",rejected,REJ00003\n"))
+	if err != nil || in.Review != 1 || in.Applied != 0 {
+		t.Errorf("rejected: %+v %v", in, err)
+	}
+	b.want("stands", b.figures(id), "57500 57500 0 on")
+	b.want("bank", b.ask(`select bank from ach_file`), ach.Acknowledged)
+	b.want("asks", b.exceptions(), "0:ach:file_unknown:"+files[0].Name)
+
+	told, err := b.office(buildDay, "ann").Say(t.Context(), ach.Word{File: files[0].Name, Status: ach.Rejected, Entries: -1, Cents: -1, Detail: "by phone"})
+	if err != nil || !told.Changed {
+		t.Errorf("%+v %v", told, err)
+	}
+	b.want("due again", b.figures(id), "57500 0 57500 on")
+}
+
 func TestRates(t *testing.T) {
 	k := newBank(t)
 	var ids []int64
