@@ -129,6 +129,30 @@ func TestRetryNotReleased(t *testing.T) {
 	k.want("paid", k.figures(id), "2500 0 0 on")
 }
 
+// A retry on whose build day the account pays by card is dropped: it does not
+// wait for a bank account that is enrolled later.
+func TestRetryOfACardPayer(t *testing.T) {
+	k := newBank(t)
+	id := k.payer(57500)
+	k.sent(buildDay, dueDay)
+	k.returns(dueDay+2, id, "R01")
+	k.exec(`update autopay_method set ended_on = $1`, dueDay+3)
+	k.exec(`insert into autopay_method (account_id, method, card_token, authorized_on, authorized_by) values ($1, 'card', 'tok', $2, 'web')`, id, dueDay+3)
+	first := calendar.MustParse("2026-04-01")
+	k.build(first - 2)
+	k.want("before its build day", k.ask(`select retry_on from debit`), first.String())
+	if tally, _ := k.build(first - 1); tally.Skipped[ach.ByCard] != 1 || tally.Done != 0 {
+		t.Errorf("%+v", tally)
+	}
+	k.want("dropped", k.ask(`select retry_on from debit`), "")
+
+	k.exec(`update autopay_method set ended_on = $1 where method = 'card'`, first)
+	k.method(id, first, "web", "5555")
+	if tally, _ := k.build(first + 60); tally.Done != 0 {
+		t.Errorf("built from another bank account: %+v", tally)
+	}
+}
+
 func TestReturnCodes(t *testing.T) {
 	for _, c := range []struct{ code, figures, exceptions string }{
 		{"R02", "57500 0 57500 off", ""},

@@ -28,6 +28,7 @@ var secOf = map[string]string{"written": PPD, "web": WEB, "phone": TEL}
 type candidate struct {
 	id       int64
 	late     bool // its build day has passed, so what was due then must be found out
+	retries  bool // a returned debit of it may be to be built again
 	methodID int64
 	method   string // ach, card, or "" for none in force
 	by       string // how it was authorized
@@ -104,13 +105,16 @@ func selectByRules(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calend
 // byRules builds the debits of accounts one by one, as billing's rules say.
 func byRules(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, found []candidate, t *billing.Tally) (built []slot, books []*billing.Book, err error) {
 	byID := make(map[int64]*candidate, len(found))
-	var open, whole []int64
+	var open, whole, cards []int64
 	for i := range found {
 		c := &found[i]
 		byID[c.id] = c
 		switch {
 		case c.method == "card":
 			t.Skip(ByCard, 1)
+			if c.retries {
+				cards = append(cards, c.id)
+			}
 		case c.late:
 			whole = append(whole, c.id)
 		default:
@@ -133,6 +137,16 @@ func byRules(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Dat
 			return nil, nil, err
 		}
 		built, books = append(built, more...), append(books, b)
+	}
+	if len(cards) > 0 {
+		b, err := billing.Load(ctx, tx, billing.OpenOnly, cards...)
+		if err != nil {
+			return nil, nil, err
+		}
+		for _, a := range b.Accounts {
+			a.DropRetries(p, day)
+		}
+		books = append(books, b)
 	}
 	return built, books, nil
 }
@@ -205,7 +219,7 @@ func lead(p *billing.Policy) int { return p.ACH.LeadBankingDays }
 // candidates returns how accounts that may have a debit to build pay, by id.
 func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, ids []int64) ([]candidate, error) {
 	_, missed := window(p, day)
-	rows, err := tx.Query(ctx, `select a.id, coalesce(b.debit_on <= $2, false), coalesce(m.id, 0), coalesce(m.method, ''), coalesce(m.authorized_by, ''),
+	rows, err := tx.Query(ctx, `select a.id, coalesce(b.debit_on <= $2, false), exists (select from debit d where d.account_id = a.id and d.retry_on is not null), coalesce(m.id, 0), coalesce(m.method, ''), coalesce(m.authorized_by, ''),
 			coalesce(m.id::text in (select subject from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null), false), m.debit_from
 		from account a
 		left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
@@ -216,7 +230,7 @@ func candidates(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.
 		return nil, err
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (c candidate, err error) {
-		err = row.Scan(&c.id, &c.late, &c.methodID, &c.method, &c.by, &c.unusable, &c.from)
+		err = row.Scan(&c.id, &c.late, &c.retries, &c.methodID, &c.method, &c.by, &c.unusable, &c.from)
 		return c, err
 	})
 }

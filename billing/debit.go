@@ -209,6 +209,16 @@ func (a *Account) retry(p *Policy, d *Debit, day calendar.Date) (*Debit, string)
 	return a.debit(day, Debit{Cycle: d.Cycle, Attempt: d.Attempt + 1, Cents: d.Cents, EffectiveOn: effective}, effective), ""
 }
 
+// DropRetries drops the retries whose build day has come, since the account
+// does not pay from a bank account then.
+func (a *Account) DropRetries(p *Policy, day calendar.Date) {
+	for _, d := range a.Debits {
+		if !d.RetryOn.IsZero() && day >= a.policy(p, day).buildDay(d.RetryOn) {
+			d.RetryOn, d.dirty = 0, true
+		}
+	}
+}
+
 func (a *Account) debit(day calendar.Date, d Debit, received calendar.Date) *Debit {
 	d.BuiltOn, d.DueThen, d.LastBefore, d.State, d.fresh = day, a.Due(), a.LastDebit, DebitBuilt, true
 	r := a.Receive(day, Receipt{Channel: "ach", Cents: d.Cents, ReceivedOn: received, PostsOn: d.EffectiveOn})
