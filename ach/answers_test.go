@@ -153,6 +153,32 @@ func TestRetryOfACardPayer(t *testing.T) {
 	}
 }
 
+// A retry that was planned in time, and would take effect too late by the day
+// on which it is built, is dropped.
+func TestRetryBuiltTooLate(t *testing.T) {
+	for _, c := range []struct {
+		built calendar.Date
+		done  int64
+	}{{calendar.MustParse("2026-04-13"), 1}, {calendar.MustParse("2026-04-14"), 0}} {
+		k := newBank(t)
+		k.p.ACH.RetryWithinDays = 20 // until Tuesday, 14 April
+		id := k.payer(57500)
+		k.sent(buildDay, dueDay)
+		k.returns(dueDay+2, id, "R01")
+		first := calendar.MustParse("2026-04-01")
+		k.sent(first-1, first)
+		k.returns(first+1, id, "R01")
+		k.want("planned", k.ask(`select retry_on from debit where retry_on is not null`), "2026-04-13")
+		k.change(id, func(a *billing.Account) { a.Cut(k.p, calendar.MustParse("2026-04-02")) }) // a newer bill
+
+		tally, _ := k.build(c.built)
+		if tally.Done != c.done || c.done == 0 && tally.Skipped[billing.RetryDropped] != 1 {
+			t.Errorf("built on %s: %+v", c.built, tally)
+		}
+		k.want("not planned any more", k.ask(`select retry_on from debit`), "")
+	}
+}
+
 func TestReturnCodes(t *testing.T) {
 	for _, c := range []struct{ code, figures, exceptions string }{
 		{"R02", "57500 0 57500 off", ""},

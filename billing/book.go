@@ -181,7 +181,7 @@ func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Acc
 			a.Holds = append(a.Holds, &Hold{No: r.Int32(), Reason: r.Text(), PlacedOn: r.Date(), ReleasedOn: r.Date(), Automatic: r.Bool(), PlacedBy: r.Text(), ReleasedBy: r.Text(), Note: r.Text()})
 		})
 	ask(`select d.account_id, d.cycle, d.attempt, d.receipt, d.cents, d.built_on, d.effective_on, d.due_then, d.last_before, d.trace, d.sec, d.method_id, d.file_id, d.state, d.missed, d.code, d.returned_on, d.retry_on
-		from debit d`+where(open, " join account a on a.id = d.account_id and (d.cycle >= a.last_cycle or d.retry_on is not null)")+` where d.account_id = any($1) order by d.account_id, d.cycle, d.attempt, d.receipt`,
+		from debit d`+where(open, " join account a on a.id = d.account_id and (d.cycle >= a.last_cycle or (d.account_id, d.cycle) in (select account_id, cycle from debit where account_id = any($1) and retry_on is not null))")+` where d.account_id = any($1) order by d.account_id, d.cycle, d.attempt, d.receipt`,
 		func(a *Account, r *ledger.Row) {
 			a.Debits = append(a.Debits, &Debit{Cycle: calendar.Cycle(r.Int32()), Attempt: int(r.Int32()), Receipt: r.Int32(), Cents: ledger.Cents(r.Int64()), BuiltOn: r.Date(), EffectiveOn: r.Date(),
 				DueThen: ledger.Cents(r.Int64()), LastBefore: (*ledger.Cents)(r.NullInt64()), Trace: r.Int64(), SEC: r.Text(), MethodID: r.Int64(), FileID: r.NullInt64(), State: r.Text(), Missed: r.Bool(),

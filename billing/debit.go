@@ -199,8 +199,14 @@ func (a *Account) retry(p *Policy, d *Debit, day calendar.Date) (*Debit, string)
 	if day > build {
 		effective = max(effective, calendar.AddBankingDays(day, 1))
 	}
+	first := d
+	if d.Attempt > 0 {
+		first = a.firstDebit(d.Cycle)
+	}
 	d.RetryOn, d.dirty = 0, true
 	switch {
+	case int(effective-first.EffectiveOn) > a.policy(p, day).ACH.RetryWithinDays:
+		return nil, RetryDropped // it was missed, or moved, for too long
 	case !a.autopayOn(effective) || a.AutopaySince > build || a.HeldOn(build) != nil:
 		return nil, RetryDropped
 	case a.Due() < d.Cents:
