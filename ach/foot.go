@@ -120,7 +120,7 @@ func (s *scan) openEntry(line int, text string) {
 	b.entries++
 	b.records++
 	if routing := col(text, 4, 12); !allDigits(routing) || !checkDigitHolds(routing) {
-		s.problem(bad("receiving bank", routing, "not a routing number: 9 digits with a check digit that holds"))
+		s.problem(bad("receiving bank", hidden(routing), "not a routing number: 9 digits with a check digit that holds"))
 	}
 	bank, _ := number(col(text, 4, 11))
 	b.hash += bank
@@ -152,7 +152,7 @@ func (s *scan) openEntry(line int, text string) {
 	s.reversals += count(b.text != "" && col(b.text, 54, 63) == fmt.Sprintf("%-10s", ReversalDescription))
 	switch {
 	case among(prenoteCodes, e.code) && cents != 0:
-		s.problem(bad("amount", amount, "a prenote is of zero cents"))
+		s.problem(bad("amount", hidden(amount), "a prenote is of zero cents"))
 	case among(liveCodes, e.code) && cents == 0 && ok && b.sec != "COR":
 		s.problem(bad("amount", amount, "a live entry of zero cents"))
 	}
@@ -330,8 +330,12 @@ func masked(field string) string {
 	if allDigits(field) {
 		return field
 	}
-	return someDigits.ReplaceAllStringFunc(field, secret.Mask)
+	return hidden(field)
 }
+
+// hidden hides every longer run of digits, in a field that stands so near to
+// the account number that it may be one whole.
+func hidden(field string) string { return someDigits.ReplaceAllStringFunc(field, secret.Mask) }
 
 var someDigits = regexp.MustCompile(`[0-9]{5,}`)
 

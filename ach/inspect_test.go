@@ -189,6 +189,25 @@ func TestInspectProblems(t *testing.T) {
 	}
 }
 
+// TestInspectHidesAnAccountOfDigits: where an account number has come into the
+// columns of the routing number or of the amount, it is not shown whole.
+func TestInspectHidesAnAccountOfDigits(t *testing.T) {
+	whole := built(t, sample())
+	for _, tc := range []struct{ name, in, number, want string }{
+		{"in the routing's columns", put(whole, 3, 4, "555000123"), "555000123", `receiving bank: not a routing number: 9 digits with a check digit that holds (said "", found "****0123")`},
+		{"in the amount's columns", put(whole, 5, 30, "5550001234"), "555000123", `amount: a prenote is of zero cents (said "", found "****1234")`},
+	} {
+		var all []string
+		for _, p := range inspect(t, tc.in).Problems {
+			all = append(all, p.String())
+		}
+		got := strings.Join(all, "\n")
+		if strings.Contains(got, tc.number) || !strings.Contains(got, tc.want) {
+			t.Errorf("%s: %s\nwant %s", tc.name, got, tc.want)
+		}
+	}
+}
+
 // TestInspectNotes: what banks do in files of answers, and blanks at the ends
 // of records, is told but is nothing wrong. In a file of debits the first
 // group is.
