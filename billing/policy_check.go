@@ -64,6 +64,9 @@ func (p *Policy) check() error {
 	}
 	r.section = "print"
 	p.Print.places(p.Delivery, r)
+	if r.section = "company"; p.ACH.Balanced && !offsetAccount.MatchString(p.Company.OffsetAccount) {
+		r.refuse("offset_account", "a balanced file (ach.balanced) credits our own account: give its number, 1 to 17 digits, letters, hyphens and inner blanks")
+	}
 	return r.err
 }
 
@@ -140,6 +143,48 @@ func (a ACHPolicy) check(r *refuser) {
 	}
 	if a.MaxCentsPerEntry < 0 {
 		r.refuse("max_cents_per_entry_cents", "%d is below 0; 0 is as much as a field holds", a.MaxCentsPerEntry)
+	}
+	if a.MaxCentsPerFile < 0 {
+		r.refuse("max_cents_per_file_cents", "%d is below 0; 0 is as much as a field holds", a.MaxCentsPerFile)
+	}
+}
+
+// offsetAccount is what an account number may be in a Nacha file.
+var offsetAccount = regexp.MustCompile(`^[0-9A-Za-z-]([0-9A-Za-z -]{0,15}[0-9A-Za-z-])?$`)
+
+// check holds the company to the fields of a Nacha file, as package ach does
+// once it has debits to write.
+func (c Company) check(r *refuser) {
+	for _, f := range []struct {
+		key, value string
+		width      int
+		required   bool
+	}{
+		{"name", c.Name, 16, true},
+		{"id", c.ID, 10, true},
+		{"entry_description", c.EntryDescription, 10, true},
+		{"odfi_name", c.ODFIName, 23, false},
+		{"origin", c.Origin, 10, true},
+	} {
+		switch {
+		case strings.ContainsFunc(f.value, func(c rune) bool { return c < ' ' || c > '~' }):
+			r.refuse(f.key, "%q holds a character that is not printable ASCII; write it without", f.value)
+		case len(f.value) > f.width:
+			r.refuse(f.key, "%q is %d characters long; the field has room for %d", f.value, len(f.value), f.width)
+		case strings.TrimSpace(f.value) != f.value:
+			r.refuse(f.key, "%q begins or ends with a blank", f.value)
+		case f.required && strings.Trim(f.value, " 0") == "":
+			r.refuse(f.key, "%q is empty or zeros", f.value)
+		}
+	}
+	if c.EntryDescription == "RETRY PYMT" || c.EntryDescription == "REVERSAL" {
+		r.refuse("entry_description", "%s is reserved; give the payments' own word, such as PREMIUM", c.EntryDescription)
+	}
+	if len(c.Origin) < 9 || strings.Contains(c.Origin, " ") {
+		r.refuse("origin", "%q is not 9 or 10 characters without blanks", c.Origin)
+	}
+	if !isRouting(c.ODFI) {
+		r.refuse("odfi", "%q is not a routing number: 9 digits, the last a check digit", c.ODFI)
 	}
 }
 

@@ -48,6 +48,25 @@ func TestPolicyRefusals(t *testing.T) {
 		{`{"ach": {"off_codes": ["R01"]}}`, "ach.off_codes", "in retry_codes already"},
 		{`{"ach": {"max_entries_per_file": -1}}`, "ach.max_entries_per_file", "below 0"},
 		{`{"ach": {"balanced": "yes"}}`, "ach.balanced", "true or false"},
+		{`{"ach": {"max_cents_per_file_cents": -1}}`, "ach.max_cents_per_file_cents", "below 0"},
+		{`{"ach": {"balanced": true}}`, "company.offset_account", "our own account"},
+		{`{"ach": {"balanced": true}, "company": {"offset_account": "123456789012345678"}}`, "company.offset_account", "1 to 17"},
+		{`{"ach": {"balanced": true}, "company": {"offset_account": "12_34"}}`, "company.offset_account", "1 to 17"},
+		{`{"company": {"name": "SEVENTEEN LETTERS"}}`, "company.name", "17 characters"},
+		{`{"company": {"name": ""}}`, "company.name", "is empty or zeros"},
+		{`{"company": {"name": "CAFÉ"}}`, "company.name", "ASCII"},
+		{`{"company": {"name": " MEMBER"}}`, "company.name", "begins or ends with a blank"},
+		{`{"company": {"id": "12345678901"}}`, "company.id", "11 characters"},
+		{`{"company": {"id": "0000000000"}}`, "company.id", "is empty or zeros"},
+		{`{"company": {"entry_description": "INSTALLMENT"}}`, "company.entry_description", "11 characters"},
+		{`{"company": {"entry_description": "REVERSAL"}}`, "company.entry_description", "PREMIUM"},
+		{`{"company": {"entry_description": "RETRY PYMT"}}`, "company.entry_description", "PREMIUM"},
+		{`{"company": {"odfi": "121000359"}}`, "company.odfi", "check digit"},
+		{`{"company": {"odfi": "12100035"}}`, "company.odfi", "9 digits"},
+		{`{"company": {"odfi_name": "FIRST EXAMPLE BANK OF LODI"}}`, "company.odfi_name", "26 characters"},
+		{`{"company": {"origin": "12345678"}}`, "company.origin", "9 or 10"},
+		{`{"company": {"origin": "1234 56789"}}`, "company.origin", "9 or 10"},
+		{`{"company": {"origin": "000000000"}}`, "company.origin", "zeros"},
 		{`{"reminder": {"channels": ["fax"]}}`, "reminder.channels", "text and email"},
 		{`{"reminder": {"first_days_before": 5}}`, "reminder.last_days_before", "not between 0 and 5"},
 		{`{"grace": {"claims_paid_months": 4}}`, "grace.claims_paid_months", "not between 0 and 3"},
@@ -85,6 +104,9 @@ func TestPolicyRefusals(t *testing.T) {
 	}
 	if _, err := LoadPolicy(filepath.Join(t.TempDir(), "none.json")); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("a file that is not there gave %v", err)
+	}
+	if _, err := ParsePolicy([]byte(`{"ach": {"balanced": true}, "company": {"offset_account": "00-12 34", "odfi_name": ""}}`)); err != nil {
+		t.Errorf("a balanced policy: %v", err)
 	}
 	file := filepath.Join(t.TempDir(), "policy.json")
 	if err := os.WriteFile(file, []byte(" \n"), 0o600); err != nil {
