@@ -406,6 +406,26 @@ func TestCorrectionsForAPerson(t *testing.T) {
 	}
 }
 
+// A correction of a debit that never left the house changes no bank account.
+func TestCorrectionsOfUnreleased(t *testing.T) {
+	k := newBank(t)
+	id := k.payer(57500)
+	k.build(buildDay)
+	e, before := k.entry(id), k.methods(id)
+	correct := func(day calendar.Date) ach.Ingested {
+		return k.ingest(day, k.file(day, nil, []ach.CorrectionOut{{Original: e, Correction: ach.Correction{Code: "C01"}, Data: "123456"}}))
+	}
+	if in := correct(buildDay); in.Review != 1 || in.Applied != 0 {
+		t.Errorf("of a file that nobody released: %+v", in)
+	}
+	k.post(dueDay) // withdraws it
+	if in := correct(dueDay); in.Review != 1 || in.Applied != 0 {
+		t.Errorf("of a debit that was withdrawn: %+v", in)
+	}
+	k.want("methods", k.methods(id), before)
+	k.want("asks", k.ask(`select distinct code || ':' || subject from exception where job = 'ach'`), "correction_unreleased:"+e.Trace.String())
+}
+
 // Two corrections of one debit in one file both count, in their order.
 func TestTwoCorrections(t *testing.T) {
 	k := newBank(t)

@@ -1,6 +1,7 @@
 package ach
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/secret"
 )
@@ -31,12 +33,16 @@ type method struct {
 // without doubt is left to a person, as the next debit might hit a stranger.
 func (o Office) corrected(ctx context.Context, tx pgx.Tx, a *answer) error {
 	words, _ := ChangeCode(a.code)
+	why := a.code
 	leave := func(format string, args ...any) error {
 		a.detail = fmt.Sprintf("%s (%s): ", a.code, words) + fmt.Sprintf(format, args...)
-		return o.review(ctx, tx, a, "correction_"+a.code, a.original.String())
+		return o.review(ctx, tx, a, "correction_"+why, a.original.String())
 	}
 	c := a.note.Correction
 	switch {
+	case a.sent.state == billing.DebitWithdrawn || !a.sent.released:
+		why = "unreleased"
+		return leave("of a %s whose file nobody has released: how did the bank come by it?", cmp.Or(a.sent.kind, "debit"))
 	case a.note.Unclear != "":
 		return leave("%s", a.note.Unclear)
 	case c.Routing == "" && c.Account == "" && c.TransactionCode == 0:

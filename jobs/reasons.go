@@ -119,6 +119,7 @@ var reasons = []Reason{
 	{"reversal_returned", true, "The member's bank did not take a reversal: we have the money again."},
 	{"reversal_not_sent", true, "A reversal did not go out: nobody released its file, or the bank rejected it."},
 	{"return_unreleased", true, "A return came for a debit whose file nobody has released."},
+	{"correction_unreleased", true, "A correction came for a debit whose file nobody has released."},
 	{"return_not_applied", true, "A return could not be applied to its debit."},
 	{"forward_entries", true, "The bank's file held debits or credits beside its answers: they were left alone."},
 	{string(ach.Dishonored), true, "Our bank has refused a return."},
