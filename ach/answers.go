@@ -28,6 +28,7 @@ type Ingested struct {
 	Repeated    int       `json:"repeated"`    // were known already
 	Unmatched   int       `json:"unmatched"`   // belong to no debit of ours, so nothing changed
 	Review      int       `json:"review"`      // need a person for another reason
+	Waiting     int       `json:"waiting"`     // left for a person: unmatched, for review, or applied and to be seen to
 	Words       int       `json:"words"`       // what the bank says of whole files
 	Problems    []Problem `json:"problems"`    // why it was refused
 }
@@ -54,6 +55,7 @@ type answer struct {
 	sent    *ourDebit // the entry it is about, nil if unmatched
 	outcome string
 	detail  string
+	asks    bool // applied, and left something for a person
 }
 
 // ourDebit is an entry of ours as the bank may answer it.
@@ -119,6 +121,7 @@ func (o Office) Ingest(ctx context.Context, name string, r io.Reader) (Ingested,
 			return err
 		}
 		if read.Forward > 0 {
+			in.Waiting++
 			if err := o.ask(ctx, tx, 0, "forward_entries", name, fmt.Sprintf("%d entries beside the answers are neither returns nor corrections and were left alone", read.Forward)); err != nil {
 				return err
 			}
@@ -176,6 +179,7 @@ func (o Office) ingestWords(ctx context.Context, name string, content []byte, wo
 				return err
 			}
 		}
+		in.Waiting = in.Unmatched + in.Review
 		return nil
 	})
 	if err != nil {
@@ -325,17 +329,18 @@ func (o Office) returned(ctx context.Context, tx pgx.Tx, account *billing.Accoun
 		a.detail = fmt.Sprintf("%s for a debit of %s whose file nobody has released: how did the bank come by it?", a.code, d.Cents)
 		return o.review(ctx, tx, a, "return_unreleased", a.original.String())
 	}
+	before := account.Excepted()
 	if err := account.ReturnDebit(o.Policy, d, o.Day, a.code); err != nil { // before it has changed anything
 		a.detail = fmt.Sprintf("%s: %v", a.code, err)
 		return o.review(ctx, tx, a, "return_not_applied", a.original.String())
 	}
-	a.outcome = outcomeApplied
+	a.outcome, a.asks = outcomeApplied, account.Excepted() > before
 	var onItsWay bool
 	err := tx.QueryRow(ctx, `select exists (select from ach_entry e join ach_file f on f.id = e.file_id where e.kind = 'reversal' and e.account_id = $1 and e.receipt = $2 and e.state = 'built' and f.state = 'released')`,
 		a.sent.account, a.sent.receipt).Scan(&onItsWay)
 	if err == nil && onItsWay {
 		err = o.paidBackTwice(ctx, tx, a, "whose reversal is on its way")
-		a.outcome = outcomeApplied
+		a.outcome, a.asks = outcomeApplied, true
 	}
 	return err
 }
@@ -368,6 +373,7 @@ func (in *Ingested) count(answers []*answer) {
 		case outcomeReview:
 			in.Review++
 		}
+		in.Waiting += count(a.asks || a.outcome == outcomeUnmatched || a.outcome == outcomeReview)
 	}
 }
 

@@ -74,12 +74,13 @@ func (k *bank) ingest(day calendar.Date, content []byte) ach.Ingested {
 }
 
 // returns sends back the newest debit of an account.
-func (k *bank) returns(day calendar.Date, id int64, code string) {
+func (k *bank) returns(day calendar.Date, id int64, code string) ach.Ingested {
 	k.Helper()
 	in := k.ingest(day, k.file(day, []ach.ReturnOut{{Original: k.entry(id), Code: code}}, nil))
 	if in.Returns != 1 || in.Applied != 1 || in.Unmatched+in.Review+in.Repeated+len(in.Problems) != 0 {
 		k.Errorf("%s on %s: %+v", code, day, in)
 	}
+	return in
 }
 
 func newBank(t *testing.T) *bank { return &bank{biller: newBiller(t)} }
@@ -189,10 +190,13 @@ func TestReturnCodes(t *testing.T) {
 		k := newBank(t)
 		id := k.payer(57500)
 		k.sent(buildDay, dueDay)
-		k.returns(dueDay+2, id, c.code)
+		in := k.returns(dueDay+2, id, c.code)
 		k.want(c.code, k.figures(id), c.figures)
 		k.want(c.code, k.exceptions(), c.exceptions)
 		k.want(c.code, k.ask(`select outcome || account_id from ach_answer`), "applied1")
+		if in.Waiting > 0 != (c.exceptions != "") {
+			t.Errorf("%s leaves something for a person: %+v", c.code, in)
+		}
 		if tally, _ := k.build(dueDay + 5); tally.Done != 0 {
 			t.Errorf("%s was tried again: %+v", c.code, tally)
 		}

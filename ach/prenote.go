@@ -140,6 +140,7 @@ func (o Office) prenoteBack(ctx context.Context, tx pgx.Tx, account *billing.Acc
 		a.detail = "the account pays another way already"
 		return nil
 	}
+	a.asks = true
 	account.TryoutFailed(o.Policy, o.Day, a.code)
 	return o.ask(ctx, tx, a.sent.account, prenoteReturned, strconv.FormatInt(a.sent.methodID, 10),
 		fmt.Sprintf("%s: %s. The bank account is not debited: ask the member for another one", a.code, words.Words))

@@ -297,6 +297,9 @@ func (a *Account) stand(s Standing) {
 	a.stood = append(a.stood, s)
 }
 
+// Excepted counts what was put before a person since the account was loaded.
+func (a *Account) Excepted() int { return len(a.issues) }
+
 func (a *Account) except(e Exception) { a.issues = append(a.issues, e) }
 
 func (a *Account) item(no int32) *Item {

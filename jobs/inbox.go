@@ -333,7 +333,7 @@ func runReturns(ctx context.Context, r *Run) error {
 		}
 		v.tally.Did(int64(got.Returns+got.Corrections+got.Words), 0)
 		v.tally.Skip(unmatched, int64(got.Unmatched))
-		v.waits = int64(got.Unmatched + got.Review)
+		v.waits = int64(got.Waiting)
 		return v, err
 	})
 	if err != nil {

@@ -221,7 +221,7 @@ if they are known entries, debit_cents and detail.`,
 				return refused
 			}
 			got.Problems = notNull(got.Problems)
-			p.leaves(!got.Duplicate && got.Unmatched+got.Review > 0)
+			p.leaves(got.Waiting > 0)
 			err = p.answer(got, func(w *page) {
 				if got.Duplicate {
 					w.line("It was taken in before; nothing was changed.")
