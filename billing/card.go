@@ -65,6 +65,9 @@ func (a *Account) CardDeclined(p *Policy, day calendar.Date, attempt int) (again
 	return 0
 }
 
+// CardDropped notes that a charge was given up before anything was taken.
+func (a *Account) CardDropped() { a.lookAgain() }
+
 // CollectsOn returns the day on which autopay will collect the newest bill as
 // things stand, 0 if it won't.
 func (a *Account) CollectsOn(p *Policy) calendar.Date {

@@ -2,6 +2,7 @@ package cards
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -30,8 +31,9 @@ type candidate struct {
 // again is a declined charge that is planned to be asked again.
 type again struct {
 	Key
-	cents ledger.Cents
-	on    calendar.Date
+	cents    ledger.Cents
+	on       calendar.Date
+	received calendar.Date // it was dropped by our fault, and counts as of then; 0: of the day it is asked
 }
 
 // asked is a charge to be asked.
@@ -118,7 +120,7 @@ func decide(a *billing.Account, c candidate, plans []again, day calendar.Date) (
 		}
 		if reason = why; cents > 0 && charge.cents == 0 {
 			plan.Attempt++
-			charge.Key, charge.cents, charge.received = plan.Key, cents, day
+			charge.Key, charge.cents, charge.received = plan.Key, cents, cmp.Or(plan.received, day)
 		}
 	}
 	return charge, over, reason
@@ -196,14 +198,15 @@ func standing(ctx context.Context, tx pgx.Tx, day calendar.Date, ids []int64) ([
 
 // planned reads the charges that are to be asked again by a day, by account.
 func planned(ctx context.Context, tx pgx.Tx, day calendar.Date, in billing.Range) (map[int64][]again, error) {
-	rows, err := tx.Query(ctx, `select account_id, cycle, attempt, cents, retry_on from card_charge where retry_on <= $3 and account_id >= $1 and account_id < $2 order by 1, 2, 3`, in.From, in.To, day)
+	rows, err := tx.Query(ctx, `select account_id, cycle, attempt, cents, retry_on, case when code = $4 then received_on end from card_charge
+		where retry_on <= $3 and account_id >= $1 and account_id < $2 order by 1, 2, 3`, in.From, in.To, day, notTaken)
 	if err != nil {
 		return nil, err
 	}
 	plans := map[int64][]again{}
 	for rows.Next() {
 		var x again
-		if err := rows.Scan(&x.Account, &x.Cycle, &x.Attempt, &x.cents, &x.on); err != nil {
+		if err := rows.Scan(&x.Account, &x.Cycle, &x.Attempt, &x.cents, &x.on, &x.received); err != nil {
 			return nil, err
 		}
 		plans[x.Account] = append(plans[x.Account], x)

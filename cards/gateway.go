@@ -8,6 +8,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
 )
 
@@ -25,6 +27,9 @@ type Gateway interface {
 	Collect(ctx context.Context, name string, key Key) (Outcome, error)
 	// Look asks how an opened charge stands.
 	Look(ctx context.Context, name string) (Outcome, error)
+	// Cancel gives up an opened charge, so that it can't be collected any more.
+	// One that was collected meanwhile stays, and its outcome says so.
+	Cancel(ctx context.Context, name string) (Outcome, error)
 }
 
 // Outcome is what a gateway says of a charge.
@@ -46,16 +51,20 @@ const (
 type Settled struct {
 	Taken
 	Waiting int   // without an answer: asked about by the next run
+	Dropped int   // nothing was taken, and what they were for has changed since they were asked
 	Failure error // the last call that came to nothing, nil if none
 }
 
 // waiting is a charge on its way through the gateway.
 type waiting struct {
 	Asked
-	name    string // at the gateway, "" until it was opened
-	sent    bool   // it may have been collected by a run before
-	outcome Outcome
-	err     error
+	methodID int64
+	name     string // at the gateway, "" until it was opened
+	sent     bool   // it may have been collected by a run before
+	dropped  bool   // it is not collected any more
+	again    bool   // dropped, but Ask has to decide anew
+	outcome  Outcome
+	err      error
 }
 
 // Settle carries the charges that wait for their answer through the gateway,
@@ -85,7 +94,7 @@ func (t Till) Settle(ctx context.Context, g Gateway) (s Settled, err error) {
 
 // waiting reads the next charges of the gateway's files that have no answer.
 func (t Till) waiting(ctx context.Context, after Key) ([]*waiting, error) {
-	rows, err := t.DB.Query(ctx, `select c.account_id, c.cycle, c.attempt, m.card_token, c.cents, c.asked_on, c.gateway_name, c.sent_on is not null
+	rows, err := t.DB.Query(ctx, `select c.account_id, c.cycle, c.attempt, m.card_token, c.cents, c.asked_on, c.method_id, c.gateway_name, c.sent_on is not null
 		from card_charge c join outbox_file f on f.id = c.file_id and f.folder = $5 and f.sha256 is not null join autopay_method m on m.id = c.method_id
 		where c.state = 'asked' and c.asked_on <= $4 and (c.account_id, c.cycle, c.attempt) > ($1, $2, $3)
 		order by c.account_id, c.cycle, c.attempt limit $6`, after.Account, int32(after.Cycle), after.Attempt, t.Day, GatewayFolder, atOnce)
@@ -94,7 +103,7 @@ func (t Till) waiting(ctx context.Context, after Key) ([]*waiting, error) {
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (*waiting, error) {
 		w := &waiting{}
-		return w, row.Scan(&w.Charge.Account, &w.Charge.Cycle, &w.Charge.Attempt, &w.Token, &w.Cents, &w.AskedOn, &w.name, &w.sent)
+		return w, row.Scan(&w.Charge.Account, &w.Charge.Cycle, &w.Charge.Attempt, &w.Token, &w.Cents, &w.AskedOn, &w.methodID, &w.name, &w.sent)
 	})
 }
 
@@ -104,10 +113,22 @@ func (t Till) waiting(ctx context.Context, after Key) ([]*waiting, error) {
 const GatewayFolder = "gateway"
 
 // carry opens and collects a batch. What may move money is stored before it is
-// done: the name first, then that it is sent.
+// done: the name first, then that it is sent. What an earlier day asked, and
+// nothing was taken of, is collected only if it would be asked today as well.
 func (t Till) carry(ctx context.Context, g Gateway, batch []*waiting) error {
 	each(batch, func(w *waiting) {
-		if w.name == "" {
+		if w.sent {
+			w.outcome, w.err = g.Look(ctx, w.name)
+		}
+	})
+	if err := t.weigh(ctx, batch); err != nil {
+		return err
+	}
+	each(batch, func(w *waiting) {
+		switch {
+		case w.dropped && w.sent:
+			w.outcome, w.err = g.Cancel(ctx, w.name)
+		case w.name == "" && !w.dropped:
 			w.name, w.outcome, w.err = g.Open(ctx, w.Asked)
 		}
 	})
@@ -125,17 +146,80 @@ func (t Till) carry(ctx context.Context, g Gateway, batch []*waiting) error {
 		return err
 	}
 	each(batch, func(w *waiting) {
-		if w.name == "" || w.err != nil {
-			return
+		if w.name != "" && w.err == nil && !w.dropped && (!w.sent || w.outcome.Result == Untouched) {
+			w.outcome, w.err = g.Collect(ctx, w.name, w.Charge)
 		}
-		if w.sent {
-			if w.outcome, w.err = g.Look(ctx, w.name); w.err != nil || w.outcome.Result != Untouched {
-				return
-			}
-		}
-		w.outcome, w.err = g.Collect(ctx, w.name, w.Charge)
 	})
 	return ctx.Err()
+}
+
+// notTaken is the code of a charge that was dropped before anything was taken.
+const notTaken = "not_taken"
+
+// weigh drops the charges of earlier days that nothing was taken of, and that
+// would not be asked like that today: the bill was paid, autopay or the card
+// has ended, the account is on hold.
+func (t Till) weigh(ctx context.Context, batch []*waiting) error {
+	var accounts []int64
+	stale := map[int64]*waiting{} // no account has two
+	for _, w := range batch {
+		if w.AskedOn < t.Day && w.err == nil && (!w.sent || w.outcome.Result == Untouched) {
+			accounts, stale[w.Charge.Account] = append(accounts, w.Charge.Account), w
+		}
+	}
+	if len(accounts) == 0 {
+		return nil
+	}
+	return pgx.BeginFunc(ctx, t.DB, func(tx pgx.Tx) error {
+		b, err := billing.Load(ctx, tx, billing.OpenOnly, accounts...)
+		if err != nil {
+			return err
+		}
+		found, err := standing(ctx, tx, t.Day, accounts)
+		if err != nil {
+			return err
+		}
+		for _, c := range found {
+			w := stale[c.id]
+			cents, _, _ := b.Account(c.id).CardDueAgain(t.Day, w.AskedOn, w.Charge.Cycle, w.Cents)
+			w.again = cents > 0 && c.methodID != 0
+			w.dropped = !w.again || cents < w.Cents || c.methodID != w.methodID
+		}
+		return nil
+	})
+}
+
+// drop notes that charges were dropped.
+func (t Till) drop(ctx context.Context, dropped []*waiting) error {
+	if len(dropped) == 0 {
+		return nil
+	}
+	var accounts []int64
+	var cycles, attempts []int32
+	var again []calendar.Date
+	for _, w := range dropped {
+		on := calendar.Date(0)
+		if w.again {
+			on = t.Day
+		}
+		accounts, cycles, attempts, again = append(accounts, w.Charge.Account), append(cycles, int32(w.Charge.Cycle)), append(attempts, int32(w.Charge.Attempt)), append(again, on)
+	}
+	return pgx.BeginFunc(ctx, t.DB, func(tx pgx.Tx) error {
+		b, err := billing.Load(ctx, tx, billing.OpenOnly, accounts...)
+		if err != nil {
+			return err
+		}
+		for _, a := range b.Accounts {
+			a.CardDropped()
+		}
+		if err := b.Save(ctx); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `update card_charge c set state = 'declined', answered_on = $5, retry_on = u.again, code = $6
+			from unnest($1::bigint[], $2::int[], $3::int[], $4::date[]) u(account, cycle, attempt, again)
+			where c.account_id = u.account and c.cycle = u.cycle and c.attempt = u.attempt and c.state = 'asked'`, accounts, cycles, attempts, again, t.Day, notTaken)
+		return err
+	})
 }
 
 // each does something to all, some at once.
@@ -162,7 +246,12 @@ func (t Till) takeOutcomes(ctx context.Context, batch []*waiting, s *Settled) (l
 	var answers []Answer
 	var lines []int
 	var codes []string
+	var dropped []*waiting
 	for n, w := range batch {
+		if w.dropped && w.err == nil && (!w.sent || w.outcome.Result == Declined) {
+			dropped = append(dropped, w)
+			continue
+		}
 		if w.outcome.Result == Approved && w.outcome.Cents != w.Cents {
 			w.err = fmt.Errorf("the card charge %s was asked for %s, and the gateway took %s: ask the gateway why", w.Charge, w.Cents, w.outcome.Cents)
 		}
@@ -175,7 +264,10 @@ func (t Till) takeOutcomes(ctx context.Context, batch []*waiting, s *Settled) (l
 		}
 		answers, lines, codes = append(answers, Answer{w.Charge, w.outcome.Result, w.Cents}), append(lines, n+1), append(codes, w.outcome.Code)
 	}
-	if len(answers) == 0 {
+	if err := t.drop(ctx, dropped); err != nil {
+		return lost, err
+	}
+	if s.Dropped += len(dropped); len(answers) == 0 {
 		return lost, nil
 	}
 	taken, err := t.take(ctx, answers, lines, nil)

@@ -133,6 +133,18 @@ func (s *Stripe) Look(ctx context.Context, name string) (Outcome, error) {
 	return s.outcome(ctx, intent), nil
 }
 
+// Cancel implements Gateway.
+func (s *Stripe) Cancel(ctx context.Context, name string) (Outcome, error) {
+	intent, err := s.intents.Cancel(ctx, name, nil)
+	if e := (*stripe.Error)(nil); errors.As(err, &e) && e.Code == stripe.ErrorCodePaymentIntentUnexpectedState {
+		return s.Look(ctx, name) // it was collected, or canceled, before
+	}
+	if err != nil {
+		return Outcome{}, plain("canceling", name, err)
+	}
+	return s.outcome(ctx, intent), nil
+}
+
 func (s *Stripe) outcome(ctx context.Context, intent *stripe.PaymentIntent) Outcome {
 	code := ""
 	if e := intent.LastPaymentError; e != nil {

@@ -305,6 +305,72 @@ func TestStripeOutOfReach(t *testing.T) {
 	}
 }
 
+// A charge of which the gateway took nothing is collected on a later night only
+// if it would be asked like that then: else it is dropped, or asked for less.
+func TestStripeNotTakenInTime(t *testing.T) {
+	for name, lost := range map[string]string{"not opened": "", "not collected": "/confirm"} {
+		t.Run(name, func(t *testing.T) {
+			b := newBiller(t)
+			p, url := newProcessor(t)
+			g := gatewayAt(t, url, p.key)
+			same, paid, partly, canceled, held, ended, other := b.payer(10000), b.payer(20000), b.payer(30000), b.payer(40000), b.payer(50000), b.payer(60000), b.payer(70000)
+			p.mishap = func(r *http.Request) int {
+				if strings.HasSuffix(r.URL.Path, lost) {
+					return lostBefore
+				}
+				return well
+			}
+			b.asked(dueDay)
+			if got, err := b.settle(t.Context(), g, dueDay); err != nil || got.Waiting != 7 {
+				t.Fatalf("%+v, %v", got, err)
+			}
+			p.mishap = nil
+			b.inTx(func(ctx context.Context, tx pgx.Tx) error {
+				book, err := billing.Load(ctx, tx, billing.Whole, paid, partly, canceled, held)
+				if err != nil {
+					return err
+				}
+				pay := func(id int64, cents ledger.Cents) {
+					a := book.Account(id)
+					a.Post(&b.policy, a.Receive(dueDay, billing.Receipt{Channel: "online", Cents: cents, ReceivedOn: dueDay, PostsOn: dueDay}), dueDay)
+				}
+				pay(paid, 20000)
+				pay(partly, 25000)
+				book.Account(canceled).SetAutopay(&b.policy, false, dueDay)
+				book.Account(held).Place(dueDay+1, "estate", "ann", "", false)
+				return book.Save(ctx)
+			})
+			b.exec(`update autopay_method set ended_on = $1 where account_id in ($2, $3)`, dueDay+1, ended, other)
+			b.exec(`insert into autopay_method (account_id, method, card_token, authorized_on, authorized_by) values ($1, 'card', 'tok-new', $2, 'web')`, other, dueDay)
+
+			if got, err := b.settle(t.Context(), g, dueDay+1); err != nil || got.Approved != 1 || got.Dropped != 6 || got.Waiting+got.Declined+got.Suspended != 0 {
+				t.Errorf("the next night: %+v, %v", got, err)
+			}
+			if tally := b.asked(dueDay + 1); tally.Done != 2 || tally.Selected != 2 {
+				t.Errorf("asked anew: %+v", tally)
+			}
+			if got, err := b.settle(t.Context(), g, dueDay+1); err != nil || got.Approved != 2 || got.Waiting+got.Dropped != 0 {
+				t.Errorf("collected anew: %+v, %v", got, err)
+			}
+			want := map[string]int64{fmt.Sprintf("%d-2026-03-0", same): 10000, fmt.Sprintf("%d-2026-03-1", partly): 5000, fmt.Sprintf("%d-2026-03-1", other): 70000}
+			if !maps.Equal(p.taken(), want) {
+				t.Errorf("taken %v, want %v", p.taken(), want)
+			}
+			b.want("received in time", b.ask(`select distinct received_on from receipt where channel = 'card'`), "(2026-03-25)")
+			b.want("why", b.ask(`select count(*), code from card_charge where state = 'declined' group by code`), "(6,not_taken)")
+			b.want("still to be asked", b.ask(`select account_id from card_charge where retry_on is not null or state = 'asked'`), "")
+			for _, i := range p.intents {
+				if i.status == "requires_confirmation" {
+					t.Errorf("the intent %s could still be collected", i.id)
+				}
+			}
+			for _, inv := range cards.Invariants {
+				b.want(inv.Name, b.ask(inv.SQL), "")
+			}
+		})
+	}
+}
+
 // A charge that waits in a file for its carrier is never sent to a
 // gateway as well.
 func TestStripeLeavesFilesAlone(t *testing.T) {

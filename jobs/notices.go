@@ -72,6 +72,9 @@ func (r *Run) settleCards(ctx context.Context, gateway cards.Gateway) error {
 		r.note("cards: %d charges approved (%s), %d declined", got.Approved, got.Cents, got.Declined)
 	}
 	r.noteSuspended("cards", got.Suspended)
+	if got.Dropped > 0 {
+		r.note("cards: %d charges of an earlier day had come to nothing and were dropped: what was due has changed since", got.Dropped)
+	}
 	if got.Waiting > 0 {
 		r.waits += int64(got.Waiting)
 		r.note("cards: %d charges have no answer; the next run asks about them and sends none twice", got.Waiting)
