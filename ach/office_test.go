@@ -415,6 +415,30 @@ func TestSelectReasons(t *testing.T) {
 	b.want("reported once", b.exceptions(), want)
 }
 
+// While the gateway owes the answer to a card charge, even one of long ago, no
+// bank account is debited: the money may have been taken already.
+func TestCardUnanswered(t *testing.T) {
+	for _, back := range []int{1, 14} { // months
+		b := newBiller(t)
+		id := b.account(57500)
+		b.exec(`with m as (insert into autopay_method (account_id, method, card_token, authorized_on, authorized_by, ended_on) values ($1, 'card', 'tok', '2024-01-01', 'web', '2026-02-01') returning id),
+			f as (insert into outbox_file (folder, name, made_on) values ('card', 'card-1', '2025-01-01') returning id)
+			insert into card_charge (account_id, cycle, attempt, cents, due_then, asked_on, received_on, method_id, file_id) select $1, last_cycle - $2, 0, 100, 100, '2026-01-25', '2026-01-25', m.id, f.id from account a, m, f where a.id = $1`, id, back)
+		b.enrol(id, calendar.MustParse("2026-02-01"), "web")
+		for range 2 {
+			if tally, _ := b.build(buildDay); tally.Done != 0 || tally.Skipped[billing.CardUnanswered] != 1 {
+				t.Errorf("unanswered: %+v", tally)
+			}
+			b.want("asks", b.exceptions(), fmt.Sprintf("%d:autopay:card_unanswered:2026-03", id))
+		}
+		b.exec(`update card_charge set state = 'declined', answered_on = $1`, buildDay)
+		if tally, _ := b.build(dueDay); tally.Done != 1 {
+			t.Errorf("answered: %+v", tally)
+		}
+		b.want("late by our fault", b.debits(id), "0:2026-03-26:built:missed")
+	}
+}
+
 // A stored number that no file can hold keeps back its own debit only, and the
 // method is not tried again until a person has seen to it.
 func TestUnusableMethod(t *testing.T) {

@@ -101,7 +101,8 @@ const plainSQL = `
 						and a.id not in (
 							select account_id from hold where account_id >= $1 and account_id < $2
 							union all select account_id from debit where account_id >= $1 and account_id < $2 and retry_on is not null
-							union all select account_id from card_charge where account_id >= $1 and account_id < $2 and attempt = 0 and cycle >= $11)
+							union all select account_id from card_charge where account_id >= $1 and account_id < $2 and attempt = 0 and cycle >= $11
+							union all select account_id from card_charge where account_id >= $1 and account_id < $2 and state = 'asked')
 						and m.id not in (select subject::bigint from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null)
 					then least(greatest(case when a.entries = b.entries and a.id not in (select account_id from standing where account_id >= $1 and account_id < $2 and item <> 0) then b.amount_due
 							else (select coalesce(sum(cents - paid), 0)::bigint from item where account_id = a.id and no >= a.open_from and state = 'billed' and paid < cents)

@@ -161,6 +161,11 @@ func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		built, reason := a.BuildDebits(p, day)
 		if len(built) == 0 {
 			t.Pass(a.ID, reason, "")
+			if reason == billing.CardUnanswered {
+				if err := raise(ctx, tx, a.ID, billing.Exception{On: day, Job: "autopay", Code: reason, Subject: a.LastCycle.String(), Detail: "a card charge has no answer, so the bank account is not debited: ask the gateway"}); err != nil {
+					return nil, err
+				}
+			}
 			kept = append(kept, a)
 			continue
 		}

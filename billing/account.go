@@ -203,6 +203,7 @@ type Account struct {
 	AutopaySince calendar.Date
 	AutopayEnds  calendar.Date   // from this day on it is off, as told beforehand; 0 for no such day
 	Range        [2]ledger.Cents // debits from the one to the other amount need no notice; 0, 0: those that differ do
+	CardAsked    bool            // the gateway owes the answer to a card charge
 	ByCard       bool            // autopay charges a card; else it debits a bank account
 	LastDebit    *ledger.Cents   // nil: never debited
 	Relook       bool            // its late fees must be looked at again

@@ -86,14 +86,19 @@ func (a *Account) CollectsOn(p *Policy) calendar.Date {
 }
 
 // methodSQL reads which accounts pay by card (cycle 0), or from a bank account
-// until a day or with a range of amounts (cycle -1); and of the bills whose card was asked, when and
-// whether in vain.
+// until a day or with a range of amounts (cycle -1); of the bills whose card was asked, when and
+// whether in vain; and whether an answer is still owed (cycle -2).
 const methodSQL = `select account_id, case method when 'card' then 0 else -1 end, ended_on, false, range_from, range_to from autopay_method m where account_id = any($1)
 		and case when ended_on is null then method = 'card' or range_to > 0 else not exists (select from autopay_method n where n.account_id = m.account_id and n.id > m.id) end
-	union all select account_id, cycle, asked_on, state = 'declined', 0, 0 from card_charge where account_id = any($1) and attempt = 0`
+	union all select account_id, cycle, asked_on, state = 'declined', 0, 0 from card_charge where account_id = any($1) and attempt = 0
+	union all select account_id, -2, asked_on, false, 0, 0 from card_charge where account_id = any($1) and state = 'asked'`
 
 func readMethod(a *Account, r *ledger.Row) {
 	cycle, on, declined := calendar.Cycle(r.Int32()), r.Date(), r.Bool()
+	if cycle == -2 {
+		a.CardAsked = true
+		return
+	}
 	if cycle <= 0 {
 		a.ByCard, a.AutopayEnds, a.Range = cycle == 0, on, [2]ledger.Cents{ledger.Cents(r.Int64()), ledger.Cents(r.Int64())}
 		return

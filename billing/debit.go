@@ -53,6 +53,7 @@ const (
 	ReleasedTooLate   = "released_after_build_day"
 	RetryTooLarge     = "retry_above_due"
 	RetryDropped      = "retry_dropped"
+	CardUnanswered    = "card_unanswered"    // the gateway owes an answer: the money may be taken already
 	AuthorizationEnds = "authorization_ends" // before the debit would take effect
 )
 
@@ -142,6 +143,9 @@ func (a *Account) debitNow(p *Policy, b *Bill, day calendar.Date) (ledger.Cents,
 		effective = max(b.DebitOn, calendar.AddBankingDays(day, 1))
 	}
 	due, why := a.collect(b, day, build, effective)
+	if why == "" && a.CardAsked {
+		return 0, 0, CardUnanswered
+	}
 	return due, effective, why
 }
 
@@ -194,6 +198,9 @@ func (a *Account) retry(p *Policy, d *Debit, day calendar.Date) (*Debit, string)
 	}
 	if h := a.HeldOn(day); day > build && h != nil && a.HeldOn(build) == nil {
 		return nil, h.Reason
+	}
+	if a.CardAsked {
+		return nil, CardUnanswered
 	}
 	effective := d.RetryOn
 	if day > build {

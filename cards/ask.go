@@ -17,8 +17,8 @@ import (
 
 // Why a charge that is due is not asked, besides billing's reasons.
 const (
-	NoCard     = "no_card"         // it is to be asked again, but the account pays by another way now
-	Unanswered = "card_unanswered" // the gateway still owes an answer to the last charge
+	NoCard     = "no_card"              // it is to be asked again, but the account pays by another way now
+	Unanswered = billing.CardUnanswered // the gateway still owes an answer to the last charge
 )
 
 // candidate is an account that may have a charge to ask.

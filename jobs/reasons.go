@@ -62,7 +62,7 @@ var reasons = []Reason{
 	{billing.NotReleased, true, "Nobody released the debit's file in time, so it was withdrawn and is built again."},
 	{billing.NotSent, true, "The debit's file was released, but not put into the outbox in time, so it was withdrawn and is built again."},
 	{cards.NoCard, true, "It was to be asked of a card again, but the account has none in force now."},
-	{cards.Unanswered, true, "The gateway owes an answer to the last charge, so nothing more is asked of the card."},
+	{cards.Unanswered, true, "The gateway owes an answer to the last charge, so nothing more is asked of the card, and no bank account is debited."},
 
 	// No reminder, and no word that a statement is there.
 	{notices.OptedOut, true, "The member wants no messages on this channel."},
