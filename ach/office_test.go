@@ -665,6 +665,69 @@ func TestPutOutInTimeNotNoted(t *testing.T) {
 	b.want("paid", b.figures(one), "0 0 0 on")
 }
 
+// Killed at any moment of putting a file out, and the file carried away as soon as
+// it has its name: it is put out once.
+func TestPutOutKilled(t *testing.T) {
+	for _, before := range []string{"update ach_file set ready_on", "update ach_file set written_on", "commit"} {
+		for nth := 1; nth <= 2; nth++ {
+			t.Run(fmt.Sprint(before, " ", nth), func(t *testing.T) {
+				b := newBiller(t)
+				one := b.payer(57500)
+				_, files := b.build(buildDay)
+				b.release(buildDay, files...)
+				dir, carried := t.TempDir(), 0
+				path := filepath.Join(dir, files[0].Name)
+				carry := func() {
+					if err := os.Remove(path); err == nil {
+						carried++
+					}
+				}
+				ctx, kill := context.WithCancel(t.Context())
+				defer kill()
+				config := b.db.Config()
+				seen := 0
+				config.ConnConfig.Tracer = killer(func(sql string) {
+					if strings.HasPrefix(sql, before) {
+						if seen++; seen == nth {
+							kill()
+						}
+					}
+				})
+				dying, err := pgxpool.NewWithConfig(t.Context(), config)
+				b.must(err)
+				defer dying.Close()
+				o := b.office(buildDay, "system")
+				o.DB = dying
+				_, _ = o.WriteOut(ctx, dir)
+				carry()
+				for range 2 {
+					_, err := b.office(buildDay, "system").WriteOut(t.Context(), dir)
+					b.must(err)
+					carry()
+				}
+				if carried != 1 {
+					t.Errorf("the bank got it %d times", carried)
+				}
+				if missed, err := b.office(dueDay, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
+					t.Errorf("took back %+v, %v", missed, err)
+				}
+				b.want("noted", b.ask(`select count(written_on) from ach_file`), "1")
+				b.post(dueDay)
+				b.want("paid", b.figures(one), "0 0 0 on")
+			})
+		}
+	}
+}
+
+type killer func(sql string)
+
+func (k killer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	k(q.SQL)
+	return ctx
+}
+
+func (k killer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
 func TestWriteOut(t *testing.T) {
 	b := newBiller(t)
 	b.payer(100)
@@ -699,7 +762,7 @@ func TestWriteOut(t *testing.T) {
 		"missing": `delete from ach_file_part`,
 		"hash":    `update ach_file set sha256 = '\x00', released_sha256 = '\x00'`,
 	} {
-		b.exec(`update ach_file set written_on = null`)
+		b.exec(`update ach_file set written_on = null, ready_on = null`)
 		b.exec(`create table kept as select * from ach_file_part`)
 		hash := b.ask(`select encode(sha256, 'hex') from ach_file`)
 		b.exec(sql)

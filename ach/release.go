@@ -109,10 +109,11 @@ func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) 
 
 // WriteOut puts every released file that was not put there before into the
 // outbox dir: the sealed bytes, checked by their hash, under a temporary name,
-// synced and renamed. A file of the same bytes that is there already (a crash
-// came between) is left; one of other bytes is an error. A file written once is
-// not written again, since whoever carried it to the bank may have moved it
-// away, and sent twice it debits twice. None is written on its effective date
+// synced, and renamed when it is noted that they are about to be. A file of the
+// same bytes that is there already (a crash came between) is left; one of other
+// bytes is an error. A file that had its name once does not get it again, since
+// whoever carried it to the bank may have moved it away, and sent twice it debits
+// twice. None is written on its effective date
 // or later: see TakeBack. It returns the paths that it wrote or found whole.
 func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, err error) {
 	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null and missed_on is null and effective_on > $1 order by id`, o.Day)
@@ -138,21 +139,84 @@ func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, err e
 	return paths, nil
 }
 
-// writeFile writes one file under the lock of its row, so that two programs
-// never write it at once.
+// writeFile writes one file in two steps, each under the lock of its row, so that
+// two programs never write it at once. Between them its bytes lie there whole and
+// without their name: whoever finds neither knows that it was carried away.
 func (o Office) writeFile(ctx context.Context, dir string, id int64) (path string, err error) {
-	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
-		info, err := fileForUpdate(ctx, tx, id)
-		if err != nil || info.State != FileReleased || !info.WrittenOn.IsZero() || !info.MissedOn.IsZero() {
+	for _, step := range []func(context.Context, pgx.Tx, string, FileInfo) (bool, error){o.lay, o.putOut} {
+		err := pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
+			info, err := fileForUpdate(ctx, tx, id)
+			if err != nil || info.State != FileReleased || !info.WrittenOn.IsZero() || !info.MissedOn.IsZero() {
+				return err
+			}
+			there, err := step(ctx, tx, filepath.Join(dir, info.Name), info)
+			if there {
+				path = filepath.Join(dir, info.Name)
+			}
 			return err
+		})
+		if err != nil {
+			return "", err
 		}
-		path = filepath.Join(dir, info.Name)
-		if err := putOnce(path, info.SHA256, func(to io.Writer) error { return Unseal(ctx, tx, o.Keys, info, to) }); err != nil {
-			return err
+	}
+	return path, nil
+}
+
+// lay lays the bytes of a file beside path, unless they were before.
+func (o Office) lay(ctx context.Context, tx pgx.Tx, path string, f FileInfo) (there bool, err error) {
+	if ready, err := isReady(ctx, tx, f); err != nil || ready {
+		return false, err
+	}
+	if there, err := lies(path, f.SHA256); err != nil || there {
+		return there, err
+	}
+	if err := putWhole(path, func(to io.Writer) error { return Unseal(ctx, tx, o.Keys, f, to) }); err != nil {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, `update ach_file set ready_on = $2 where id = $1`, f.ID, o.Day)
+	return false, err
+}
+
+// putOut gives the bytes their name, and notes it.
+func (o Office) putOut(ctx context.Context, tx pgx.Tx, path string, f FileInfo) (there bool, err error) {
+	if there, err = lies(path, f.SHA256); err != nil {
+		return false, err
+	}
+	if !there {
+		err := os.Rename(withoutName(path), path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
 		}
-		return o.isOut(ctx, tx, info)
-	})
-	return path, err
+		there = err == nil // else it had its name, and was carried away before that was noted
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return false, err
+	}
+	return there, o.isOut(ctx, tx, f)
+}
+
+// isReady says whether the bytes of a file were laid into the outbox.
+func isReady(ctx context.Context, tx pgx.Tx, f FileInfo) (ready bool, err error) {
+	err = tx.QueryRow(ctx, `select ready_on is not null from ach_file where id = $1`, f.ID).Scan(&ready)
+	return ready, err
+}
+
+// withoutName is where the bytes of the file path lie before they have its name.
+func withoutName(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".whole")
+}
+
+// lies says whether a file is there with the bytes of the hash. One with others is
+// an error.
+func lies(path string, hash SHA256) (bool, error) {
+	there, err := hashOf(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err == nil && !bytes.Equal(there, hash):
+		return false, fmt.Errorf("%s is there already with other bytes (sha256 %s): find out where it comes from, move it away and run again", path, there)
+	}
+	return err == nil, err
 }
 
 // isOut notes that a file is in the outbox, and has it carried if there is a
@@ -167,7 +231,8 @@ func (o Office) isOut(ctx context.Context, tx pgx.Tx, f FileInfo) error {
 // TakeBack keeps in the house every released file that was not put into the
 // outbox dir before its effective date, and puts it before a person. What it
 // holds is withdrawn like what nobody released, so it has to run before that.
-// One that is there was put there in time, and only the note of it was lost.
+// One that is there was put there in time, and so was one that was laid there and
+// is no more: only the note of it was lost.
 func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, err error) {
 	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null and missed_on is null and effective_on <= $1 order by id`, o.Day)
 	if err != nil {
@@ -183,11 +248,15 @@ func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, er
 			if err != nil || !info.WrittenOn.IsZero() || !info.MissedOn.IsZero() {
 				return err
 			}
-			there, err := hashOf(filepath.Join(dir, info.Name))
-			if err == nil && bytes.Equal(there, info.SHA256) {
+			path := filepath.Join(dir, info.Name)
+			out, err := wasNamed(ctx, tx, path, info)
+			if err != nil {
+				return err
+			}
+			if out {
 				return o.isOut(ctx, tx, info)
 			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := os.Remove(withoutName(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 			if _, err := tx.Exec(ctx, `update ach_file set missed_on = $2 where id = $1`, id, o.Day); err != nil {
@@ -204,19 +273,29 @@ func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, er
 	return missed, nil
 }
 
-// putOnce makes the file path with the content that write writes and that has
-// the hash, so that it is either there whole or not at all, and stays after a
-// power cut. Only the owner can read it: it holds account numbers.
-func putOnce(path string, hash SHA256, write func(io.Writer) error) error {
+// wasNamed says whether a file of which nothing is noted has had its name.
+func wasNamed(ctx context.Context, tx pgx.Tx, path string, f FileInfo) (bool, error) {
 	there, err := hashOf(path)
-	switch {
-	case err == nil && bytes.Equal(there, hash):
-		return syncDir(filepath.Dir(path))
-	case err == nil:
-		return fmt.Errorf("%s is there already with other bytes (sha256 %s): find out where it comes from, move it away and run again", path, there)
-	case !errors.Is(err, fs.ErrNotExist):
-		return err
+	if err == nil && bytes.Equal(there, f.SHA256) {
+		return true, nil
 	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	if ready, err := isReady(ctx, tx, f); err != nil || !ready {
+		return false, err
+	}
+	_, err = os.Lstat(withoutName(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	return false, err
+}
+
+// putWhole makes a file with the content that write writes beside path, so that it
+// is either there whole or not at all, and stays after a power cut. Only the owner
+// can read it: it holds account numbers.
+func putWhole(path string, write func(io.Writer) error) error {
 	// A name of its own: a program that was taken for dead, and wakes up, may
 	// still write to that of another. What the dead have left goes.
 	pattern := "." + filepath.Base(path) + ".*.tmp"
@@ -236,7 +315,7 @@ func putOnce(path string, hash SHA256, write func(io.Writer) error) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	if err := os.Rename(temporary, path); err != nil {
+	if err := os.Rename(temporary, withoutName(path)); err != nil {
 		return err
 	}
 	return syncDir(filepath.Dir(path))

@@ -396,6 +396,7 @@ create table ach_file (
     released_on  date,
     released_sha256 bytea,                                 -- what was released: these bytes and no others
     written_on   date,                                     -- put into the outbox; once, as the bank's carrier empties it
+    ready_on     date,                                     -- its bytes lie there whole, under a name that nobody takes, about to get their own
     missed_on    date,                                     -- the day that found it released, but not put there in time: it stays in the house
     state        text    not null default 'open' check (state in ('open', 'sealed', 'released', 'withdrawn')),
     bank         text    not null default '' check (bank in ('', 'acknowledged', 'rejected', 'unknown')), -- what the bank said
