@@ -62,20 +62,32 @@ var mutants = []struct {
 		{"jobs/outbox.go", `	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, sum)
 	switch {`, `	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, sum)
 	if f.sha256 = sum.Sum(nil); lines > 0 {
-		if err := r.writeOut(ctx, tx, folder, f); err != nil {
+		if err := errors.Join(r.layOut(ctx, tx, folder, f), r.putOut(ctx, tx, folder, f)); err != nil {
 			return err
 		}
 	}
 	switch {`},
 	}, ""},
 	{"input put away before it is taken", []edit{
-		{"jobs/inbox.go", `	v, err := do(ctx, arrival{feed, filepath.Base(path), f})
-`, `	if err := r.archive(feed, path); err != nil {
+		{"jobs/inbox.go", `	v, err := do(ctx, arrival{feed, filepath.Base(path), &steady{f, before}})
+`, `	if err := r.archive(feed, path, f); err != nil {
 		return err
 	}
-	v, err := do(ctx, arrival{feed, filepath.Base(path), f})
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	v, err := do(ctx, arrival{feed, filepath.Base(path), &steady{f, before}})
 `},
 	}, ""},
+}
+
+// The source moves on, and its mutants with it.
+func TestMutantsCanBeBuilt(t *testing.T) {
+	for _, m := range mutants {
+		if _, err := build(t.Context(), t.TempDir(), append(forTorture, m.edits...)...); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+	}
 }
 
 // Each mutant is tortured until a difference shows. One that lives a month
