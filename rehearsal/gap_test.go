@@ -71,6 +71,8 @@ func TestKilledOnTheWayToTheBank(t *testing.T) {
 		{"sealed, before the release", point{"autopay", 1, "ask select", "from ach_file where name is not null"}},
 		{"releasing", point{"autopay", 1, "told update", "set state = 'released'"}},
 		{"released, before it is written", point{"autopay", 1, "ask select", "where state = 'released' and written_on is null"}},
+		{"whole, before that is noted", point{"autopay", 1, "ask update", "set ready_on"}},
+		{"whole, before it has its name", point{"autopay", 1, "told update", "set ready_on"}},
 		{"written, before that is noted", point{"autopay", 1, "ask update", "set written_on"}},
 		{"queued, before that is noted", point{"autopay", 1, "told insert", "into parcel"}},
 		{"written, before the delivery", point{"deliver", 1, "ask select", "from parcel"}},
