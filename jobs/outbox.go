@@ -37,7 +37,6 @@ type outFile struct {
 	name   string
 	madeOn calendar.Date
 	sha256 []byte // nil while rows are still added
-	ready  bool   // its bytes lie beside its name, or had it
 }
 
 // openOut returns the file of a folder to which the run adds its rows: one that
@@ -70,7 +69,7 @@ func adding(ctx context.Context, tx pgx.Tx, file int64) error {
 // filled, and writes every sealed one that is not in the outbox yet. A file
 // without rows is forgotten.
 func (r *Run) sendOut(ctx context.Context, folder, called string) error {
-	return r.stepOut(ctx, folder, called, `written_on is null`, r.sealOut, r.layOut, r.putOut)
+	return r.stepOut(ctx, folder, called, `written_on is null`, r.sealOut, r.writeOut)
 }
 
 // sealOnly seals files whose content goes another way than through the outbox:
@@ -103,7 +102,7 @@ func (r *Run) stepOut(ctx context.Context, folder, called, which string, steps .
 func (r *Run) lockedOut(ctx context.Context, folder string, file int64, do func(context.Context, pgx.Tx, string, outFile) error) error {
 	return pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
 		f := outFile{id: file}
-		err := tx.QueryRow(ctx, `select name, made_on, sha256, ready_on is not null from outbox_file where id = $1 and written_on is null for update`, file).Scan(&f.name, &f.madeOn, &f.sha256, &f.ready)
+		err := tx.QueryRow(ctx, `select name, made_on, sha256 from outbox_file where id = $1 and written_on is null for update`, file).Scan(&f.name, &f.madeOn, &f.sha256)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -135,15 +134,11 @@ func (r *Run) sealOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) 
 	return err
 }
 
-// layOut writes a sealed file under a temporary name and checks its hash. When it is
-// noted that it lies there, it gets its own (putOut): whoever finds neither of the
-// two knows that it had its name and was carried away, and makes it no second time.
-func (r *Run) layOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
+// writeOut writes a sealed file under a temporary name, checks its hash and
+// gives it its name.
+func (r *Run) writeOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
 	dir := filepath.Join(r.Dir, "outbox", folder)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	if there, err := lies(filepath.Join(dir, f.name), f.sha256); err != nil || there || f.ready {
 		return err
 	}
 	// A name of its own: a program that was taken for dead, and wakes up, may
@@ -157,7 +152,7 @@ func (r *Run) layOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) e
 		return err
 	}
 	temporary := out.Name()
-	defer os.Remove(temporary) // unless it lies ready by then
+	defer os.Remove(temporary) // unless it has its name by then
 	sum := sha256.New()
 	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, io.MultiWriter(out, sum))
 	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
@@ -166,55 +161,30 @@ func (r *Run) layOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) e
 	if !bytes.Equal(f.sha256, sum.Sum(nil)) {
 		return fmt.Errorf("its rows give the hash %x, not %x as when it was sealed; do not send it", sum.Sum(nil), f.sha256)
 	}
-	if err := errors.Join(os.Rename(temporary, r.ready(folder, f)), syncDir(dir)); err != nil {
+	if err := giveName(temporary, filepath.Join(dir, f.name), f.sha256); err != nil {
 		return err
 	}
 	r.note("outbox/%s/%s: %d lines", folder, f.name, lines)
-	_, err = tx.Exec(ctx, `update outbox_file set ready_on = $2 where id = $1`, f.id, r.Day)
-	return err
-}
-
-// ready is where a file lies before it has its name.
-func (r *Run) ready(folder string, f outFile) string {
-	return filepath.Join(r.Dir, "outbox", folder, "."+f.name+".whole")
-}
-
-// putOut gives a file its name, so that it stays after a power cut, and notes it.
-func (r *Run) putOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
-	path := filepath.Join(r.Dir, "outbox", folder, f.name)
-	there, err := lies(path, f.sha256)
-	if err != nil {
-		return err
-	}
-	if !there {
-		if err := os.Rename(r.ready(folder, f), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return err
-	}
 	if _, err = tx.Exec(ctx, `update outbox_file set written_on = $2 where id = $1`, f.id, r.Day); err != nil {
 		return err
 	}
 	return r.queue(ctx, tx, delivery.Parcel{Folder: folder, Name: f.name, SHA256: f.sha256})
 }
 
-// lies says whether a file is there with the bytes of the hash. One with others is
-// an error.
-func lies(path string, sum []byte) (bool, error) {
-	there, err := hashOf(path)
-	switch {
+// giveName renames a whole and synced file, so that it stays after a power cut.
+// The same bytes may be there already (a crash came between), others not.
+func giveName(temporary, path string, sum []byte) error {
+	switch there, err := hashOf(path); {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err == nil && !bytes.Equal(there, sum):
-		return false, fmt.Errorf("it is there already with other bytes (sha256 %x): find out where it comes from, move it away and run again", there)
+		if err := os.Rename(temporary, path); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case !bytes.Equal(there, sum):
+		return fmt.Errorf("it is there already with other bytes (sha256 %x): find out where it comes from, move it away and run again", there)
 	}
-	return err == nil, err
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package jobs_test
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -139,9 +138,9 @@ func TestOutboxAfterACrash(t *testing.T) {
 		removed    bool
 		next       int
 	}{
-		{"before the hash", `update outbox_file set written_on = null, ready_on = null, sha256 = null`, true, 15},
-		{"before the hash, and the day was over", `update outbox_file set written_on = null, ready_on = null, sha256 = null`, true, 16},
-		{"before the file", `update outbox_file set written_on = null, ready_on = null`, true, 15},
+		{"before the hash", `update outbox_file set written_on = null, sha256 = null`, true, 15},
+		{"before the hash, and the day was over", `update outbox_file set written_on = null, sha256 = null`, true, 16},
+		{"before the file", `update outbox_file set written_on = null`, true, 15},
 		{"after the file", `update outbox_file set written_on = null`, false, 16},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -162,33 +161,6 @@ func TestOutboxAfterACrash(t *testing.T) {
 	}
 }
 
-// A file that lies there without its name gets it with the next run; one that had
-// it, and was carried away before that could be noted, does not come again.
-func TestOutboxBeforeTheNote(t *testing.T) {
-	for carried, want := range map[bool]int{false: 1, true: 0} {
-		h := newHouse(t)
-		h.run("reminders", 15)
-		h.exec(`update outbox_file set written_on = null`)
-		dir := filepath.Join(h.Dir, "outbox", "notices")
-		err := os.Rename(filepath.Join(dir, firstNotices), filepath.Join(dir, "."+firstNotices+".whole"))
-		if carried {
-			err = errors.Join(err, os.Remove(filepath.Join(dir, "."+firstNotices+".whole")))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			h.run("reminders", 16)
-			if files := h.outbox("notices"); len(files) != want {
-				t.Errorf("carried %v: in the outbox lies %v", carried, files)
-			}
-		}
-		if names := h.broken(); names != nil {
-			t.Errorf("broken: %v", names)
-		}
-	}
-}
-
 // What is not what was sealed does not go out.
 func TestOutboxAltered(t *testing.T) {
 	h := newHouse(t)
@@ -197,10 +169,7 @@ func TestOutboxAltered(t *testing.T) {
 	if names := h.broken(); fmt.Sprint(names) != "[outbox_as_sealed]" {
 		t.Errorf("broken: %v", names)
 	}
-	h.exec(`update outbox_file set written_on = null, ready_on = null`)
-	if err := os.Remove(filepath.Join(h.Dir, "outbox", "notices", firstNotices)); err != nil {
-		t.Fatal(err)
-	}
+	h.exec(`update outbox_file set written_on = null`)
 	if _, err := h.Runner.Run(t.Context(), "reminders", march(16)); err == nil || !strings.Contains(err.Error(), "do not send it") {
 		t.Errorf("got %v", err)
 	}
