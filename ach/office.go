@@ -78,6 +78,7 @@ type FileInfo struct {
 	ReleasedBy  string        `json:"released_by"` // "" while it is not
 	ReleasedOn  calendar.Date `json:"released_on"`
 	WrittenOn   calendar.Date `json:"written_on"`        // to the outbox
+	ReadyOn     calendar.Date `json:"-"`                 // its bytes were laid beside its name there
 	MissedOn    calendar.Date `json:"missed_on"`         // not put there in time, so it stays in the house
 	Bank        string        `json:"bank"`              // what the bank said: "", acknowledged, rejected, unknown
 	BankDetail  string        `json:"bank_detail"`       // in its words
@@ -117,13 +118,13 @@ func (f *FileInfo) Holds() string {
 	return fmt.Sprintf("%d debits of %s", f.Entries, f.Cents)
 }
 
-const fileColumns = `id, kind, coalesce(name, ''), built_on, effective_on, entries, prenotes, reversals, cents, credit_cents, sha256, state, maker, coalesce(held_by, ''), held_why, coalesce(released_by, ''), released_on, written_on, missed_on,
+const fileColumns = `id, kind, coalesce(name, ''), built_on, effective_on, entries, prenotes, reversals, cents, credit_cents, sha256, state, maker, coalesce(held_by, ''), held_why, coalesce(released_by, ''), released_on, written_on, ready_on, missed_on,
 	bank, bank_detail, hands, coalesce(modifier, ''), first_trace, last_trace, first_account, last_account, batches`
 
 func scanFile(row pgx.CollectableRow) (f FileInfo, err error) {
 	var modifier string
 	var first, last int64
-	err = row.Scan(&f.ID, &f.Kind, &f.Name, &f.BuiltOn, &f.EffectiveOn, &f.Entries, &f.Prenotes, &f.Reversals, &f.Cents, &f.CreditCents, &f.SHA256, &f.State, &f.Maker, &f.HeldBy, &f.HeldWhy, &f.ReleasedBy, &f.ReleasedOn, &f.WrittenOn, &f.MissedOn,
+	err = row.Scan(&f.ID, &f.Kind, &f.Name, &f.BuiltOn, &f.EffectiveOn, &f.Entries, &f.Prenotes, &f.Reversals, &f.Cents, &f.CreditCents, &f.SHA256, &f.State, &f.Maker, &f.HeldBy, &f.HeldWhy, &f.ReleasedBy, &f.ReleasedOn, &f.WrittenOn, &f.ReadyOn, &f.MissedOn,
 		&f.Bank, &f.BankDetail, &f.hands, &modifier, &first, &last, &f.low, &f.high, &f.batches)
 	f.firstTrace, f.lastTrace = Trace(first), Trace(last)
 	if modifier != "" {

@@ -712,6 +712,10 @@ func TestPutOutKilled(t *testing.T) {
 					t.Errorf("took back %+v, %v", missed, err)
 				}
 				b.want("noted", b.ask(`select count(written_on) from ach_file`), "1")
+				told := b.ask(`select count(*) from exception where detail like '%taken as carried to the bank%'`)
+				if gone := before == "update ach_file set written_on" && nth == 1; gone != (told == "1") && before != "commit" {
+					t.Errorf("it was gone unnoted: %v; a person was told %s times", gone, told)
+				}
 				b.post(dueDay)
 				b.want("paid", b.figures(one), "0 0 0 on")
 			})

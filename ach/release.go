@@ -164,8 +164,8 @@ func (o Office) writeFile(ctx context.Context, dir string, id int64) (path strin
 
 // lay lays the bytes of a file beside path, unless they were before.
 func (o Office) lay(ctx context.Context, tx pgx.Tx, path string, f FileInfo) (there bool, err error) {
-	if ready, err := isReady(ctx, tx, f); err != nil || ready {
-		return false, err
+	if !f.ReadyOn.IsZero() {
+		return false, nil
 	}
 	if there, err := lies(path, f.SHA256); err != nil || there {
 		return there, err
@@ -187,7 +187,9 @@ func (o Office) putOut(ctx context.Context, tx pgx.Tx, path string, f FileInfo) 
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return false, err
 		}
-		there = err == nil // else it had its name, and was carried away before that was noted
+		if there = err == nil; !there {
+			return false, o.isGone(ctx, tx, f)
+		}
 	}
 	if err := syncDir(filepath.Dir(path)); err != nil {
 		return false, err
@@ -195,10 +197,14 @@ func (o Office) putOut(ctx context.Context, tx pgx.Tx, path string, f FileInfo) 
 	return there, o.isOut(ctx, tx, f)
 }
 
-// isReady says whether the bytes of a file were laid into the outbox.
-func isReady(ctx context.Context, tx pgx.Tx, f FileInfo) (ready bool, err error) {
-	err = tx.QueryRow(ctx, `select ready_on is not null from ach_file where id = $1`, f.ID).Scan(&ready)
-	return ready, err
+// isGone notes that a file had its name and was carried away before that was
+// noted. It is not made again, and a person is told, since somebody may have
+// cleared the outbox instead.
+func (o Office) isGone(ctx context.Context, tx pgx.Tx, f FileInfo) error {
+	if err := o.isOut(ctx, tx, f); err != nil {
+		return err
+	}
+	return o.askAboutFile(ctx, tx, f, fmt.Sprintf("it was whole in the outbox on %s and is there no more, so it is taken as carried to the bank, and not made again: if the bank does not have it, say that it was rejected", f.ReadyOn))
 }
 
 // withoutName is where the bytes of the file path lie before they have its name.
@@ -249,12 +255,15 @@ func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, er
 				return err
 			}
 			path := filepath.Join(dir, info.Name)
-			out, err := wasNamed(ctx, tx, path, info)
-			if err != nil {
+			there, err := hashOf(path)
+			switch {
+			case err == nil && bytes.Equal(there, info.SHA256):
+				return o.isOut(ctx, tx, info)
+			case err != nil && !errors.Is(err, fs.ErrNotExist):
 				return err
 			}
-			if out {
-				return o.isOut(ctx, tx, info)
+			if _, err := os.Lstat(withoutName(path)); errors.Is(err, fs.ErrNotExist) && !info.ReadyOn.IsZero() {
+				return o.isGone(ctx, tx, info)
 			}
 			if err := os.Remove(withoutName(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
@@ -271,25 +280,6 @@ func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, er
 		}
 	}
 	return missed, nil
-}
-
-// wasNamed says whether a file of which nothing is noted has had its name.
-func wasNamed(ctx context.Context, tx pgx.Tx, path string, f FileInfo) (bool, error) {
-	there, err := hashOf(path)
-	if err == nil && bytes.Equal(there, f.SHA256) {
-		return true, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, err
-	}
-	if ready, err := isReady(ctx, tx, f); err != nil || !ready {
-		return false, err
-	}
-	_, err = os.Lstat(withoutName(path))
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	}
-	return false, err
 }
 
 // putWhole makes a file with the content that write writes beside path, so that it

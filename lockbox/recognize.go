@@ -49,7 +49,7 @@ func (e *FormatError) Problem() Problem {
 //
 // A file that foots by no profile is still given the likeliest one, whose
 // reading then tells what is wrong; so is one for which a single profile is
-// given, if it is of its format. The error is a *FormatError for a file of
+// given, if it is of its format or the profile fits it. The error is a *FormatError for a file of
 // another format.
 func Recognize(r io.ReadSeeker, ps []Profile) (Profile, error) {
 	ranked, err := contenders(r, ps)
