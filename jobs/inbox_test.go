@@ -12,6 +12,16 @@ import (
 	"github.com/billcycle/billcycle/jobs"
 )
 
+// arrives puts a file into an inbox, for the lockbox one with a check of member 0.
+func (b *biller) arrives(feed, content string) (path string) {
+	if feed == "lockbox" {
+		b.check("file.bai", 0, 5000, day("2026-02-27"))
+		return filepath.Join(b.Dir, "inbox", feed, "file.bai")
+	}
+	b.put(feed+"/file.csv", content)
+	return filepath.Join(b.Dir, "inbox", feed, "file.csv")
+}
+
 // A program that was taken for dead, and wakes up after its file is committed,
 // puts the file away while the next one is at it. The night is none the worse
 // for it. Torture has found this (seed 32, 4 workers).
@@ -25,21 +35,14 @@ func TestFileThatAnotherProgramPutsAway(t *testing.T) {
 		t.Run(c.feed, func(t *testing.T) {
 			b := newBiller(t, 1)
 			b.night("2026-02-28")
-			name := "file.csv"
-			if c.feed == "lockbox" {
-				name = "file.bai"
-				b.check(name, 0, 5000, day("2026-02-27"))
-			} else {
-				b.put(c.feed+"/"+name, c.file)
-			}
-			path, reading, away := filepath.Join(b.Dir, "inbox", c.feed, name), false, false
+			path, reading, away := b.arrives(c.feed, c.file), false, false
 			other := *b
 			other.DB = tracedPool(t, b.DB, func(sql string) {
 				reading = reading || strings.Contains(sql, "pg_advisory_xact_lock($1)") || strings.Contains(sql, "lockbox_file")
 				if !reading || sql != "commit" && sql != "rollback" {
 					return
 				}
-				if err := os.Rename(path, filepath.Join(t.TempDir(), name)); err == nil {
+				if err := os.Rename(path, filepath.Join(t.TempDir(), "file")); err == nil {
 					away = true
 				}
 			})
@@ -70,8 +73,7 @@ func TestFileThatIsReplacedWhileItIsRead(t *testing.T) {
 				}
 				count = `select count(*) from autopay_method`
 			}
-			b.put(feed+"/file.csv", header+row(5))
-			path := filepath.Join(b.Dir, "inbox", feed, "file.csv")
+			path := b.arrives(feed, header+row(5))
 			next, once := filepath.Join(t.TempDir(), "next"), sync.Once{}
 			if err := os.WriteFile(next, []byte(header+row(5)+row(6)), 0o600); err != nil {
 				t.Fatal(err)
@@ -113,14 +115,7 @@ func TestFileThatGrowsIsLeft(t *testing.T) {
 		t.Run(c.feed, func(t *testing.T) {
 			b := newBiller(t, 1)
 			b.night("2026-02-28")
-			name := "file.csv"
-			if c.feed == "lockbox" {
-				name = "file.bai"
-				b.check(name, 0, 5000, day("2026-02-27"))
-			} else {
-				b.put("charges/file.csv", "charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\nC1,"+mrn(0)+",medical,2026-02-20,Visit,1250,0,1250\n")
-			}
-			path := filepath.Join(b.Dir, "inbox", c.feed, name)
+			path := b.arrives(c.feed, "charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\nC1,"+mrn(0)+",medical,2026-02-20,Visit,1250,0,1250\n")
 			whole, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)

@@ -90,17 +90,10 @@ func TestRangeIsTakenOverFromWhereItStands(t *testing.T) {
 	}
 	exec(`create function break() returns trigger language plpgsql as $$ begin raise exception 'no bill for %', new.account_id; end $$`)
 	exec(`create trigger break before insert on bill for each row when (new.account_id in (7, 11)) execute function break()`)
-	config := b.DB.(*pgxpool.Pool).Config()
-	config.ConnConfig.RuntimeParams["application_name"] = "billcycle frozen"
-	frozen, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(frozen.Close)
 	silent, freeze := make(chan struct{}), make(chan struct{})
 	helper, marks := *b, 0
 	helper.Lease = time.Hour // it says nothing again
-	helper.DB = tracedPool(t, frozen, func(sql string) {
+	helper.DB = tracedPool(t, b.sessions("billcycle frozen"), func(sql string) {
 		if strings.HasPrefix(sql, "with mine as") {
 			if marks++; marks == 2 { // of 4 accounts it has done 2
 				close(silent)
@@ -141,17 +134,10 @@ func TestRangeIsTakenOverFromWhereItStands(t *testing.T) {
 func TestFrozenNightIsTakenOver(t *testing.T) {
 	b := newBiller(t, 3)
 	ctx := t.Context()
-	config := b.DB.(*pgxpool.Pool).Config()
-	config.ConnConfig.RuntimeParams["application_name"] = "billcycle frozen"
-	frozen, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(frozen.Close)
 	held, freeze := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	first := *b
-	first.DB, first.Lease = tracedPool(t, frozen, func(sql string) {
+	first.DB, first.Lease = tracedPool(t, b.sessions("billcycle frozen"), func(sql string) {
 		if strings.HasPrefix(sql, "insert into run (") {
 			once.Do(func() { close(held); <-freeze })
 		}
@@ -211,4 +197,17 @@ func TestWorkerOfOtherRulesRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// sessions opens a second pool on the biller's database, as another program has.
+func (b *biller) sessions(called string) *pgxpool.Pool {
+	b.t.Helper()
+	config := b.DB.(*pgxpool.Pool).Config()
+	config.ConnConfig.RuntimeParams["application_name"] = called
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(pool.Close)
+	return pool
 }
