@@ -352,7 +352,7 @@ func (o Office) review(ctx context.Context, tx pgx.Tx, a *answer, code, subject 
 }
 
 func (o Office) ask(ctx context.Context, tx pgx.Tx, account int64, code, subject, detail string) error {
-	return raise(ctx, tx, account, billing.Exception{On: o.Day, Job: "ach", Code: code, Subject: subject, Detail: detail})
+	return billing.Raise(ctx, tx, account, billing.Exception{On: o.Day, Job: "ach", Code: code, Subject: subject, Detail: detail})
 }
 
 func (in *Ingested) count(answers []*answer) {

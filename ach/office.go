@@ -266,14 +266,3 @@ func usedTraces(ctx context.Context, tx pgx.Tx, bank string, from, to int, day c
 	}
 	return used, err
 }
-
-// raise puts work before a person, once while it waits: the same job finding
-// the same thing again on another night adds nothing.
-func raise(ctx context.Context, tx pgx.Tx, account int64, e billing.Exception) error {
-	_, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail)
-		select $1, $2, $3, $4, $5, $6
-		where not exists (select from exception where account_id = $1 and job = $3 and code = $4 and subject = $5 and cleared_on is null)
-		on conflict (account_id, job, code, subject, on_date) do update set cleared_on = null, detail = excluded.detail`,
-		account, e.On, e.Job, e.Code, e.Subject, e.Detail)
-	return err
-}

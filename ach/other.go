@@ -76,7 +76,7 @@ func (o Office) setAsideOthers(ctx context.Context, tx pgx.Tx, bad []loose) erro
 			what = fmt.Sprintf("reversal of %s", d.Cents)
 		}
 		e := billing.Exception{On: o.Day, Job: "autopay", Code: d.code, Subject: subject, Detail: fmt.Sprintf("the %s was not sent: %s", what, d.problem)}
-		if err := raise(ctx, tx, d.account, e); err != nil {
+		if err := billing.Raise(ctx, tx, d.account, e); err != nil {
 			return err
 		}
 	}
@@ -182,7 +182,7 @@ func notReleased(ctx context.Context, tx pgx.Tx, day calendar.Date, e entry) err
 	if err := withdrawEntry(ctx, tx, e.trace, billing.NotReleased); err != nil || e.kind == prenoteEntry {
 		return err
 	}
-	return raise(ctx, tx, e.account, billing.Exception{On: day, Job: "ach", Code: reversalNotSent, Subject: e.trace.String(),
+	return billing.Raise(ctx, tx, e.account, billing.Exception{On: day, Job: "ach", Code: reversalNotSent, Subject: e.trace.String(),
 		Detail: fmt.Sprintf("the reversal of %s was withdrawn: nobody released its file; make it again, or pay the member back another way", e.cents)})
 }
 
@@ -257,5 +257,5 @@ func (o Office) pullOther(ctx context.Context, tx pgx.Tx, f *FileInfo, trace Tra
 	if err := f.without(ctx, tx, e, billing.Pulled); err != nil || e.kind == reversalEntry {
 		return err
 	}
-	return raise(ctx, tx, e.account, billing.Exception{On: o.Day, Job: "autopay", Code: UnusableMethod, Subject: strconv.FormatInt(e.methodID, 10), Detail: "its prenote was pulled out of its file: " + reason})
+	return billing.Raise(ctx, tx, e.account, billing.Exception{On: o.Day, Job: "autopay", Code: UnusableMethod, Subject: strconv.FormatInt(e.methodID, 10), Detail: "its prenote was pulled out of its file: " + reason})
 }

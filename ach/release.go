@@ -1,13 +1,10 @@
 package ach
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,9 +136,8 @@ func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, err e
 	return paths, nil
 }
 
-// writeFile writes one file in two steps, each under the lock of its row, so that
-// two programs never write it at once. Between them its bytes lie there whole and
-// without their name: whoever finds neither knows that it was carried away.
+// writeFile writes one file in two steps (delivery.Outgoing), each under the lock of
+// its row, so that two programs never write it at once.
 func (o Office) writeFile(ctx context.Context, dir string, id int64) (path string, err error) {
 	for _, step := range []func(context.Context, pgx.Tx, string, FileInfo) (bool, error){o.lay, o.putOut} {
 		err := pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
@@ -149,8 +145,8 @@ func (o Office) writeFile(ctx context.Context, dir string, id int64) (path strin
 			if err != nil || info.State != FileReleased || !info.WrittenOn.IsZero() || !info.MissedOn.IsZero() {
 				return err
 			}
-			there, err := step(ctx, tx, filepath.Join(dir, info.Name), info)
-			if there {
+			out, err := step(ctx, tx, dir, info)
+			if out {
 				path = filepath.Join(dir, info.Name)
 			}
 			return err
@@ -162,39 +158,34 @@ func (o Office) writeFile(ctx context.Context, dir string, id int64) (path strin
 	return path, nil
 }
 
-// lay lays the bytes of a file beside path, unless they were before.
-func (o Office) lay(ctx context.Context, tx pgx.Tx, path string, f FileInfo) (there bool, err error) {
-	if !f.ReadyOn.IsZero() {
-		return false, nil
+// outgoing is a file as the outbox knows it.
+func (f FileInfo) outgoing(dir string) delivery.Outgoing {
+	return delivery.Outgoing{Path: filepath.Join(dir, f.Name), SHA256: f.SHA256}
+}
+
+// lay lays out the bytes of a file, unless they were before.
+func (o Office) lay(ctx context.Context, tx pgx.Tx, dir string, f FileInfo) (out bool, err error) {
+	file := f.outgoing(dir)
+	at, err := file.Find()
+	if err != nil || at == delivery.Out || !f.ReadyOn.IsZero() && at != delivery.Torn {
+		return at == delivery.Out, err
 	}
-	if there, err := lies(path, f.SHA256); err != nil || there {
-		return there, err
-	}
-	if err := putWhole(path, func(to io.Writer) error { return Unseal(ctx, tx, o.Keys, f, to) }); err != nil {
+	if _, err := file.Lay(func(to io.Writer) error { return Unseal(ctx, tx, o.Keys, f, to) }); err != nil {
 		return false, err
 	}
 	_, err = tx.Exec(ctx, `update ach_file set ready_on = $2 where id = $1`, f.ID, o.Day)
 	return false, err
 }
 
-// putOut gives the bytes their name, and notes it.
-func (o Office) putOut(ctx context.Context, tx pgx.Tx, path string, f FileInfo) (there bool, err error) {
-	if there, err = lies(path, f.SHA256); err != nil {
+// putOut gives a file its name, and notes it.
+func (o Office) putOut(ctx context.Context, tx pgx.Tx, dir string, f FileInfo) (out bool, err error) {
+	switch out, err := f.outgoing(dir).GiveName(); {
+	case err != nil:
 		return false, err
+	case !out:
+		return false, o.isGone(ctx, tx, f)
 	}
-	if !there {
-		err := os.Rename(withoutName(path), path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return false, err
-		}
-		if there = err == nil; !there {
-			return false, o.isGone(ctx, tx, f)
-		}
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
-		return false, err
-	}
-	return there, o.isOut(ctx, tx, f)
+	return true, o.isOut(ctx, tx, f)
 }
 
 // isGone notes that a file had its name and was carried away before that was
@@ -205,24 +196,6 @@ func (o Office) isGone(ctx context.Context, tx pgx.Tx, f FileInfo) error {
 		return err
 	}
 	return o.askAboutFile(ctx, tx, f, fmt.Sprintf("it was whole in the outbox on %s and is there no more, so it is taken as carried to the bank, and not made again: if the bank does not have it, say that it was rejected", f.ReadyOn))
-}
-
-// withoutName is where the bytes of the file path lie before they have its name.
-func withoutName(path string) string {
-	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".whole")
-}
-
-// lies says whether a file is there with the bytes of the hash. One with others is
-// an error.
-func lies(path string, hash SHA256) (bool, error) {
-	there, err := hashOf(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err == nil && !bytes.Equal(there, hash):
-		return false, fmt.Errorf("%s is there already with other bytes (sha256 %s): find out where it comes from, move it away and run again", path, there)
-	}
-	return err == nil, err
 }
 
 // isOut notes that a file is in the outbox, and has it carried if there is a
@@ -254,18 +227,16 @@ func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, er
 			if err != nil || !info.WrittenOn.IsZero() || !info.MissedOn.IsZero() {
 				return err
 			}
-			path := filepath.Join(dir, info.Name)
-			there, err := hashOf(path)
-			switch {
-			case err == nil && bytes.Equal(there, info.SHA256):
-				return o.isOut(ctx, tx, info)
-			case err != nil && !errors.Is(err, fs.ErrNotExist):
+			file := info.outgoing(dir)
+			switch at, err := file.Find(); {
+			case err != nil:
 				return err
-			}
-			if _, err := os.Lstat(withoutName(path)); errors.Is(err, fs.ErrNotExist) && !info.ReadyOn.IsZero() {
+			case at == delivery.Out:
+				return o.isOut(ctx, tx, info)
+			case at == delivery.Nowhere && !info.ReadyOn.IsZero():
 				return o.isGone(ctx, tx, info)
 			}
-			if err := os.Remove(withoutName(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := file.Drop(); err != nil {
 				return err
 			}
 			if _, err := tx.Exec(ctx, `update ach_file set missed_on = $2 where id = $1`, id, o.Day); err != nil {
@@ -280,54 +251,6 @@ func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, er
 		}
 	}
 	return missed, nil
-}
-
-// putWhole makes a file with the content that write writes beside path, so that it
-// is either there whole or not at all, and stays after a power cut. Only the owner
-// can read it: it holds account numbers.
-func putWhole(path string, write func(io.Writer) error) error {
-	// A name of its own: a program that was taken for dead, and wakes up, may
-	// still write to that of another. What the dead have left goes.
-	pattern := "." + filepath.Base(path) + ".*.tmp"
-	old, _ := filepath.Glob(filepath.Join(filepath.Dir(path), pattern))
-	for _, path := range old {
-		os.Remove(path)
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), pattern) // mode 0600
-	if err != nil {
-		return err
-	}
-	temporary := f.Name()
-	err = write(f)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(temporary))
-	}
-	if err := os.Rename(temporary, withoutName(path)); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func hashOf(path string) (SHA256, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	_, err = io.Copy(sum, f)
-	return sum.Sum(nil), err
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // WithdrawUnreleased takes back, in a key range of accounts, the debits whose

@@ -162,7 +162,7 @@ func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		if len(built) == 0 {
 			t.Pass(a.ID, reason, "")
 			if reason == billing.CardUnanswered {
-				if err := raise(ctx, tx, a.ID, billing.Exception{On: day, Job: "autopay", Code: reason, Subject: a.LastCycle.String(), Detail: "a card charge has no answer, so the bank account is not debited: ask the gateway"}); err != nil {
+				if err := billing.Raise(ctx, tx, a.ID, billing.Exception{On: day, Job: "autopay", Code: reason, Subject: a.LastCycle.String(), Detail: "a card charge has no answer, so the bank account is not debited: ask the gateway"}); err != nil {
 					return nil, err
 				}
 			}
@@ -172,7 +172,7 @@ func build(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date,
 		if code, detail := c.obstacle(p, built); code != "" {
 			t.Pass(a.ID, code, built[0].Cycle.String())
 			if code != UnusableMethod && code != PrenoteWaits { // the one was reported when it was found, the other mends itself
-				if err := raise(ctx, tx, a.ID, billing.Exception{On: day, Job: "autopay", Code: code, Subject: built[0].Cycle.String(), Detail: detail}); err != nil {
+				if err := billing.Raise(ctx, tx, a.ID, billing.Exception{On: day, Job: "autopay", Code: code, Subject: built[0].Cycle.String(), Detail: detail}); err != nil {
 					return nil, err
 				}
 			}

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/cards"
 	"github.com/billcycle/billcycle/delivery"
@@ -23,7 +23,8 @@ import (
 // the general ledger. A run adds rows to a file of its own in the database; what
 // is in them is settled then.
 // The bytes follow from the rows alone, their hash is stored before the file
-// appears, and a crash at any moment leads to the same bytes again.
+// appears, and a crash at any moment leads to the same bytes, once
+// (delivery.Outgoing).
 
 // writeRows writes a file's rows and returns how many there are.
 type writeRows func(ctx context.Context, tx pgx.Tx, file int64, madeOn calendar.Date, to io.Writer) (int, error)
@@ -37,6 +38,9 @@ type outFile struct {
 	name   string
 	madeOn calendar.Date
 	sha256 []byte // nil while rows are still added
+
+	rows    int
+	readyOn calendar.Date // its bytes were laid out
 }
 
 // openOut returns the file of a folder to which the run adds its rows: one that
@@ -66,10 +70,10 @@ func adding(ctx context.Context, tx pgx.Tx, file int64) error {
 }
 
 // sendOut seals the files of a folder, called so, that runs up to this day have
-// filled, and writes every sealed one that is not in the outbox yet. A file
-// without rows is forgotten.
+// filled, and puts every sealed one out that was not before. A file without rows
+// is forgotten.
 func (r *Run) sendOut(ctx context.Context, folder, called string) error {
-	return r.stepOut(ctx, folder, called, `written_on is null`, r.sealOut, r.writeOut)
+	return r.stepOut(ctx, folder, called, `written_on is null`, r.sealOut, r.layOut, r.putOut)
 }
 
 // sealOnly seals files whose content goes another way than through the outbox:
@@ -102,7 +106,7 @@ func (r *Run) stepOut(ctx context.Context, folder, called, which string, steps .
 func (r *Run) lockedOut(ctx context.Context, folder string, file int64, do func(context.Context, pgx.Tx, string, outFile) error) error {
 	return pgx.BeginFunc(ctx, r.DB, func(tx pgx.Tx) error {
 		f := outFile{id: file}
-		err := tx.QueryRow(ctx, `select name, made_on, sha256 from outbox_file where id = $1 and written_on is null for update`, file).Scan(&f.name, &f.madeOn, &f.sha256)
+		err := tx.QueryRow(ctx, `select name, made_on, sha256, rows, ready_on from outbox_file where id = $1 and written_on is null for update`, file).Scan(&f.name, &f.madeOn, &f.sha256, &f.rows, &f.readyOn)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -134,72 +138,62 @@ func (r *Run) sealOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) 
 	return err
 }
 
-// writeOut writes a sealed file under a temporary name, checks its hash and
-// gives it its name.
-func (r *Run) writeOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
-	dir := filepath.Join(r.Dir, "outbox", folder)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// layOut lays out the bytes of a sealed file, unless they were before.
+func (r *Run) layOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
+	file := r.outgoing(folder, f)
+	at, err := file.Find()
+	if err != nil || at == delivery.Out || !f.readyOn.IsZero() && at != delivery.Torn {
 		return err
 	}
-	// A name of its own: a program that was taken for dead, and wakes up, may
-	// still write to that of another. What the dead have left goes.
-	old, _ := filepath.Glob(filepath.Join(dir, "."+f.name+".*.tmp"))
-	for _, path := range old {
-		os.Remove(path)
+	if err := os.MkdirAll(filepath.Dir(file.Path), 0o700); err != nil {
+		return err
 	}
-	out, err := os.CreateTemp(dir, "."+f.name+".*.tmp") // mode 0600
+	if _, err := file.Lay(func(to io.Writer) error {
+		_, err := outgoing[folder](ctx, tx, f.id, f.madeOn, to)
+		return err
+	}); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `update outbox_file set ready_on = $2 where id = $1`, f.id, r.Day)
+	return err
+}
+
+// putOut gives a file its name, and notes it.
+func (r *Run) putOut(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
+	out, err := r.outgoing(folder, f).GiveName()
 	if err != nil {
 		return err
 	}
-	temporary := out.Name()
-	defer os.Remove(temporary) // unless it has its name by then
-	sum := sha256.New()
-	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, io.MultiWriter(out, sum))
-	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
+	if out {
+		r.note("outbox/%s/%s: %d lines", folder, f.name, f.rows)
+	} else if err := r.isGone(ctx, tx, folder, f); err != nil {
 		return err
 	}
-	if !bytes.Equal(f.sha256, sum.Sum(nil)) {
-		return fmt.Errorf("its rows give the hash %x, not %x as when it was sealed; do not send it", sum.Sum(nil), f.sha256)
-	}
-	if err := giveName(temporary, filepath.Join(dir, f.name), f.sha256); err != nil {
-		return err
-	}
-	r.note("outbox/%s/%s: %d lines", folder, f.name, lines)
 	if _, err = tx.Exec(ctx, `update outbox_file set written_on = $2 where id = $1`, f.id, r.Day); err != nil {
 		return err
 	}
 	return r.queue(ctx, tx, delivery.Parcel{Folder: folder, Name: f.name, SHA256: f.sha256})
 }
 
-// giveName renames a whole and synced file, so that it stays after a power cut.
-// The same bytes may be there already (a crash came between), others not.
-func giveName(temporary, path string, sum []byte) error {
-	switch there, err := hashOf(path); {
-	case errors.Is(err, fs.ErrNotExist):
-		if err := os.Rename(temporary, path); err != nil {
-			return err
-		}
-	case err != nil:
-		return err
-	case !bytes.Equal(there, sum):
-		return fmt.Errorf("it is there already with other bytes (sha256 %x): find out where it comes from, move it away and run again", there)
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+// isGone puts a file before a person that had its name and was carried away before
+// that was noted, since somebody may have cleared the outbox instead.
+func (r *Run) isGone(ctx context.Context, tx pgx.Tx, folder string, f outFile) error {
+	r.waits++
+	r.note("outbox/%s/%s: it was whole there and is gone: it is not made again", folder, f.name)
+	return billing.Raise(ctx, tx, 0, billing.Exception{On: r.Day, Job: r.Job, Code: delivery.Gone, Subject: f.name,
+		Detail: fmt.Sprintf("it was whole in outbox/%s on %s and is there no more, so it is taken as carried on, and not made again: %s", folder, f.readyOn, askAbout[folder])})
 }
 
-func hashOf(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	sum := sha256.New()
-	_, err = io.Copy(sum, f)
-	return sum.Sum(nil), err
+// askAbout says what a person does about a file that is gone.
+var askAbout = map[string]string{
+	"card":    "ask the gateway or the processor whether they have it; if not, answer its charges as declined",
+	"notices": "ask the carrier of messages whether they have it; if not, tell its members otherwise",
+	"journal": "see whether the general ledger has it; if not, journal get writes it again",
+}
+
+// outgoing is a file as the outbox knows it.
+func (r *Run) outgoing(folder string, f outFile) delivery.Outgoing {
+	return delivery.Outgoing{Path: filepath.Join(r.Dir, "outbox", folder, f.name), SHA256: f.sha256}
 }
 
 // proveOutbox holds the rows of every sealed file of the outbox against its

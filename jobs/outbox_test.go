@@ -138,9 +138,9 @@ func TestOutboxAfterACrash(t *testing.T) {
 		removed    bool
 		next       int
 	}{
-		{"before the hash", `update outbox_file set written_on = null, sha256 = null`, true, 15},
-		{"before the hash, and the day was over", `update outbox_file set written_on = null, sha256 = null`, true, 16},
-		{"before the file", `update outbox_file set written_on = null`, true, 15},
+		{"before the hash", `update outbox_file set written_on = null, ready_on = null, sha256 = null`, true, 15},
+		{"before the hash, and the day was over", `update outbox_file set written_on = null, ready_on = null, sha256 = null`, true, 16},
+		{"before the file", `update outbox_file set written_on = null, ready_on = null`, true, 15},
 		{"after the file", `update outbox_file set written_on = null`, false, 16},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -169,7 +169,10 @@ func TestOutboxAltered(t *testing.T) {
 	if names := h.broken(); fmt.Sprint(names) != "[outbox_as_sealed]" {
 		t.Errorf("broken: %v", names)
 	}
-	h.exec(`update outbox_file set written_on = null`)
+	h.exec(`update outbox_file set written_on = null, ready_on = null`)
+	if err := os.Remove(filepath.Join(h.Dir, "outbox", "notices", firstNotices)); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := h.Runner.Run(t.Context(), "reminders", march(16)); err == nil || !strings.Contains(err.Error(), "do not send it") {
 		t.Errorf("got %v", err)
 	}

@@ -43,6 +43,10 @@ func (r *Run) printStatements(ctx context.Context) error {
 	if made.Bundles > 0 {
 		r.note("outbox/print: %d bundles of %d pieces, %d pages", made.Bundles, made.Pieces, made.Pages)
 	}
+	if made.Gone > 0 {
+		r.note("outbox/print: %d bundles were whole there and are gone: they are not made again", made.Gone)
+		r.waits += int64(made.Gone)
+	}
 	for _, t := range made.Totals {
 		r.note("statements of %s: %d made = %d printed + %d paperless + %d suppressed", t.Cycle, t.Made, t.Printed, t.Paperless, t.Made-t.Printed-t.Paperless)
 	}

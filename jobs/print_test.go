@@ -167,20 +167,41 @@ func TestPrintBundles(t *testing.T) {
 	}
 }
 
-// A program killed between sealing and writing, or whose files were lost, draws
-// the same bytes again; others it does not send.
+// A program killed between sealing and writing gives the files their names. Those
+// of a bundle whose done-file never had its name are drawn again where they are lost
+// or torn, to the same bytes; other bytes are not sent.
 func TestPrintBundlesAgain(t *testing.T) {
 	h := newMailHouse(t)
 	h.run("statements", 1)
 	out := h.outbox("print")
 	dir := filepath.Join(h.Dir, "outbox", "print")
+	hide := func(name string) { os.Rename(filepath.Join(dir, name), filepath.Join(dir, "."+name+".whole")) }
 	for n, spoil := range []func(name string){
 		func(string) {},
-		func(name string) { os.Remove(filepath.Join(dir, name)) },
-		func(name string) { os.Rename(filepath.Join(dir, name), filepath.Join(dir, "."+name+".part")) },
-		func(name string) {
+		hide,
+		func(name string) { // cleared up, but for the done-file
+			if hide(name); !strings.HasSuffix(name, ".done") {
+				os.Remove(filepath.Join(dir, "."+name+".whole"))
+			}
+		},
+		func(name string) { // named, but for the manifest and the done-file
+			if strings.HasSuffix(name, ".csv") || strings.HasSuffix(name, ".done") {
+				hide(name)
+			}
+		},
+		func(name string) { // and the PDF is lost
+			if hide(name); strings.HasSuffix(name, ".pdf") {
+				os.Remove(filepath.Join(dir, "."+name+".whole"))
+			}
+		},
+		func(name string) { // torn
 			os.Remove(filepath.Join(dir, name))
-			os.WriteFile(filepath.Join(dir, "."+name+".part"), []byte("%PDF half"), 0o600)
+			os.WriteFile(filepath.Join(dir, "."+name+".whole"), []byte("%PDF half"), 0o600)
+		},
+		func(name string) { // the done-file alone
+			if hide(name); strings.HasSuffix(name, ".done") {
+				os.Truncate(filepath.Join(dir, "."+name+".whole"), 10)
+			}
 		},
 	} {
 		h.exec(`update print_bundle set state = 'sealed', written_on = null, totals = ''`)
@@ -199,6 +220,9 @@ func TestPrintBundlesAgain(t *testing.T) {
 		}
 		if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 			t.Errorf("case %d: left behind: %v", n, left)
+		}
+		if waits := h.waiting(); waits != "" {
+			t.Errorf("case %d: before a person are %q", n, waits)
 		}
 		h.proves()
 	}

@@ -62,7 +62,7 @@ var mutants = []struct {
 		{"jobs/outbox.go", `	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, sum)
 	switch {`, `	lines, err := outgoing[folder](ctx, tx, f.id, f.madeOn, sum)
 	if f.sha256 = sum.Sum(nil); lines > 0 {
-		if err := r.writeOut(ctx, tx, folder, f); err != nil {
+		if err := errors.Join(r.layOut(ctx, tx, folder, f), r.putOut(ctx, tx, folder, f)); err != nil {
 			return err
 		}
 	}

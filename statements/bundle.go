@@ -1,13 +1,10 @@
 package statements
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -19,6 +16,7 @@ import (
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/postgres"
 )
 
@@ -59,6 +57,7 @@ type Made struct {
 	Bundles    int
 	Pieces     int
 	Pages      int
+	Gone       int            // bundles that were out before this run, and carried away
 	Suppressed map[string]int // by reason
 	Totals     []Totals       // of the cycles it has touched
 }
@@ -167,6 +166,8 @@ func (p Printer) finish(ctx context.Context, open []*bundle, made *Made) error {
 				mu.Lock()
 				if err != nil {
 					cancel(fmt.Errorf("bundle %s: %w", b.name, err))
+				} else if d.gone {
+					made.Gone++
 				} else if b.state == "written" && b.pieces > 0 {
 					made.Bundles, made.Pieces, made.Pages = made.Bundles+1, made.Pieces+b.pieces, made.Pages+b.pages
 				}
@@ -197,6 +198,7 @@ type drawer struct {
 	suppressed map[string]int
 
 	rows    []Piece
+	gone    bool    // its files had their names and were carried away before that was noted
 	again   [][]any // statements that go back into the queue
 	dropped [][]any // suppressed ones
 	taken   []Piece // every row of the queue that was read: account, cycle and Of
@@ -214,7 +216,7 @@ func (d *drawer) finish(ctx context.Context) error {
 	return d.write(ctx)
 }
 
-// seal draws the bundle into temporary files, and commits its pieces with the
+// seal draws the bundle and lays out its files, and commits its pieces with the
 // files' hashes.
 func (d *drawer) seal(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
@@ -259,17 +261,25 @@ func (d *drawer) number(p *Piece) {
 	d.taken = append(d.taken, *p)
 }
 
-// draw draws the statements of the rows into the temporary files. Each row is
-// account, cycle, piece replaced, ZIP code, sealed statement and letterhead, and
-// what number needs beside them.
-func (d *drawer) draw(rows pgx.Rows, number func(*Piece), more ...any) (err error) {
+// errEmpty says that none of a bundle's statements can be mailed in it.
+var errEmpty = errors.New("the bundle is empty")
+
+// draw draws the statements of the rows and lays out the PDF, unless it is empty.
+func (d *drawer) draw(rows pgx.Rows, number func(*Piece), more ...any) error {
 	defer rows.Close()
-	out, err := newOutFile(d.temporary(".pdf"))
-	if err != nil {
-		return err
+	sum, err := d.outgoing(d.name+".pdf", d.pdf).Lay(func(to io.Writer) error { return d.drawTo(to, rows, number, more...) })
+	if errors.Is(err, errEmpty) {
+		return nil
 	}
-	defer func() { err = errors.Join(err, out.close(err == nil)) }()
-	pdf := d.renderer.NewBundle(out, d.name, d.madeOn)
+	d.pdf = sum
+	return err
+}
+
+// drawTo draws the statements of the rows. Each row is account, cycle, piece
+// replaced, ZIP code, sealed statement and letterhead, and what number needs
+// beside them.
+func (d *drawer) drawTo(to io.Writer, rows pgx.Rows, number func(*Piece), more ...any) error {
+	pdf := d.renderer.NewBundle(to, d.name, d.madeOn)
 	for rows.Next() {
 		var p Piece
 		var sealed, head []byte
@@ -284,15 +294,10 @@ func (d *drawer) draw(rows pgx.Rows, number func(*Piece), more ...any) (err erro
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	if pdf.Pages() == 0 {
-		return nil
+	if d.pages = pdf.Pages(); d.pages == 0 {
+		return errEmpty
 	}
-	if err := pdf.Close(); err != nil {
-		return err
-	}
-	d.pages = pdf.Pages()
-	d.pdf = out.sum()
-	return nil
+	return pdf.Close()
 }
 
 // The reasons why a statement that should be mailed is not.
@@ -372,7 +377,6 @@ func (d *drawer) commit(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	if len(d.rows) == 0 {
-		os.Remove(d.temporary(".pdf"))
 		d.state = "empty"
 		_, err := tx.Exec(ctx, `delete from print_bundle where id = $1`, d.id)
 		return err
@@ -385,7 +389,7 @@ func (d *drawer) commit(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	d.pieces = len(d.rows)
-	if err := d.writeManifests(); err != nil {
+	if err := d.layRest(); err != nil {
 		return err
 	}
 	d.state = "sealed"
@@ -394,45 +398,79 @@ func (d *drawer) commit(ctx context.Context, tx pgx.Tx) error {
 	return err
 }
 
-// write gives the sealed files their names, the done-file last.
+// write gives the sealed files their names, the done-file last, and notes it.
 func (d *drawer) write(ctx context.Context) error {
-	sealed := d.files()
-	for _, f := range sealed {
-		if there(filepath.Join(d.Outbox, f.Name), f.SHA256) || there(d.hidden(f.Name), f.SHA256) {
-			continue
-		}
-		if err := d.redraw(ctx); err != nil {
+	return pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
+		if err := tx.QueryRow(ctx, `select state from print_bundle where id = $1 for update`, d.id).Scan(&d.state); err != nil || d.state != "sealed" {
 			return err
 		}
-		break
-	}
-	for _, f := range sealed {
-		if err := giveName(d.hidden(f.Name), filepath.Join(d.Outbox, f.Name), f.SHA256); err != nil {
+		out, err := d.nameAll(ctx, tx)
+		if err != nil {
 			return err
 		}
-	}
-	if err := syncDir(d.Outbox); err != nil {
-		return err
-	}
-	done, err := d.writeDone()
-	if err != nil {
-		return err
-	}
-	err = pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
+		if d.gone = !out; d.gone {
+			if err := billing.Raise(ctx, tx, 0, billing.Exception{On: d.Day, Job: "statements", Code: delivery.Gone, Subject: d.name,
+				Detail: "it was whole in the outbox and is not there any more, so it is taken as carried to the vendor, and not made again: ask the vendor; if they do not have it, statements reprint makes its pieces again"}); err != nil {
+				return err
+			}
+		}
 		if d.Written != nil {
-			for _, f := range append(sealed, done) {
+			for _, f := range append(d.files(), d.doneFile()) {
 				if err := d.Written(ctx, tx, f); err != nil {
 					return err
 				}
 			}
 		}
-		_, err := tx.Exec(ctx, `update print_bundle set state = 'written', written_on = $2 where id = $1 and state = 'sealed'`, d.id, d.Day)
+		d.state = "written"
+		_, err = tx.Exec(ctx, `update print_bundle set state = 'written', written_on = $2 where id = $1`, d.id, d.Day)
 		return err
 	})
-	if err == nil {
-		d.state = "written"
+}
+
+// nameAll gives the files their names. They are not out if one is nowhere: the
+// vendor takes a bundle as soon as its done-file is there, so that, once that had
+// its name, nothing is made again.
+func (d *drawer) nameAll(ctx context.Context, tx pgx.Tx) (out bool, err error) {
+	done := d.doneFile()
+	at, err := d.outgoing(done.Name, done.SHA256).Find()
+	if err != nil || at == delivery.Nowhere {
+		return false, err
 	}
-	return err
+	all := append(d.files(), done)
+	if at != delivery.Out {
+		if err := d.mend(ctx, tx, all); err != nil {
+			return false, err
+		}
+	}
+	out = true
+	for _, f := range all {
+		is, err := d.outgoing(f.Name, f.SHA256).GiveName()
+		if err != nil {
+			return false, err
+		}
+		out = out && is
+	}
+	return out, nil
+}
+
+// mend lays out again what is missing of a bundle whose done-file never had its
+// name.
+func (d *drawer) mend(ctx context.Context, tx pgx.Tx, all []PrintFile) error {
+	for _, f := range all {
+		at, err := d.outgoing(f.Name, f.SHA256).Find()
+		if err != nil {
+			return err
+		}
+		if at == delivery.Nowhere || at == delivery.Torn {
+			return d.redraw(ctx, tx)
+		}
+	}
+	return nil
+}
+
+// outgoing is a file of the printer's as the outbox knows it.
+func (p Printer) outgoing(name string, sum []byte) delivery.Outgoing {
+	return delivery.Outgoing{Path: filepath.Join(p.Outbox, name), SHA256: sum}
 }
 
 // files are the bundle's files but the done-file.
@@ -444,18 +482,17 @@ func (b *bundle) files() []PrintFile {
 	}
 }
 
-// redraw makes the files of a sealed bundle again, in their temporary places:
-// the same bytes, or an error.
-func (d *drawer) redraw(ctx context.Context) error {
+// redraw lays out the files of a sealed bundle again: the same bytes, or an
+// error.
+func (d *drawer) redraw(ctx context.Context, tx pgx.Tx) error {
 	if d.renderer == nil || d.bundle.renderer != RendererVersion {
 		return fmt.Errorf("it was drawn by renderer %d, this program has %d: use the program that made it", d.bundle.renderer, RendererVersion)
 	}
-	sealed := d.files()
 	d.rows = nil
 	var id int64
 	var place int
 	var tracking string
-	rows, err := d.DB.Query(ctx, `select p.account_id, p.cycle, p.of_piece, p.zip, s.sealed, s.letterhead, p.id, p.place, p.tracking
+	rows, err := tx.Query(ctx, `select p.account_id, p.cycle, p.of_piece, p.zip, s.sealed, s.letterhead, p.id, p.place, p.tracking
 		from print_piece p join statement s on s.account_id = p.account_id and s.cycle = p.cycle where p.bundle_id = $1 order by p.place`, d.id)
 	if err != nil {
 		return err
@@ -463,92 +500,5 @@ func (d *drawer) redraw(ctx context.Context) error {
 	if err := d.draw(rows, func(p *Piece) { p.ID, p.Place, p.Tracking, p.Sheets = id, place, tracking, d.sheets }, &id, &place, &tracking); err != nil {
 		return err
 	}
-	if err := d.writeManifests(); err != nil {
-		return err
-	}
-	for i, f := range d.files() {
-		if !bytes.Equal(f.SHA256, sealed[i].SHA256) {
-			return fmt.Errorf("%s: drawn again it has the hash %x, not %x as when it was sealed; do not send it", f.Name, f.SHA256, sealed[i].SHA256)
-		}
-	}
-	return nil
-}
-
-// temporary is where a file of the bundle is made.
-func (d *drawer) temporary(suffix string) string { return d.hidden(d.name + suffix) }
-
-func (p Printer) hidden(name string) string { return filepath.Join(p.Outbox, "."+name+".part") }
-
-// outFile is a file that is being written, and its hash.
-type outFile struct {
-	f    *os.File
-	buf  *bufio.Writer
-	hash hash.Hash
-}
-
-// newOutFile makes a new file, and does not write over one that is there: a
-// program that was taken for dead, and wakes up, may have that open, and would
-// write on into what has its name by then.
-func newOutFile(path string) (*outFile, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	h := sha256.New()
-	return &outFile{f, bufio.NewWriterSize(io.MultiWriter(f, h), 1<<18), h}, nil
-}
-
-func (o *outFile) Write(b []byte) (int, error) { return o.buf.Write(b) }
-
-// sum flushes and returns the hash of all that was written.
-func (o *outFile) sum() []byte {
-	if o.buf.Flush() != nil {
-		return nil // close says why
-	}
-	return o.hash.Sum(nil)
-}
-
-// close syncs a file that is whole, and removes one that is not.
-func (o *outFile) close(whole bool) error {
-	err := o.buf.Flush()
-	if whole && err == nil {
-		err = o.f.Sync()
-	}
-	own, failed := o.f.Stat()
-	if err = errors.Join(err, o.f.Close()); !whole || err != nil {
-		if there, gone := os.Stat(o.f.Name()); failed == nil && gone == nil && os.SameFile(own, there) {
-			os.Remove(o.f.Name())
-		}
-	}
-	return err
-}
-
-// there says whether a file has that hash.
-func there(path string, sum []byte) bool {
-	got, err := hashOf(path)
-	return err == nil && bytes.Equal(got, sum)
-}
-
-// giveName renames a whole file. The same bytes may have their name already,
-// others not.
-func giveName(temporary, path string, sum []byte) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return os.Rename(temporary, path)
-	}
-	if !there(path, sum) {
-		return fmt.Errorf("%s is there already with other bytes: find out where it comes from, move it away and run again", path)
-	}
-	os.Remove(temporary)
-	return nil
-}
-
-func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return d.layRest()
 }

@@ -3,15 +3,13 @@ package statements
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/ledger"
 )
 
@@ -50,7 +48,7 @@ func AlteredBundles(ctx context.Context, tx pgx.Tx, dir string) (names []string,
 	}
 	for _, b := range bundles {
 		for _, f := range b.files() {
-			sum, err := hashOf(filepath.Join(dir, f.Name))
+			sum, err := delivery.HashOf(filepath.Join(dir, f.Name))
 			if errors.Is(err, fs.ErrNotExist) {
 				continue
 			}
@@ -63,15 +61,4 @@ func AlteredBundles(ctx context.Context, tx pgx.Tx, dir string) (names []string,
 		}
 	}
 	return names, nil
-}
-
-func hashOf(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	h := sha256.New()
-	_, err = io.Copy(h, f)
-	return h.Sum(nil), err
 }

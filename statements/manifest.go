@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -72,9 +73,9 @@ type manifest struct {
 	Manifest []manifestLine `json:"manifest"`
 }
 
-// writeManifests writes the bundle's two manifests into their temporary places
-// and takes their hashes.
-func (d *drawer) writeManifests() error {
+// layRest lays out the bundle's two manifests, and the file that says that it is
+// whole.
+func (d *drawer) layRest() error {
 	m := manifest{Bundle: d.name, MadeOn: d.madeOn, Vendor: d.vendor, Inserts: d.inserts, Sheets: d.sheets, Duplex: true, Pieces: len(d.rows), Pages: d.pages,
 		AllIn: d.sheets * len(d.rows), PDF: d.name + ".pdf", PDFHash: hex.EncodeToString(d.pdf), Manifest: make([]manifestLine, len(d.rows))}
 	var table bytes.Buffer
@@ -89,45 +90,38 @@ func (d *drawer) writeManifests() error {
 	if err := errors.Join(err, w.Error()); err != nil {
 		return err
 	}
-	if d.csv, err = writeHashed(d.temporary(".csv"), table.Bytes()); err != nil {
+	if d.csv, err = d.outgoing(d.name+".csv", d.csv).Lay(content(table.Bytes())); err != nil {
 		return err
 	}
-	d.doc, err = writeHashed(d.temporary(".json"), append(text, '\n'))
+	if d.doc, err = d.outgoing(d.name+".json", d.doc).Lay(content(append(text, '\n'))); err != nil {
+		return err
+	}
+	done := d.doneFile()
+	_, err = d.outgoing(done.Name, done.SHA256).Lay(content(d.doneText()))
 	return err
 }
 
-func writeHashed(path string, content []byte) ([]byte, error) {
-	out, err := newOutFile(path)
-	if err != nil {
-		return nil, err
+// content writes bytes that are there already.
+func content(text []byte) func(io.Writer) error {
+	return func(to io.Writer) error {
+		_, err := to.Write(text)
+		return err
 	}
-	out.Write(content) // into a buffer: sum and close say what went wrong
-	sum := out.sum()
-	return sum, out.close(true)
 }
 
-// writeDone writes the file that says that the bundle is whole: the names and
-// hashes of its files.
-func (d *drawer) writeDone() (PrintFile, error) {
+// doneText is what the done-file says: the names and hashes of the others.
+func (b *bundle) doneText() []byte {
 	var text bytes.Buffer
-	for _, f := range d.files() {
+	for _, f := range b.files() {
 		fmt.Fprintf(&text, "%x  %s\n", f.SHA256, f.Name)
 	}
-	sum := sha256.Sum256(text.Bytes())
-	done := PrintFile{Name: d.name + ".done", SHA256: sum[:], Vendor: d.vendor, Set: d.name, Last: true}
-	return done, putFile(d.Outbox, done, text.Bytes())
+	return text.Bytes()
 }
 
-// putFile puts a small file into a folder, whole and to stay.
-func putFile(dir string, f PrintFile, content []byte) error {
-	temporary := filepath.Join(dir, "."+f.Name+".part")
-	if _, err := writeHashed(temporary, content); err != nil {
-		return err
-	}
-	if err := giveName(temporary, filepath.Join(dir, f.Name), f.SHA256); err != nil {
-		return err
-	}
-	return syncDir(dir)
+// doneFile is the file that appears last.
+func (b *bundle) doneFile() PrintFile {
+	sum := sha256.Sum256(b.doneText())
+	return PrintFile{Name: b.name + ".done", SHA256: sum[:], Vendor: b.vendor, Set: b.name, Last: true}
 }
 
 // Totals are the control totals of a cycle: every statement made is printed,
@@ -237,7 +231,11 @@ func (p Printer) writeVendorTotals(ctx context.Context, tx pgx.Tx, vendor string
 	if err := os.Remove(filepath.Join(p.Outbox, name)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err // of a run that was killed before it could note it
 	}
-	if err := putFile(p.Outbox, f, text); err != nil {
+	out := p.outgoing(f.Name, f.SHA256)
+	if _, err := out.Lay(content(text)); err != nil {
+		return err
+	}
+	if _, err := out.GiveName(); err != nil {
 		return err
 	}
 	if p.Written != nil {

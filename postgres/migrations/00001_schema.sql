@@ -896,6 +896,7 @@ create table outbox_file (
     made_on    date    not null,
     rows       integer not null default 0,
     sha256     bytea,                                      -- null while rows are still added
+    ready_on   date,                                       -- its bytes lie there whole, under a name that nobody takes, about to get their own
     written_on date                                        -- once, as the carrier empties the outbox
 );
 create index outbox_file_waiting on outbox_file (folder) where written_on is null;
