@@ -40,6 +40,7 @@ type victim struct {
 	ChunkAccounts     int64
 	Day               calendar.Date
 	At                point
+	Past              []string // jobs with which it ends, so that the night does not run through
 	Helps             bool // it is a worker that joins, see help
 	Lazy              bool // it leaves to workers what they take, see lazy
 }
@@ -81,7 +82,7 @@ func beVictim(told string) error {
 	if v.Helps {
 		return help(ctx, h, v.URL)
 	}
-	pool, err := traced(ctx, v.URL, victimName, &watcher{kill: v.At})
+	pool, err := traced(ctx, v.URL, victimName, &watcher{kill: v.At, past: v.Past})
 	if err == nil && v.Lazy {
 		pool, err = lazy(ctx, pool)
 	}
@@ -113,6 +114,7 @@ type watcher struct {
 	job  string // whose turn it is
 	seen map[string][]string
 	kill point
+	past []string
 	met  int // how often what it kills at has come
 }
 
@@ -128,6 +130,9 @@ func (w *watcher) saw(what, sql string, args []any) {
 	word, _, _ := strings.Cut(strings.TrimSpace(sql), " ")
 	event := what + " " + strings.ToLower(word)
 	w.seen[w.job] = append(w.seen[w.job], event)
+	if slices.Contains(w.past, w.job) {
+		os.Exit(0) // the point was never reached
+	}
 	if w.job != w.kill.Job || w.kill.What != "" && w.kill.What != event || !strings.Contains(sql, w.kill.SQL) {
 		return
 	}
@@ -291,9 +296,10 @@ type killer struct {
 	night []string       // the points of this night, in words
 }
 
-// kill runs a night until it is killed at a point, and says whether it was.
-func (k *killer) kill(ctx context.Context, h jobs.House, day calendar.Date, p point, what string) (bool, error) {
-	died, err := runVictim(ctx, h, day, p)
+// kill runs a night until it is killed at a point, and says whether it was. It
+// does not come to the jobs past.
+func (k *killer) kill(ctx context.Context, h jobs.House, day calendar.Date, p point, what string, past ...string) (bool, error) {
+	died, err := runVictim(ctx, h, day, p, past...)
 	if err != nil {
 		return false, fmt.Errorf("to be killed at %v: %w", p, err)
 	}
@@ -362,19 +368,25 @@ func killAtRandom(t *testing.T, u unharmed, seed uint64) {
 }
 
 // killAroundCommits takes each job's busiest night and kills it right before
-// and right after its first commit, again and again until the job is through.
+// and right after its first commit, again and again until the job is through. The
+// night ends there, so that the jobs after it still have all their work to do.
 // Where a commit changes nothing, such as that of a file that is here already,
 // the next one is taken.
 func killAroundCommits(t *testing.T, u unharmed) {
 	k := liveKilled(t, u, 1, func(ctx context.Context, k *killer, h jobs.House, day calendar.Date) error {
+		var past []string
+		for _, j := range slices.Backward(jobs.Jobs()) {
+			past = append(past, j.Name)
+		}
 		for _, j := range jobs.Jobs() {
+			past = past[:len(past)-1] // those after it
 			if u.busiest(j.Name) != day {
 				continue
 			}
 			var was string
 			for n, turns := 1, 0; n <= 30 && turns < 20; turns++ {
 				for _, what := range []string{"ask commit", "told commit"} {
-					if died, err := k.kill(ctx, h, day, point{Job: j.Name, N: n, What: what}, what); err != nil {
+					if died, err := k.kill(ctx, h, day, point{Job: j.Name, N: n, What: what}, what, past...); err != nil {
 						return err
 					} else if !died {
 						n = 1000 // through
@@ -416,13 +428,15 @@ func victimOf(h jobs.House, day calendar.Date, at point) victim {
 }
 
 // runVictim runs a night in a child process that kills itself at a point, and
-// says whether it died of that.
-func runVictim(ctx context.Context, h jobs.House, day calendar.Date, at point) (died bool, err error) {
+// says whether it died of that. It ends as a job of those past begins.
+func runVictim(ctx context.Context, h jobs.House, day calendar.Date, at point, past ...string) (died bool, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return false, err
 	}
-	told, err := json.Marshal(victimOf(h, day, at))
+	v := victimOf(h, day, at)
+	v.Past = past
+	told, err := json.Marshal(v)
 	if err != nil {
 		return false, err
 	}
@@ -430,14 +444,11 @@ func runVictim(ctx context.Context, h jobs.House, day calendar.Date, at point) (
 	cmd.Env = append(os.Environ(), victimVariable+"="+string(told))
 	said, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
-	if err == nil {
-		return false, nil
-	}
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
+	if died = err != nil; died && (!errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL) {
 		return false, fmt.Errorf("it ended by itself: %w: %s", err, said)
 	}
 	// The server may not have seen yet that nobody is there any more. It would
 	// by itself in a moment; the test doesn't wait for moments.
 	_, err = h.DB.Exec(ctx, `select pg_terminate_backend(pid, 10000) from pg_stat_activity where datname = current_database() and application_name = $1`, victimName)
-	return true, err
+	return died, err
 }
