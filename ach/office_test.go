@@ -754,6 +754,18 @@ func TestWriteOut(t *testing.T) {
 	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 {
 		t.Errorf("after a crash: %v %v", paths, err)
 	}
+	// Nor had it its name yet, and a disk has spoiled it meanwhile.
+	want, err := os.ReadFile(path)
+	b.must(err)
+	b.exec(`update ach_file set written_on = null`)
+	b.must(os.Remove(path))
+	b.must(os.WriteFile(filepath.Join(dir, "."+files[0].Name+".whole"), want[:100], 0o600))
+	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 {
+		t.Errorf("torn: %v %v", paths, err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != string(want) {
+		t.Errorf("torn: %d bytes are out, want %d, %v", len(got), len(want), err)
+	}
 	// Carried to the bank: it is not made again.
 	b.must(os.Remove(path))
 	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {

@@ -7,6 +7,7 @@ import (
 	"github.com/billcycle/billcycle/ach"
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/cards"
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/notices"
 	"github.com/billcycle/billcycle/statements"
@@ -83,6 +84,10 @@ var reasons = []Reason{
 	{"hold", true, "The account is on hold."},
 	{billing.Deceased, true, "The account is on hold: its guarantor has died."},
 	{billing.BadAddress, true, "The account is on hold: its address can't be mailed to."},
+
+	// Files of the outbox.
+	{delivery.Gone, true, "The file was whole in the outbox and is gone, and no run has noted that it was out, so it is taken as carried on and not made again: ask whom it is for."},
+	{"file_unknown", true, "It is not known what became of a debit file: ask the bank, and say it by ach bank."},
 
 	// No posting: files and checks.
 	{unchanged, false, "The row was taken before, with the same content."},

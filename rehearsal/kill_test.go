@@ -41,8 +41,8 @@ type victim struct {
 	Day               calendar.Date
 	At                point
 	Past              []string // jobs with which it ends, so that the night does not run through
-	Helps             bool // it is a worker that joins, see help
-	Lazy              bool // it leaves to workers what they take, see lazy
+	Helps             bool     // it is a worker that joins, see help
+	Lazy              bool     // it leaves to workers what they take, see lazy
 }
 
 // point is a moment of a night: the n-th thing, from 1, that happens between a
