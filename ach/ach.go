@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
 )
@@ -96,11 +97,11 @@ const (
 
 // RetryDescription is what Nacha prescribes as the description of a batch of
 // entries presented again (Operating Rules 2.12.4); it supersedes any other.
-const RetryDescription = "RETRY PYMT"
+const RetryDescription = billing.RetryDescription
 
 // ReversalDescription is what Nacha prescribes as the description of a batch
 // of credits that undo erroneous debits (Operating Rules 2.9).
-const ReversalDescription = "REVERSAL"
+const ReversalDescription = billing.ReversalDescription
 
 // Entry is one debit of a member's account, the prenote that tries it out, or
 // the credit that undoes it.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
 )
@@ -115,41 +116,18 @@ func CheckAccount(account string) error {
 func (c Company) check() error {
 	var wrong []error
 	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
-	for _, f := range []struct {
-		name, value string
-		width       int
-		required    bool
-	}{
-		{"company name", c.Name, 16, true},
-		{"company id", c.ID, 10, true},
-		{"company entry description", c.Description, 10, true},
-		{"immediate destination name", c.ODFIName, 23, false},
-		{"immediate origin name", c.OriginName, 23, false},
-	} {
-		switch {
-		case len(f.value) > f.width:
-			bad("%s %q is %d characters long; the field has room for %d", f.name, f.value, len(f.value), f.width)
-		case firstForeign(f.value) >= 0:
-			bad("%s %q holds a character that is not ASCII; write it without", f.name, f.value)
-		case strings.TrimSpace(f.value) != f.value:
-			bad("%s %q begins or ends with a blank", f.name, f.value)
-		case f.required && strings.Trim(f.value, " 0") == "":
-			bad("%s %q is empty or zeros", f.name, f.value)
-		}
+	own := billing.Company{Name: c.Name, ID: c.ID, EntryDescription: c.Description, ODFIName: c.ODFIName, Origin: c.Origin}
+	for _, w := range own.Wrong() {
+		bad("company %s: %s", strings.ReplaceAll(w.Path, "_", " "), w.Says)
 	}
-	if c.Description == RetryDescription || c.Description == ReversalDescription {
-		bad("company entry description %s is reserved; give the payments' own word, such as PREMIUM", c.Description)
+	if len(c.OriginName) > 23 || firstForeign(c.OriginName) >= 0 {
+		bad("immediate origin name %q is not up to 23 ASCII characters", c.OriginName)
 	}
 	if _, err := bankOf(c.ODFI); err != nil {
 		bad("%w", err)
 	}
 	if err := CheckRouting(c.Destination); err != nil {
 		bad("immediate destination: %w", err)
-	}
-	if n := len(c.Origin); n != 9 && n != 10 || firstForeign(c.Origin) >= 0 || strings.Contains(c.Origin, " ") {
-		bad("immediate origin %q is not 9 or 10 characters without blanks", c.Origin)
-	} else if strings.Trim(c.Origin, "0") == "" {
-		bad("immediate origin is all zeros")
 	}
 	if c.Balanced {
 		if err := CheckRouting(c.OffsetRouting); err != nil {

@@ -152,9 +152,28 @@ func (a ACHPolicy) check(r *refuser) {
 // offsetAccount is what an account number may be in a Nacha file.
 var offsetAccount = regexp.MustCompile(`^[0-9A-Za-z-]([0-9A-Za-z -]{0,15}[0-9A-Za-z-])?$`)
 
-// check holds the company to the fields of a Nacha file, as package ach does
-// once it has debits to write.
 func (c Company) check(r *refuser) {
+	for _, w := range c.Wrong() {
+		r.refuse(w.Path, "%s", w.Says)
+	}
+	if !isRouting(c.ODFI) {
+		r.refuse("odfi", "%q is not a routing number: 9 digits, the last a check digit", c.ODFI)
+	}
+}
+
+// Nacha's own words for entries presented again and for reversals, which no
+// company may use for its payments (Operating Rules 2.12.4 and 2.9).
+const (
+	RetryDescription    = "RETRY PYMT"
+	ReversalDescription = "REVERSAL"
+)
+
+// Wrong says what of the company's own words does not fit into the fields of a Nacha
+// file, by its key.
+func (c Company) Wrong() (all []PolicyError) {
+	wrong := func(key, format string, args ...any) {
+		all = append(all, PolicyError{key, fmt.Sprintf(format, args...)})
+	}
 	for _, f := range []struct {
 		key, value string
 		width      int
@@ -168,24 +187,22 @@ func (c Company) check(r *refuser) {
 	} {
 		switch {
 		case strings.ContainsFunc(f.value, func(c rune) bool { return c < ' ' || c > '~' }):
-			r.refuse(f.key, "%q holds a character that is not printable ASCII; write it without", f.value)
+			wrong(f.key, "%q holds a character that is not printable ASCII; write it without", f.value)
 		case len(f.value) > f.width:
-			r.refuse(f.key, "%q is %d characters long; the field has room for %d", f.value, len(f.value), f.width)
+			wrong(f.key, "%q is %d characters long; the field has room for %d", f.value, len(f.value), f.width)
 		case strings.TrimSpace(f.value) != f.value:
-			r.refuse(f.key, "%q begins or ends with a blank", f.value)
+			wrong(f.key, "%q begins or ends with a blank", f.value)
 		case f.required && strings.Trim(f.value, " 0") == "":
-			r.refuse(f.key, "%q is empty or zeros", f.value)
+			wrong(f.key, "%q is empty or zeros", f.value)
 		}
 	}
-	if c.EntryDescription == "RETRY PYMT" || c.EntryDescription == "REVERSAL" {
-		r.refuse("entry_description", "%s is reserved; give the payments' own word, such as PREMIUM", c.EntryDescription)
+	if c.EntryDescription == RetryDescription || c.EntryDescription == ReversalDescription {
+		wrong("entry_description", "%s is reserved; give the payments' own word, such as PREMIUM", c.EntryDescription)
 	}
 	if len(c.Origin) < 9 || strings.Contains(c.Origin, " ") {
-		r.refuse("origin", "%q is not 9 or 10 characters without blanks", c.Origin)
+		wrong("origin", "%q is not 9 or 10 characters without blanks", c.Origin)
 	}
-	if !isRouting(c.ODFI) {
-		r.refuse("odfi", "%q is not a routing number: 9 digits, the last a check digit", c.ODFI)
-	}
+	return all
 }
 
 func (c CardPolicy) check(r *refuser) {
