@@ -437,7 +437,7 @@ func (d *drawer) nameAll(ctx context.Context, tx pgx.Tx) (out bool, err error) {
 		return false, err
 	}
 	all := append(d.files(), done)
-	if at != delivery.Out {
+	if at != delivery.Out && len(d.rows) == 0 { // laid out by another run
 		if err := d.mend(ctx, tx, all); err != nil {
 			return false, err
 		}
