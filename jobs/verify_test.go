@@ -221,6 +221,10 @@ var breaks = map[string][]string{
 		`update lockbox_batch set cents = cents + 1 where (file_id, ordinal) = (select file_id, ordinal from lockbox_batch where state = 'accepted' and items > 0 limit 1)`,
 		`insert into lockbox_batch select (jsonb_populate_record(null::lockbox_batch, to_jsonb(b) || '{"file_id": 900}')).* from (select * from lockbox_batch where state = 'accepted' and items > 0 limit 1) b`,
 	},
+	"lockbox_twins": {
+		`update lockbox_item set sole = false where (file_id, ordinal) = (select file_id, ordinal from lockbox_item where sole limit 1)`,
+		`update lockbox_item set state = 'refused', account_id = null where (file_id, ordinal) = (select file_id, ordinal from lockbox_item where sole limit 1)`,
+	},
 	"lockbox_receipts": {
 		`update receipt set check_item = check_item + 900 where (account_id, no) = (select account_id, no from receipt where check_file is not null limit 1)`,
 		`update receipt set check_file = null where (account_id, no) = (select account_id, no from receipt where check_file is not null limit 1)`,

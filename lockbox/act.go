@@ -200,8 +200,20 @@ func (d Desk) give(ctx context.Context, tx pgx.Tx, h *onHand, received calendar.
 	}
 	batch.Queue(`update lockbox_item set state = $3, reason = '', received_on = $4, entry = 0, account_id = $5, directed = $6 where file_id = $1 and ordinal = $2`,
 		h.file, h.ordinal, itemTaken, received, whole, string(directed))
+	batch.Queue(oneSole, h.file, h.ordinal)
 	return tx.SendBatch(ctx, batch).Close()
 }
+
+// counted says of a lockbox_known k that it was not told away, and has a number by
+// which another can be like it.
+const counted = `k.state not in ('refused', 'void') and substr(k.micr::text, 20) <> '0000-000000000000'`
+
+// oneSole makes the first of the checks like one that was acted on the sole one, if
+// none is any more.
+const oneSole = `update lockbox_item set sole = true where (file_id, ordinal) = (
+		select k.file_id, k.ordinal from lockbox_item i join lockbox_known k on k.micr = i.micr
+		where i.file_id = $1 and i.ordinal = $2 and ` + counted + ` and not exists (select from lockbox_item s where s.micr = i.micr and s.sole)
+		order by k.file_id, k.ordinal limit 1)`
 
 // stand moves a check that no account has to where no account has it either,
 // with its money into suspense or out of it.
@@ -224,8 +236,9 @@ func (d Desk) stand(ctx context.Context, tx pgx.Tx, h *onHand, to standing) erro
 		}
 	}
 	batch := &pgx.Batch{}
-	batch.Queue(`update lockbox_item set state = $3, reason = $4, received_on = $5, entry = $6, account_id = null, directed = '' where file_id = $1 and ordinal = $2`,
+	batch.Queue(`update lockbox_item set state = $3, reason = $4, received_on = $5, entry = $6, account_id = null, directed = '', sole = sole and $3 not in ('refused', 'void') where file_id = $1 and ordinal = $2`,
 		h.file, h.ordinal, to.State, to.Reason, to.Received, entry)
+	batch.Queue(oneSole, h.file, h.ordinal)
 	batch.Queue(`delete from lockbox_share where file_id = $1 and ordinal = $2`, h.file, h.ordinal)
 	return tx.SendBatch(ctx, batch).Close()
 }

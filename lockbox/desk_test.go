@@ -292,6 +292,41 @@ func TestHeldChecks(t *testing.T) {
 	m.proven()
 }
 
+// Of three checks that are alike the first is told away, and comes back: another
+// is always known for what it is, whichever of them counts by then.
+func TestAnotherIsKnownWhicheverCounts(t *testing.T) {
+	m := newMail(t)
+	ann, _ := m.member(1, 57500)
+	alike := check("1001", 100, "2026-03-16", "")
+	first := m.ingest("2026-03-16", "F1", m.file("0600", batch("001", alike))).FileID
+	second := m.ingest("2026-03-16", "F2", m.file("0700", batch("002", alike))).FileID
+	m.wantState(first, 1, "suspense no_reference")
+	m.wantState(second, 1, "held duplicate_check")
+	d := m.desk("2026-03-17")
+	another := 2
+	held := func(when string) {
+		t.Helper()
+		another++
+		number := fmt.Sprintf("%03d", another)
+		if got := m.ingest("2026-03-17", "F"+number, m.file("0"+number, batch(number, alike))); got.Held != 1 {
+			t.Errorf("%s: %+v", when, got)
+		}
+		m.proven()
+	}
+	m.must(d.Void(t.Context(), first, 1, "the bank took it back"))
+	held("the second is the one that counts")
+	m.must(d.Match(t.Context(), second, 1, ann, "she sent one"))
+	held("the second was given to somebody")
+	m.must(d.Undo(t.Context(), first, 1, "it was not taken back"))
+	held("both count")
+	m.must(d.Void(t.Context(), first, 1, "it was, after all"))
+	held("the second counts again")
+	for n := 3; n <= another; n++ {
+		m.must(d.Void(t.Context(), m.one(`select id from lockbox_file where name = $1`, fmt.Sprintf("F%03d", n)), 1, "twice"))
+	}
+	held("all others were told away")
+}
+
 func TestSuspectedDuplicates(t *testing.T) {
 	m := newMail(t)
 	ann, a := m.member(1, 57500)

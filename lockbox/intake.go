@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/klauspost/compress/flate"
 	"golang.org/x/sync/errgroup"
 
@@ -68,12 +69,12 @@ func (in *intake) chunkItems() int {
 	return usualChunkItems
 }
 
-// within does something in a transaction: its own, or the file's. Its own need
-// not be on the disk when it is over: a chunk that a crash takes back is laid out
-// again, and the commit that takes all in brings all before it to the disk.
+// within does something in a transaction: its own, or within the file's. Its own
+// need not be on the disk when it is over: a chunk that a crash takes back is laid
+// out again, and the commit that takes all in brings all before it to the disk.
 func (in *intake) within(ctx context.Context, do func(tx pgx.Tx) error) error {
 	if in.tx != nil {
-		return do(in.tx)
+		return pgx.BeginFunc(ctx, in.tx, do)
 	}
 	return pgx.BeginFunc(ctx, in.conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `set local synchronous_commit = off`); err != nil {
@@ -163,7 +164,7 @@ func (in *intake) layOut(ctx context.Context, content io.ReadSeeker, laid chan<-
 	}
 	stages.Go(func() error {
 		for c := range chunks {
-			if err := in.within(ctx, func(tx pgx.Tx) error { return in.store(ctx, tx, c) }); err != nil {
+			if err := in.store(ctx, c); err != nil {
 				return err
 			}
 			laid <- c.checks[len(c.checks)-1].ordinal
@@ -320,11 +321,29 @@ func twin(micr []byte) (key [micrBytes]byte, ok bool) {
 // envelopeOf is the envelope that a check came in, "" if the bank doesn't say.
 func envelopeOf(i *Item) string { return strings.TrimLeft(i.Envelope, "0") }
 
-// store decides where each check of a chunk goes, and lays the chunk out.
-func (in *intake) store(ctx context.Context, tx pgx.Tx, c *chunk) error {
-	if err := holdTwins(ctx, tx, c.checks); err != nil {
-		return err
+// store lays a chunk out. Hardly any chunk has a check that came before: so it is
+// not asked for any until the database refuses one.
+func (in *intake) store(ctx context.Context, c *chunk) error {
+	err := in.within(ctx, func(tx pgx.Tx) error { return in.decide(ctx, tx, c) })
+	if cameBefore(err) {
+		return in.within(ctx, func(tx pgx.Tx) error {
+			if err := holdTwins(ctx, tx, c.checks); err != nil {
+				return err
+			}
+			return in.decide(ctx, tx, c)
+		})
 	}
+	return err
+}
+
+// cameBefore says whether a chunk was refused because of a check that came before.
+func cameBefore(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.ConstraintName == "lockbox_item_sole"
+}
+
+// decide decides where each check of a chunk goes, and writes it.
+func (in *intake) decide(ctx context.Context, tx pgx.Tx, c *chunk) error {
 	if c.known == nil {
 		if err := c.lookUp(ctx, tx); err != nil {
 			return err
@@ -348,9 +367,6 @@ func holdTwins(ctx context.Context, tx pgx.Tx, checks []*incoming) error {
 			keys = append(keys, key)
 		}
 	}
-	if len(keys) == 0 {
-		return nil
-	}
 	// PostgreSQL puts them in order, too, but slower.
 	slices.SortFunc(keys, func(a, b [micrBytes]byte) int { return bytes.Compare(a[:], b[:]) })
 	twins := map[[micrBytes]byte]int{} // how many of them may be taken: one, or none
@@ -359,7 +375,7 @@ func holdTwins(ctx context.Context, tx pgx.Tx, checks []*incoming) error {
 			twins[keys[n]] = 1
 		}
 	}
-	rows, err := tx.Query(ctx, `select micr from lockbox_item where micr = any($1::uuid[]) and state not in ('refused', 'void')`, keys)
+	rows, err := tx.Query(ctx, `select micr from lockbox_item where micr = any($1::uuid[]) and sole`, keys)
 	if err != nil {
 		return err
 	}
@@ -371,7 +387,7 @@ func holdTwins(ctx context.Context, tx pgx.Tx, checks []*incoming) error {
 		key, ok := twin(c.micr)
 		if left, twice := twins[key]; twice && ok && c.state != itemRefused {
 			if left == 0 {
-				c.state, c.reason = itemHeld, DuplicateCheck
+				c.state, c.reason, c.shares = itemHeld, DuplicateCheck, nil
 			}
 			twins[key] = 0
 		}
@@ -381,7 +397,7 @@ func holdTwins(ctx context.Context, tx pgx.Tx, checks []*incoming) error {
 
 // The columns of what is laid out.
 var (
-	itemColumns  = []string{"file_id", "ordinal", "batch", "cents", "received_on", "check_no", "micr", "envelope", "coupons", "state", "reason", "account_id", "directed"}
+	itemColumns  = []string{"file_id", "ordinal", "batch", "cents", "received_on", "check_no", "micr", "sole", "envelope", "coupons", "state", "reason", "account_id", "directed"}
 	shareColumns = []string{"file_id", "ordinal", "coupon", "account_id", "cents", "directed"}
 )
 
@@ -390,16 +406,19 @@ func (in *intake) write(ctx context.Context, tx pgx.Tx, c *chunk) error {
 	var items, shares ledger.Copy
 	counts, parts := map[string]int{}, 0
 	for _, c := range c.checks {
+		state := c.state
 		switch {
-		case c.state == "" && c.reason == "":
-			c.state = itemTaken
-		case c.state == "":
-			c.state = itemSuspense
+		case state == "" && c.reason == "":
+			state = itemTaken
+		case state == "":
+			state = itemSuspense
 		}
-		counts[c.state]++
+		counts[state]++
 		parts += len(c.shares)
-		row := items.Row(len(itemColumns)).Int64(in.id).Int32(int32(c.ordinal)).Int32(int32(c.batch)).Int64(int64(c.cents)).Date(c.received).Text(c.check).Bytes(c.micr).Text(c.envelope)
-		if c.state == itemTaken {
+		_, numbered := twin(c.micr)
+		row := items.Row(len(itemColumns)).Int64(in.id).Int32(int32(c.ordinal)).Int32(int32(c.batch)).Int64(int64(c.cents)).Date(c.received).Text(c.check).Bytes(c.micr).
+			Bool(numbered && state != itemRefused && c.reason != DuplicateCheck).Text(c.envelope)
+		if state == itemTaken {
 			row.Null()
 		} else { // a person may need them
 			coupons, err := json.Marshal(c.coupons)
@@ -408,7 +427,7 @@ func (in *intake) write(ctx context.Context, tx pgx.Tx, c *chunk) error {
 			}
 			row.JSON(coupons)
 		}
-		row.Text(c.state).Text(c.reason)
+		row.Text(state).Text(c.reason)
 		if len(c.shares) == 1 {
 			row.Int64(c.shares[0].account).Text(string(c.shares[0].kind))
 			continue

@@ -208,7 +208,7 @@ func byMICR(ctx context.Context, tx pgx.Tx, list []*proposed) error {
 	// A bank that pays bills for its customers has one account for thousands of
 	// payers: its last checks say as little as all of them.
 	rows, err := tx.Query(ctx, `select u.low, c.account_id, count(*), max(i.received_on) from unnest($1::uuid[], $2::uuid[]) u(low, high)
-		cross join lateral (select * from lockbox_item i where i.micr between u.low and u.high and i.state = 'taken' limit 200) i
+		cross join lateral (select * from lockbox_known k where k.micr between u.low and u.high and k.state = 'taken' limit 200) i
 		`+ofAccounts("i")+`
 		group by 1, 2 order by 1, 2`, from, to)
 	if err != nil {
@@ -237,7 +237,7 @@ func findTwins(ctx context.Context, tx pgx.Tx, like map[[micrBytes]byte][]*WorkI
 	if len(like) == 0 {
 		return nil
 	}
-	rows, err := tx.Query(ctx, `select distinct on (i.micr) i.micr, i.file_id, i.ordinal, i.state, f.ingested_on from lockbox_item i join lockbox_file f on f.id = i.file_id
+	rows, err := tx.Query(ctx, `select distinct on (i.micr) i.micr, i.file_id, i.ordinal, i.state, f.ingested_on from lockbox_known i join lockbox_file f on f.id = i.file_id
 		where i.micr = any($1::uuid[]) and i.state not in ('refused', 'void') order by i.micr, i.file_id, i.ordinal`, keys(like))
 	if err != nil {
 		return err

@@ -171,6 +171,9 @@ var Invariants = []ledger.Invariant{
 			) x group by 1, 2 having bool_or(taken) and (sum(items) <> 0 or sum(cents) <> 0)
 			union all
 			select max(file_id), count(*) from lockbox_batch where state = 'accepted' and items > 0 group by lockbox, deposit_on, number, canonical having count(distinct file_id) > 1`},
+	{Name: "lockbox_twins", Says: "of checks that are alike and count, one is known as that of which the others are suspected duplicates",
+		SQL: `select k.file_id, k.ordinal from lockbox_known k where not k.sole and ` + counted + ` and not exists (select from lockbox_item s where s.micr = k.micr and s.sole)
+			union all select k.file_id, k.ordinal from lockbox_known k where k.sole and not (` + counted + `)`},
 	{Name: "lockbox_receipts", Says: "a check that was taken is the sum of its receipts, and no other check has any",
 		SQL: `with r as (select check_file as file_id, check_item as ordinal, check_coupon as coupon, account_id, cents from receipt where channel = 'lockbox' and state <> 'withdrawn')
 			select file_id, ordinal from (

@@ -222,7 +222,7 @@ func findReturned(ctx context.Context, tx pgx.Tx, rows []*returnRow) (accounts [
 			select from lockbox_part p join receipt r on r.account_id = p.account_id and r.check_file = p.file_id and r.check_item = p.ordinal and r.state in ('pending', 'posted')
 			where p.file_id = i.file_id and p.ordinal = i.ordinal), i.state = 'held',
 			array(select distinct account_id from lockbox_part p where p.file_id = i.file_id and p.ordinal = i.ordinal)
-		from lockbox_item i join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch and b.state in ('accepted', 'refused')
+		from lockbox_known i join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch and b.state in ('accepted', 'refused')
 		where i.micr = any($1::uuid[]) and i.state <> 'refused' order by i.state = 'held', i.file_id, i.ordinal`, keys)
 	if err != nil {
 		return nil, err

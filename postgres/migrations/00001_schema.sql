@@ -584,6 +584,7 @@ create table lockbox_item (
     entry       integer not null default 0,                -- while in suspense: account 0's journal entry that holds its money
     account_id  bigint,                                    -- while one account has all of it
     micr        uuid,                                      -- keyed hashes, 8 bytes each: of routing and account; of these, check number and amount, 0 without a number. null without an account
+    sole        boolean not null default false,            -- of the checks with this micr that count, the one that any other is a suspected duplicate of
     state       text    not null check (state in ('taken', 'suspense', 'held', 'refused', 'void', 'sent_back')), -- taken: its receipts tell the rest; sent_back: to who sent it
     check_no    text    not null default '',
     directed    text    not null default '',               -- the bill kind that its coupon names
@@ -593,7 +594,9 @@ create table lockbox_item (
     primary key (file_id, ordinal),
     check (account_id is null or state = 'taken')
 );
-create index lockbox_item_micr on lockbox_item (micr) with (deduplicate_items = off) where micr is not null; -- hardly two are alike
+-- That a check came before is told by its going in, and not by a look before it.
+create unique index lockbox_item_sole on lockbox_item (micr) with (deduplicate_items = off) where sole;
+create index lockbox_item_alike on lockbox_item (micr) where micr is not null and not sole; -- without a number, or not to be counted
 create index lockbox_item_waiting on lockbox_item (file_id, ordinal) where state in ('suspense', 'held', 'refused');
 
 -- The parts of a check that several receipts share, while they have it.
@@ -606,6 +609,12 @@ create table lockbox_share (
     directed   text    not null default '',
     primary key (file_id, ordinal, coupon)
 );
+
+-- The checks that can be known again.
+create view lockbox_known as
+    select file_id, ordinal, batch, state, received_on, micr, sole from lockbox_item where sole
+    union all
+    select file_id, ordinal, batch, state, received_on, micr, sole from lockbox_item where micr is not null and not sole;
 
 -- What accounts have of checks. A part and its receipt (check_file, check_item,
 -- check_coupon) find each other within the account.
