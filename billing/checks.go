@@ -38,6 +38,7 @@ func ReceiveChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64
 	return made, due, err
 }
 
+// offset 0 keeps the update from carrying whole rows of laid along.
 const receiveChecksSQL = `
 	with given as (
 		select ordinal, 1 as coupon, account_id, cents, directed, received_on, check_no from lockbox_item where file_id = $2 and ordinal > $5 and ordinal <= $6 and account_id is not null
@@ -59,7 +60,7 @@ const receiveChecksSQL = `
 	), total as (
 		insert into journal_total (posted_on, what, debit, credit, entries, cents) select $1, 'lockbox_in', 'cash', 'lockbox_pending', count(*), sum(cents) from laid having count(*) > 0
 	), count as (
-		update account a set docs = l.no, entries = l.entry, pending = a.pending + l.nth from laid l where l.last and a.ctid = l.at
+		update account a set docs = l.no, entries = l.entry, pending = a.pending + l.nth from (select at, no, entry, nth from laid where last offset 0) l where a.ctid = l.at
 	)
 	select count(*), count(*) filter (where posts_on <= $1 and coupon = 1) from laid`
 

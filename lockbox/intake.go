@@ -32,6 +32,11 @@ const (
 	firstChunkItems = 1250
 )
 
+// chunksAhead is how many chunks are laid out before they are taken in. To take
+// them in is most of the work, so whoever lays out waits for it: what has just
+// been written is still at hand, and the processor is free for who is behind.
+const chunksAhead = 2
+
 // intake is a file whose checks go in. It is read a second time and laid out
 // chunk by chunk: a chunk's checks, the shares of them, and the mark how far
 // that has come, in one commit. What has been laid out stands nowhere yet:
@@ -89,7 +94,7 @@ var errChanged = errors.New("the file changed while it was read: is it still bei
 // inTurn lays all of the file out and then takes it in, in a transaction that it
 // is given.
 func (in *intake) inTurn(ctx context.Context, content io.ReadSeeker, within func(func(pgx.Tx) error) error, out *Ingested) error {
-	laid := in.marks()
+	laid := in.marks(in.sum.Items/min(firstChunkItems, in.chunkItems()) + 2)
 	if err := in.layOut(ctx, content, laid, nil); err != nil {
 		return err
 	}
@@ -105,7 +110,7 @@ func (in *intake) inTurn(ctx context.Context, content io.ReadSeeker, within func
 // are, one lays them out, one takes them in. Whose checks there will be is not
 // known when the first are taken in, so all accounts are locked.
 func (in *intake) atOnce(ctx context.Context, content io.ReadSeeker, out *Ingested) error {
-	laid := in.marks()
+	laid := in.marks(chunksAhead)
 	all, ctx := errgroup.WithContext(ctx)
 	all.Go(func() error {
 		return postgres.Beside(ctx, in.DB, func(tx pgx.Tx) error { return in.layOut(ctx, content, laid, tx) })
@@ -122,9 +127,9 @@ func (in *intake) atOnce(ctx context.Context, content io.ReadSeeker, out *Ingest
 }
 
 // marks is where layOut says up to which check it has come, and that all of
-// them lie there by closing it. It holds all that will ever be said.
-func (in *intake) marks() chan int {
-	laid := make(chan int, in.sum.Items/min(firstChunkItems, in.chunkItems())+2)
+// them lie there by closing it. It holds some of what is said.
+func (in *intake) marks(some int) chan int {
+	laid := make(chan int, some)
 	if in.upTo > 0 {
 		laid <- in.upTo
 	}
@@ -167,7 +172,11 @@ func (in *intake) layOut(ctx context.Context, content io.ReadSeeker, laid chan<-
 			if err := in.store(ctx, c); err != nil {
 				return err
 			}
-			laid <- c.checks[len(c.checks)-1].ordinal
+			select {
+			case laid <- c.checks[len(c.checks)-1].ordinal:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		return nil
 	})
