@@ -212,9 +212,11 @@ func (r *footing) closeBatch(said *Total, at int, by string) error {
 	if r.each == nil {
 		return nil
 	}
-	b.hash.Sum(b.found.CanonicalSHA256[:0])
-	b.hash.Reset()
-	r.canon.Write(b.found.CanonicalSHA256[:])
+	if r.canon != nil {
+		b.hash.Sum(b.found.CanonicalSHA256[:0])
+		b.hash.Reset()
+		r.canon.Write(b.found.CanonicalSHA256[:])
+	}
 	b.found.Items = r.made()
 	return r.each(b.found)
 }

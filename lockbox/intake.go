@@ -14,7 +14,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/klauspost/compress/flate"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/billcycle/billcycle/billing"
@@ -210,11 +209,7 @@ func (c *chunk) lookUp(ctx context.Context, tx pgx.Tx) error {
 // read hands out the checks that are not laid out yet. A chunk never ends
 // inside an envelope.
 func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *chunk) error {
-	z, err := flate.NewWriter(io.Discard, flate.BestSpeed)
-	if err != nil {
-		return err
-	}
-	fresh := func() *chunk { return &chunk{raw: rawWriter{keys: in.Keys, file: in.id, z: z}} }
+	fresh := func() *chunk { return &chunk{raw: rawWriter{keys: in.Keys, file: in.id}} }
 	c, full, micrOf := fresh(), min(firstChunkItems, in.chunkItems()), in.micrs()
 	send := func() error {
 		if err := c.raw.close(); err != nil {
@@ -228,7 +223,7 @@ func (in *intake) read(ctx context.Context, content io.Reader, chunks chan<- *ch
 			return ctx.Err()
 		}
 	}
-	sum, err := Read(content, in.profile, func(b Batch) error {
+	sum, err := readAgain(content, in.profile, func(b Batch) error {
 		if b.Ordinal > len(in.batches) {
 			return errChanged
 		}

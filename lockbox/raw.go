@@ -9,7 +9,7 @@ import (
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/s2"
 
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/secret"
@@ -32,7 +32,8 @@ type rawWriter struct {
 	plain bytes.Buffer
 	upTo  int
 	n     int
-	z     *flate.Writer // made once for a file: it is large
+
+	packed []byte // reused
 }
 
 func (w *rawWriter) add(ordinal int, raw string) error {
@@ -52,15 +53,8 @@ func (w *rawWriter) close() error {
 	if w.n == 0 {
 		return nil
 	}
-	var packed bytes.Buffer
-	w.z.Reset(&packed)
-	if _, err := w.z.Write(w.plain.Bytes()); err != nil {
-		return err
-	}
-	if err := w.z.Close(); err != nil {
-		return err
-	}
-	sealed, err := w.keys.Seal(packed.Bytes(), rawContext(w.file, w.upTo))
+	w.packed = s2.Encode(w.packed[:cap(w.packed)], w.plain.Bytes())
+	sealed, err := w.keys.Seal(w.packed, rawContext(w.file, w.upTo))
 	if err != nil {
 		return err
 	}
@@ -128,7 +122,7 @@ func openRaw(keys *secret.Keys, sealed []byte, file int64, upTo int) (map[int]st
 	if err != nil {
 		return nil, err
 	}
-	plain, err := io.ReadAll(flate.NewReader(bytes.NewReader(packed)))
+	plain, err := s2.Decode(nil, packed)
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func Read(r io.Reader, p Profile, each func(Batch) error) (Summary, error) {
 // readDays is Read, but what it hands out may have no more of a check than its
 // days, and is gone when the next batch comes, which is faster.
 func readDays(r io.Reader, p Profile, each func(Batch) error) (Summary, error) {
-	if p.Format == formatX12 || p.Format == formatCSV || len(p.Check()) > 0 {
+	if p.format() != formatBAI || len(p.Check()) > 0 {
 		return Read(r, p, each)
 	}
 	rd := newReader(r, p, each)
@@ -49,6 +49,17 @@ func readDays(r io.Reader, p Profile, each func(Batch) error) (Summary, error) {
 		}
 		return items
 	}
+	return rd.run()
+}
+
+// readAgain is Read, but may leave the canonical hashes out, which is faster: it is
+// for a file of which readDays has given them.
+func readAgain(r io.Reader, p Profile, each func(Batch) error) (Summary, error) {
+	if p.format() != formatBAI || len(p.Check()) > 0 {
+		return Read(r, p, each)
+	}
+	rd := newReader(r, p, each)
+	rd.canon = nil
 	return rd.run()
 }
 
