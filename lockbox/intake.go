@@ -27,14 +27,14 @@ import (
 // out checks can soon begin. A file of any size needs the memory of a few usual
 // chunks.
 const (
-	usualChunkItems = 10_000
+	usualChunkItems = 5000
 	firstChunkItems = 1250
 )
 
 // chunksAhead is how many chunks are laid out before they are taken in. To take
 // them in is most of the work, so whoever lays out waits for it: what has just
 // been written is still at hand, and the processor is free for who is behind.
-const chunksAhead = 2
+const chunksAhead = 4
 
 // intake is a file whose checks go in. It is read a second time and laid out
 // chunk by chunk: a chunk's checks, the shares of them, and the mark how far
