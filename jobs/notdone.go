@@ -2,11 +2,14 @@ package jobs
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/lockbox"
 	"github.com/billcycle/billcycle/notices"
 )
 
@@ -116,4 +119,29 @@ func (h House) NotDone(ctx context.Context, f Filter) (list []NotDone, total int
 		return n, err
 	})
 	return list, total, err
+}
+
+// ErrNotCleared is in the chain of the error for what can't be cleared; nothing
+// was changed.
+var ErrNotCleared = errors.New("nothing was cleared")
+
+// Clear notes that a person, the Operator, has seen to the exceptions of a job that
+// wait under a code and a subject, and why they wait no more. It returns how many
+// there were. A file that is held against an earlier one is settled by its own acts
+// only.
+func (h House) Clear(ctx context.Context, day calendar.Date, job, code, subject, reason string) (n int64, err error) {
+	if code == lockbox.BatchDiffers {
+		return 0, fmt.Errorf("%s %q waits until somebody takes it or refuses it (lockbox take, lockbox refuse): %w", code, subject, ErrNotCleared)
+	}
+	err = pgx.BeginFunc(ctx, h.DB, func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, `update exception set cleared_on = $4 where job = $1 and code = $2 and subject = $3 and cleared_on is null`, job, code, subject, day)
+		if err != nil {
+			return err
+		}
+		if n = tag.RowsAffected(); n == 0 {
+			return fmt.Errorf("nothing of %s waits under %s %q (billcycle skipped --waiting): %w", job, code, subject, ErrNotCleared)
+		}
+		return billing.Act{Day: day, Operator: h.Operator, Reason: reason, Verb: "clear", Detail: map[string]any{"job": job, "code": code, "subject": subject}}.Record(ctx, tx, billing.House)
+	})
+	return n, err
 }

@@ -269,9 +269,7 @@ func (p *program) clearWork(ctx context.Context, office ach.Office, what, reason
 	if err != nil {
 		return err
 	}
-	return p.answer(struct {
-		Cleared int64 `json:"cleared"`
-	}{n}, func(w *page) { w.line("%s cleared: %s", counted(int(n), "item"), what) })
+	return p.cleared(n, what)
 }
 
 func (p *program) achCodesCommand() *cobra.Command {

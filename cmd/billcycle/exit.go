@@ -63,7 +63,7 @@ func refuse(err error) error {
 }
 
 // refusals are the errors by which rooms refuse input whole.
-var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile, ach.ErrHold, ach.ErrReverse, billing.ErrOperator, ledger.ErrNoFile, billing.ErrNoMonth}
+var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile, ach.ErrHold, ach.ErrReverse, billing.ErrOperator, ledger.ErrNoFile, billing.ErrNoMonth, jobs.ErrNotCleared}
 
 // exitOf sorts an error into an exit code, and says what to do about it.
 func (p *program) exitOf(ctx context.Context, err error) (code int, advice string) {

@@ -55,16 +55,23 @@ func (f *notDoneFilter) find(ctx context.Context, h jobs.House, waiting bool) ([
 func (p *program) skippedCommand() *cobra.Command {
 	var f notDoneFilter
 	var waiting bool
+	var clear, reason string
 	c := p.command(command{
-		use:     "skipped",
-		short:   "List by account what was not done, and why",
-		example: "  billcycle skipped --job autopay --date 2026-03-24",
+		use:   "skipped",
+		short: "List by account what was not done, and why",
+		example: `  billcycle skipped --job autopay --date 2026-03-24
+  billcycle skipped --waiting
+  billcycle skipped --clear "reminders file_gone reminders-20260324-1.jsonl" --reason "the carrier has it"`,
 		long: `List what the jobs did not do, by account, with the reason: skipped, put before a
 person (exception), or parked. Reasons that only say that nothing was to be done
 (nothing due, already cut...) are counted in each run, but not kept by account:
 "billcycle account MRN" says them of one account, "billcycle reasons" which they
-are.`,
+are. --waiting lists what a person has to see to; --clear takes an exception off
+that list, on the business date --date. A parked account leaves it by itself.`,
 		run: func(ctx context.Context, _ []string) error {
+			if clear != "" {
+				return p.clearException(ctx, f.date, clear, reason)
+			}
 			if f.job != "" && !slices.Contains(append(jobNames(), "ach"), f.job) {
 				return wrongUsage("there is no job %q; the jobs are %s", f.job, strings.Join(jobNames(), ", "))
 			}
@@ -83,7 +90,36 @@ are.`,
 		},
 	})
 	c.Flags().BoolVar(&waiting, "waiting", false, "only what waits for a person: exceptions and parked accounts")
+	c.Flags().StringVar(&clear, "clear", "", "`JOB REASON ABOUT` of an exception that was seen to, as --waiting lists it")
+	c.Flags().StringVar(&reason, "reason", "", "`why`, kept with --clear")
 	return f.flags(c)
+}
+
+func (p *program) clearException(ctx context.Context, date dateFlag, what, reason string) error {
+	job, rest, _ := strings.Cut(what, " ")
+	code, subject, all := strings.Cut(rest, " ")
+	if !all || reason == "" {
+		return wrongUsage(`--clear wants "JOB REASON ABOUT" as --waiting lists them, and --reason: what was done`)
+	}
+	day, err := p.day(date.Date)
+	if err != nil {
+		return err
+	}
+	house, err := p.open(ctx, p.person())
+	if err != nil {
+		return err
+	}
+	n, err := house.Clear(ctx, day, job, code, subject, reason)
+	if err != nil {
+		return err
+	}
+	return p.cleared(n, what)
+}
+
+func (p *program) cleared(n int64, what string) error {
+	return p.answer(struct {
+		Cleared int64 `json:"cleared"`
+	}{n}, func(w *page) { w.line("%s cleared: %s", counted(int(n), "item"), what) })
 }
 
 func writeNotDone(w *page, list []jobs.NotDone, total int) {
