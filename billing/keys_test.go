@@ -42,13 +42,14 @@ func TestDocumentsHaveTheirKeys(t *testing.T) {
 		"lockbox_file (sha256)",
 		"lockbox_file (canonical) WHERE (state = 'accepted'::text)",
 		"lockbox_item (file_id, ordinal)",
+		"lockbox_item (micr) WITH (deduplicate_items=off) WHERE sole",
 		"lockbox_share (file_id, ordinal, coupon)",
 		"message (account_id, cycle, kind, channel)",
 		"coverage (mrn, plan, start_on)",
 		"dormant (account_id, receipt, arose_on)",
 		"feed_file (sha256)",
 		"run (job, day)",
-		"member (mrn)",
+		"member (mrn) INCLUDE (account_id)",
 		"account (mrn)",
 	} {
 		if !slices.Contains(have, key) {
