@@ -63,7 +63,7 @@ var bookRows = map[string]string{
 	"message":      `select concat_ws('/', account_id, cycle, kind, channel), (to_jsonb(m) - 'file_id')::text from message m`,
 	"outbox_file":  `select name, (to_jsonb(f) - 'id')::text from outbox_file f`,
 	"ach_answer":   `select encode(sha256, 'hex') || '/' || ordinal, to_jsonb(a)::text from ach_answer a`,
-	"lockbox_item": `select encode(f.sha256, 'hex') || '/' || ordinal, jsonb_build_array(i.cents, received_on, check_no, i.state, reason, entry, account_id)::text from lockbox_item i join lockbox_file f on f.id = i.file_id`,
+	"lockbox_item": `select encode(f.sha256, 'hex') || '/' || ordinal, jsonb_build_array(i.cents, received_on, check_no, i.state, reason, entry, account_id, sole)::text from lockbox_item i join lockbox_file f on f.id = i.file_id`,
 	"bounced":      `select concat_ws('/', account_id, channel, address), to_jsonb(b)::text from bounced b`,
 	"exception":    `select concat_ws('/', account_id, job, code, on_date, count(*)), '' from exception group by account_id, job, code, on_date`,
 	"parked":       `select concat_ws('/', account_id, job, step, day), to_jsonb(p)::text from parked p`,
