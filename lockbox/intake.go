@@ -328,13 +328,13 @@ func envelopeOf(i *Item) string { return strings.TrimLeft(i.Envelope, "0") }
 // store lays a chunk out. Hardly any chunk has a check that came before: so it is
 // not asked for any until the database refuses one.
 func (in *intake) store(ctx context.Context, c *chunk) error {
-	err := in.within(ctx, func(tx pgx.Tx) error { return in.decide(ctx, tx, c) })
+	err := in.within(ctx, func(tx pgx.Tx) error { return in.allot(ctx, tx, c) })
 	if cameBefore(err) {
 		return in.within(ctx, func(tx pgx.Tx) error {
 			if err := holdTwins(ctx, tx, c.checks); err != nil {
 				return err
 			}
-			return in.decide(ctx, tx, c)
+			return in.allot(ctx, tx, c)
 		})
 	}
 	return err
@@ -346,8 +346,8 @@ func cameBefore(err error) bool {
 	return errors.As(err, &refused) && refused.ConstraintName == "lockbox_item_sole"
 }
 
-// decide decides where each check of a chunk goes, and writes it.
-func (in *intake) decide(ctx context.Context, tx pgx.Tx, c *chunk) error {
+// allot decides where each check of a chunk goes, and writes it.
+func (in *intake) allot(ctx context.Context, tx pgx.Tx, c *chunk) error {
 	if c.known == nil {
 		if err := c.lookUp(ctx, tx); err != nil {
 			return err
