@@ -231,11 +231,11 @@ func TestDebitLives(t *testing.T) {
 		t.Errorf("built again: %+v %+v", tally, again)
 	}
 	dir := filepath.Join(t.TempDir(), "outbox", "ach")
-	if paths, err := b.office(buildDay, "system").WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {
+	if paths, _, err := b.office(buildDay, "system").WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {
 		t.Errorf("written before its release: %v %v", paths, err)
 	}
 	b.release(buildDay, f)
-	paths, err := b.office(buildDay, "system").WriteOut(t.Context(), dir)
+	paths, _, err := b.office(buildDay, "system").WriteOut(t.Context(), dir)
 	if err != nil || !slices.Equal(paths, []string{filepath.Join(dir, f.Name)}) {
 		t.Fatalf("written %v %v", paths, err)
 	}
@@ -517,7 +517,7 @@ func TestAtOnce(t *testing.T) {
 	twice(func() error { _, err := b.office(buildDay, "ann").Release(t.Context(), files[0].ID); return err })
 	b.want("released once", b.ask(`select count(*) from act`), "1")
 	dir := t.TempDir()
-	twice(func() error { _, err := b.office(buildDay, "ann").WriteOut(t.Context(), dir); return err })
+	twice(func() error { _, _, err := b.office(buildDay, "ann").WriteOut(t.Context(), dir); return err })
 	if got, err := os.ReadDir(dir); err != nil || len(got) != 1 || got[0].Name() != files[0].Name {
 		t.Errorf("the outbox holds %v %v", got, err)
 	}
@@ -612,11 +612,11 @@ func TestNotPutOutInTime(t *testing.T) {
 	b.release(buildDay, files...)
 	dir := t.TempDir()
 	o := b.office(dueDay, "system")
-	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {
+	if paths, _, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {
 		t.Errorf("written on its effective date: %v %v", paths, err)
 	}
 	for _, want := range []int{1, 0} { // once
-		if missed, err := o.TakeBack(t.Context(), dir); err != nil || len(missed) != want {
+		if missed, _, err := o.TakeBack(t.Context(), dir); err != nil || len(missed) != want {
 			t.Fatalf("took back %+v, %v", missed, err)
 		}
 	}
@@ -634,10 +634,10 @@ func TestNotPutOutInTime(t *testing.T) {
 		t.Fatalf("built again %+v", again)
 	}
 	b.release(dueDay, again...)
-	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 || filepath.Base(paths[0]) != again[0].Name {
+	if paths, _, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 || filepath.Base(paths[0]) != again[0].Name {
 		t.Errorf("written %v %v", paths, err)
 	}
-	if missed, err := b.office(dueDay+1, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
+	if missed, _, err := b.office(dueDay+1, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
 		t.Errorf("took back %+v, %v", missed, err)
 	}
 	b.post(dueDay + 1)
@@ -653,11 +653,11 @@ func TestPutOutInTimeNotNoted(t *testing.T) {
 	_, files := b.build(buildDay)
 	b.release(buildDay, files...)
 	dir := t.TempDir()
-	if _, err := b.office(buildDay, "system").WriteOut(t.Context(), dir); err != nil {
+	if _, _, err := b.office(buildDay, "system").WriteOut(t.Context(), dir); err != nil {
 		t.Fatal(err)
 	}
 	b.exec(`update ach_file set written_on = null`)
-	if missed, err := b.office(dueDay, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
+	if missed, _, err := b.office(dueDay, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
 		t.Errorf("took back %+v, %v", missed, err)
 	}
 	b.want("noted", b.ask(`select count(written_on) from ach_file`), "1")
@@ -698,21 +698,26 @@ func TestPutOutKilled(t *testing.T) {
 				defer dying.Close()
 				o := b.office(buildDay, "system")
 				o.DB = dying
-				_, _ = o.WriteOut(ctx, dir)
+				_, _, _ = o.WriteOut(ctx, dir)
 				carry()
+				asked := 0
 				for range 2 {
-					_, err := b.office(buildDay, "system").WriteOut(t.Context(), dir)
+					_, n, err := b.office(buildDay, "system").WriteOut(t.Context(), dir)
 					b.must(err)
+					asked += n
 					carry()
 				}
 				if carried != 1 {
 					t.Errorf("the bank got it %d times", carried)
 				}
-				if missed, err := b.office(dueDay, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
+				if missed, _, err := b.office(dueDay, "system").TakeBack(t.Context(), dir); err != nil || len(missed) != 0 {
 					t.Errorf("took back %+v, %v", missed, err)
 				}
 				b.want("noted", b.ask(`select count(written_on) from ach_file`), "1")
 				told := b.ask(`select count(*) from exception where detail like '%taken as carried to the bank%'`)
+				if fmt.Sprint(asked) != told {
+					t.Errorf("a person was told %s times, and the calls count %d", told, asked)
+				}
 				if gone := before == "update ach_file set written_on" && nth == 1; gone != (told == "1") && before != "commit" {
 					t.Errorf("it was gone unnoted: %v; a person was told %s times", gone, told)
 				}
@@ -741,17 +746,17 @@ func TestWriteOut(t *testing.T) {
 	path := filepath.Join(dir, files[0].Name)
 
 	b.must(os.WriteFile(path, []byte("something else"), 0o600))
-	if _, err := o.WriteOut(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "other bytes") {
+	if _, _, err := o.WriteOut(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "other bytes") {
 		t.Errorf("wrote over another file: %v", err)
 	}
 	b.must(os.Remove(path))
-	paths, err := o.WriteOut(t.Context(), dir)
+	paths, _, err := o.WriteOut(t.Context(), dir)
 	if err != nil || len(paths) != 1 {
 		t.Fatalf("%v %v", paths, err)
 	}
 	// The program stopped before it could note it: the same bytes again.
 	b.exec(`update ach_file set written_on = null`)
-	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 {
+	if paths, _, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 {
 		t.Errorf("after a crash: %v %v", paths, err)
 	}
 	// Nor had it its name yet, and a disk has spoiled it meanwhile.
@@ -760,7 +765,7 @@ func TestWriteOut(t *testing.T) {
 	b.exec(`update ach_file set written_on = null`)
 	b.must(os.Remove(path))
 	b.must(os.WriteFile(filepath.Join(dir, "."+files[0].Name+".whole"), want[:100], 0o600))
-	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 {
+	if paths, _, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 1 {
 		t.Errorf("torn: %v %v", paths, err)
 	}
 	if got, err := os.ReadFile(path); err != nil || string(got) != string(want) {
@@ -768,7 +773,7 @@ func TestWriteOut(t *testing.T) {
 	}
 	// Carried to the bank: it is not made again.
 	b.must(os.Remove(path))
-	if paths, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {
+	if paths, _, err := o.WriteOut(t.Context(), dir); err != nil || len(paths) != 0 {
 		t.Errorf("written a second time: %v %v", paths, err)
 	}
 	// Bytes that do not open, that lack their end, or that are other ones.
@@ -782,7 +787,7 @@ func TestWriteOut(t *testing.T) {
 		b.exec(`create table kept as select * from ach_file_part`)
 		hash := b.ask(`select encode(sha256, 'hex') from ach_file`)
 		b.exec(sql)
-		if _, err := o.WriteOut(t.Context(), dir); !errors.Is(err, ach.ErrAltered) {
+		if _, _, err := o.WriteOut(t.Context(), dir); !errors.Is(err, ach.ErrAltered) {
 			t.Errorf("%s: wrote bytes that are not those that were sealed: %v", name, err)
 		}
 		b.exec(`delete from ach_file_part`)

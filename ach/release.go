@@ -111,51 +111,57 @@ func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) 
 // bytes is an error. A file that had its name once does not get it again, since
 // whoever carried it to the bank may have moved it away, and sent twice it debits
 // twice. None is written on its effective date
-// or later: see TakeBack. It returns the paths that it wrote or found whole.
-func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, err error) {
+// or later: see TakeBack. It returns the paths that it wrote or found whole, and how
+// many files it has put before a person.
+func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, asked int, err error) {
 	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null and missed_on is null and effective_on > $1 order by id`, o.Day)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil || len(ids) == 0 {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, id := range ids {
-		path, err := o.writeFile(ctx, dir, id)
+		path, gone, err := o.writeFile(ctx, dir, id)
 		if err != nil {
-			return paths, err
+			return paths, asked, err
 		}
-		if path != "" {
+		switch {
+		case gone:
+			asked++
+		case path != "":
 			paths = append(paths, path)
 		}
 	}
-	return paths, nil
+	return paths, asked, nil
 }
 
 // writeFile writes one file in two steps (delivery.Outgoing), each under the lock of
-// its row, so that two programs never write it at once.
-func (o Office) writeFile(ctx context.Context, dir string, id int64) (path string, err error) {
-	for _, step := range []func(context.Context, pgx.Tx, string, FileInfo) (bool, error){o.lay, o.putOut} {
+// its row, so that two programs never write it at once. It returns its path, "" if
+// nothing was to be done, and whether it was gone.
+func (o Office) writeFile(ctx context.Context, dir string, id int64) (path string, gone bool, err error) {
+	for _, step := range []func(context.Context, pgx.Tx, string, FileInfo) (delivery.Found, error){o.lay, o.putOut} {
 		err := pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
 			info, err := fileForUpdate(ctx, tx, id)
 			if err != nil || info.State != FileReleased || !info.WrittenOn.IsZero() || !info.MissedOn.IsZero() {
 				return err
 			}
-			out, err := step(ctx, tx, dir, info)
-			if out {
+			at, err := step(ctx, tx, dir, info)
+			if at == delivery.Out {
 				path = filepath.Join(dir, info.Name)
 			}
+			gone = at == delivery.Nowhere
 			return err
 		})
 		if err != nil {
-			return "", err
+			return "", false, err
 		}
 	}
-	return path, nil
+	return path, gone, nil
 }
 
 // outgoing is a file as the outbox knows it.
@@ -164,28 +170,28 @@ func (f FileInfo) outgoing(dir string) delivery.Outgoing {
 }
 
 // lay lays out the bytes of a file, unless they were before.
-func (o Office) lay(ctx context.Context, tx pgx.Tx, dir string, f FileInfo) (out bool, err error) {
+func (o Office) lay(ctx context.Context, tx pgx.Tx, dir string, f FileInfo) (delivery.Found, error) {
 	file := f.outgoing(dir)
 	at, err := file.Find()
 	if err != nil || at == delivery.Out || !f.ReadyOn.IsZero() && at != delivery.Torn {
-		return at == delivery.Out, err
+		return at, err
 	}
 	if _, err := file.Lay(func(to io.Writer) error { return Unseal(ctx, tx, o.Keys, f, to) }); err != nil {
-		return false, err
+		return delivery.Nowhere, err
 	}
 	_, err = tx.Exec(ctx, `update ach_file set ready_on = $2 where id = $1`, f.ID, o.Day)
-	return false, err
+	return delivery.Laid, err
 }
 
 // putOut gives a file its name, and notes it.
-func (o Office) putOut(ctx context.Context, tx pgx.Tx, dir string, f FileInfo) (out bool, err error) {
+func (o Office) putOut(ctx context.Context, tx pgx.Tx, dir string, f FileInfo) (delivery.Found, error) {
 	switch out, err := f.outgoing(dir).GiveName(); {
 	case err != nil:
-		return false, err
+		return delivery.Nowhere, err
 	case !out:
-		return false, o.isGone(ctx, tx, f)
+		return delivery.Nowhere, o.isGone(ctx, tx, f)
 	}
-	return true, o.isOut(ctx, tx, f)
+	return delivery.Out, o.isOut(ctx, tx, f)
 }
 
 // isGone notes that a file had its name and was carried away before that was
@@ -211,15 +217,16 @@ func (o Office) isOut(ctx context.Context, tx pgx.Tx, f FileInfo) error {
 // outbox dir before its effective date, and puts it before a person. What it
 // holds is withdrawn like what nobody released, so it has to run before that.
 // One that is there was put there in time, and so was one that was laid there and
-// is no more: only the note of it was lost.
-func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, err error) {
+// is no more: only the note of it was lost. It returns those that it keeps, and how
+// many it has put before a person.
+func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, asked int, err error) {
 	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null and missed_on is null and effective_on <= $1 order by id`, o.Day)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	ids, err := pgx.CollectRows(rows, pgx.RowTo[int64])
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	for _, id := range ids {
 		err := pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
@@ -234,6 +241,7 @@ func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, er
 			case at == delivery.Out:
 				return o.isOut(ctx, tx, info)
 			case at == delivery.Nowhere && !info.ReadyOn.IsZero():
+				asked++
 				return o.isGone(ctx, tx, info)
 			}
 			if err := file.Drop(); err != nil {
@@ -242,15 +250,15 @@ func (o Office) TakeBack(ctx context.Context, dir string) (missed []FileInfo, er
 			if _, err := tx.Exec(ctx, `update ach_file set missed_on = $2 where id = $1`, id, o.Day); err != nil {
 				return err
 			}
-			missed = append(missed, info)
+			missed, asked = append(missed, info), asked+1
 			return o.askAboutFile(ctx, tx, info, fmt.Sprintf("%s released it on %s, but it was not put into the outbox before its effective date, %s: it stays here, and its entries are withdrawn. Ask the bank whether it has it all the same before you release its debits again",
 				info.ReleasedBy, info.ReleasedOn, info.EffectiveOn))
 		})
 		if err != nil {
-			return missed, err
+			return missed, asked, err
 		}
 	}
-	return missed, nil
+	return missed, asked, nil
 }
 
 // WithdrawUnreleased takes back, in a key range of accounts, the debits whose

@@ -328,7 +328,7 @@ func (b *biller) night(s *simulator, day calendar.Date, dir string) {
 	b.Helper()
 	_, files := b.build(day)
 	b.release(day, files...)
-	if _, err := b.office(day, "system").WriteOut(b.Context(), dir); err != nil {
+	if _, _, err := b.office(day, "system").WriteOut(b.Context(), dir); err != nil {
 		b.Fatal(err)
 	}
 	s.take(dir)

@@ -140,7 +140,7 @@ func (b *bench) files(ctx context.Context, office ach.Office, dir string) error 
 				return err
 			}
 		}
-		_, err = office.WriteOut(ctx, dir)
+		_, _, err = office.WriteOut(ctx, dir)
 		return err
 	})
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 func runPost(ctx context.Context, r *Run) error {
-	missed, err := r.Office(r.Day).TakeBack(ctx, filepath.Join(r.Dir, "outbox", "ach"))
+	missed, asked, err := r.Office(r.Day).TakeBack(ctx, filepath.Join(r.Dir, "outbox", "ach"))
 	if err != nil {
 		return err
 	}
@@ -21,7 +21,7 @@ func runPost(ctx context.Context, r *Run) error {
 	if err := r.ranges(ctx, "withdraw"); err != nil {
 		return err
 	}
-	r.waits += int64(len(missed)) + r.tally.Skipped[billing.NotReleased] + r.tally.Skipped[billing.NotSent]
+	r.waits += int64(asked) + r.tally.Skipped[billing.NotReleased] + r.tally.Skipped[billing.NotSent]
 	return r.ranges(ctx, "post")
 }
 
@@ -70,9 +70,11 @@ func runAutopay(ctx context.Context, r *Run) error {
 	if r.Release == "" { // what waits since before a missed night may be late by now
 		out.Day = max(r.Day, r.today)
 	}
-	if _, err := out.WriteOut(ctx, filepath.Join(r.Dir, "outbox", "ach")); err != nil {
+	_, asked, err := out.WriteOut(ctx, filepath.Join(r.Dir, "outbox", "ach"))
+	if err != nil {
 		return err
 	}
+	r.waits += int64(asked)
 	return r.askCards(ctx)
 }
 

@@ -411,7 +411,7 @@ func TestUnreleasedDebitNeverPosts(t *testing.T) {
 	if _, err := second.Release(t.Context(), file); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := second.WriteOut(t.Context(), filepath.Join(b.Dir, "outbox", "ach")); err != nil {
+	if _, _, err := second.WriteOut(t.Context(), filepath.Join(b.Dir, "outbox", "ach")); err != nil {
 		t.Fatal(err)
 	}
 	if r := b.night("2026-03-26")["post"]; r.Done != 1 || r.Cents != 10_000 {

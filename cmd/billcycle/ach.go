@@ -158,10 +158,11 @@ operators), only they release, with the token in BILLCYCLE_TOKEN or --token-file
 				return err
 			}
 			// At once, since its effective date may be the next banking day.
-			written, err := office.WriteOut(ctx, filepath.Join(p.data, "outbox", "ach"))
+			written, asked, err := office.WriteOut(ctx, filepath.Join(p.data, "outbox", "ach"))
 			if err != nil {
 				return err
 			}
+			p.leaves(asked > 0)
 			carried, err := p.handOver(ctx, house, office.Day)
 			if err != nil {
 				return err
