@@ -52,12 +52,20 @@ func dropStaging(ctx context.Context, tx pgx.Tx) error {
 		return err
 	}
 	batch := &pgx.Batch{}
-	for _, table := range []string{"lockbox_item", "lockbox_share", "lockbox_raw"} {
+	batch.Queue(dropItems, file)
+	for _, table := range []string{"lockbox_share", "lockbox_raw"} {
 		batch.Queue(`delete from `+table+` where file_id = $1`, file)
 	}
 	batch.Queue(`delete from lockbox_file where id = $1 and state = 'arriving'`, file)
 	return tx.SendBatch(ctx, batch).Close()
 }
+
+// dropItems drops the checks of a file. Where one of them was the sole one, the first
+// that counts of those like it is that again.
+const dropItems = `with gone as (delete from lockbox_item where file_id = $1 returning micr, sole)
+	update lockbox_item set sole = true where (file_id, ordinal) in (
+		select distinct on (k.micr) k.file_id, k.ordinal from gone g join lockbox_item k on k.micr = g.micr and k.micr is not null and not k.sole
+		where g.sole and k.file_id <> $1 and ` + counted + ` order by k.micr, k.file_id, k.ordinal)`
 
 // finish takes the checks in as they are laid out, all of them by the commit of
 // this transaction. The accounts are locked.

@@ -319,6 +319,35 @@ func TestBrokenOffAndOvertaken(t *testing.T) {
 	m.wantFigures(a, 57500, 300, 57200)
 }
 
+// A check that was told away while one like it was laid out, and comes back before
+// that file does, is the one that counts: the other is held.
+func TestBrokenOffLeavesWhatCounts(t *testing.T) {
+	m := newMail(t)
+	ann, a := m.member(1, 57500)
+	first := m.ingest("2026-03-16", "F1", m.file("0600", batch("001", check("1001", 100, "2026-03-16", "")))).FileID
+	m.must(m.desk("2026-03-16").Void(t.Context(), first, 1, "the bank took it back"))
+	content := m.file("0601", batch("002", check("1001", 100, "2026-03-16", ann), check("1002", 200, "2026-03-16", ann)))
+	ingest := func(day string) (lockbox.Ingested, error) {
+		d := m.desk(day)
+		d.ChunkItems = 1
+		return d.Ingest(t.Context(), "F2", bytes.NewReader(content), m.profile)
+	}
+	m.stopAt(2)
+	if _, err := ingest("2026-03-16"); err == nil {
+		t.Fatal("it did not break off")
+	}
+	m.goOn()
+	m.must(m.desk("2026-03-16").Undo(t.Context(), first, 1, "it was not taken back"))
+	got, err := ingest("2026-03-17")
+	m.must(err)
+	m.addsUp(got)
+	if got.Held != 1 || got.Pending != 1 {
+		t.Errorf("%+v", got)
+	}
+	m.wantFigures(a, 57500, 200, 57300)
+	m.proven()
+}
+
 // Many operators upload one large file at the same moment, and others work at
 // the desk: one file is taken in, and nobody waits for each other forever.
 func TestManyOperators(t *testing.T) {
