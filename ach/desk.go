@@ -80,11 +80,10 @@ func (o Office) Waiting(ctx context.Context) ([]Work, error) {
 // Clear notes that a person has seen to work that waited.
 func (o Office) Clear(ctx context.Context, code, subject, reason string) (n int64, err error) {
 	err = pgx.BeginFunc(ctx, o.DB, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `update exception set cleared_on = $3 where job in ('ach', 'autopay') and code = $1 and subject = $2 and cleared_on is null`, code, subject, o.Day)
-		if err != nil {
+		if n, err = billing.Settle(ctx, tx, o.Day, code, subject, "ach", "autopay"); err != nil {
 			return err
 		}
-		if n = tag.RowsAffected(); n == 0 {
+		if n == 0 {
 			return holdError("nothing waits under %s %q (billcycle ach returns --waiting)", code, subject)
 		}
 		return billing.Act{Day: o.Day, Operator: o.Operator, Reason: reason, Verb: "ach_clear", Detail: map[string]any{"code": code, "subject": subject}}.Record(ctx, tx, 0)

@@ -105,14 +105,13 @@ func (o Office) mayRelease(ctx context.Context, tx pgx.Tx, f FileInfo) (string, 
 func fold(name string) string { return strings.ToLower(strings.TrimSpace(name)) }
 
 // WriteOut puts every released file that was not put there before into the
-// outbox dir: the sealed bytes, checked by their hash, under a temporary name,
-// synced, and renamed when it is noted that they are about to be. A file of the
-// same bytes that is there already (a crash came between) is left; one of other
-// bytes is an error. A file that had its name once does not get it again, since
-// whoever carried it to the bank may have moved it away, and sent twice it debits
-// twice. None is written on its effective date
-// or later: see TakeBack. It returns the paths that it wrote or found whole, and how
-// many files it has put before a person.
+// outbox dir: the sealed bytes, checked by their hash, laid out whole, and given
+// their name when that is noted (delivery.Outgoing). A file of the same bytes that
+// is there already (a crash came between) is left; one of other bytes is an error.
+// A file that had its name once does not get it again, since whoever carried it to
+// the bank may have moved it away, and sent twice it debits twice. None is written
+// on its effective date or later: see TakeBack. It returns the paths that it wrote
+// or found whole, and how many files it has put before a person.
 func (o Office) WriteOut(ctx context.Context, dir string) (paths []string, asked int, err error) {
 	rows, err := o.DB.Query(ctx, `select id from ach_file where state = 'released' and written_on is null and missed_on is null and effective_on > $1 order by id`, o.Day)
 	if err != nil {

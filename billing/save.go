@@ -368,3 +368,10 @@ func Raise(ctx context.Context, tx pgx.Tx, account int64, e Exception) error {
 		account, e.On, e.Job, e.Code, e.Subject, e.Detail)
 	return err
 }
+
+// Settle notes that what some jobs put before a person under a code and a subject
+// was seen to on a business date, and returns how much of it waited.
+func Settle(ctx context.Context, tx pgx.Tx, day calendar.Date, code, subject string, jobs ...string) (int64, error) {
+	tag, err := tx.Exec(ctx, `update exception set cleared_on = $1 where code = $2 and subject = $3 and job = any($4) and cleared_on is null`, day, code, subject, jobs)
+	return tag.RowsAffected(), err
+}

@@ -134,11 +134,10 @@ func (h House) Clear(ctx context.Context, day calendar.Date, job, code, subject,
 		return 0, fmt.Errorf("%s %q waits until somebody takes it or refuses it (lockbox take, lockbox refuse): %w", code, subject, ErrNotCleared)
 	}
 	err = pgx.BeginFunc(ctx, h.DB, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `update exception set cleared_on = $4 where job = $1 and code = $2 and subject = $3 and cleared_on is null`, job, code, subject, day)
-		if err != nil {
+		if n, err = billing.Settle(ctx, tx, day, code, subject, job); err != nil {
 			return err
 		}
-		if n = tag.RowsAffected(); n == 0 {
+		if n == 0 {
 			return fmt.Errorf("nothing of %s waits under %s %q (billcycle skipped --waiting): %w", job, code, subject, ErrNotCleared)
 		}
 		return billing.Act{Day: day, Operator: h.Operator, Reason: reason, Verb: "clear", Detail: map[string]any{"job": job, "code": code, "subject": subject}}.Record(ctx, tx, billing.House)

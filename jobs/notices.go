@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/cards"
 	"github.com/billcycle/billcycle/notices"
@@ -158,7 +159,6 @@ func (r *Run) takeBounces(ctx context.Context) error {
 // exceptNowhere puts a statement before a person that can be sent neither by
 // e-mail nor by mail.
 func (r *Run) exceptNowhere(ctx context.Context, tx pgx.Tx, account int64, cycle calendar.Cycle, why string) error {
-	_, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, $3, $4, $5, $6) on conflict do nothing`,
-		account, r.Day, r.Job, nowhereToSend, cycle.String(), why+"; and there is no address to mail the statement to: ask the member")
-	return err
+	return billing.Raise(ctx, tx, account, billing.Exception{On: r.Day, Job: r.Job, Code: nowhereToSend, Subject: cycle.String(),
+		Detail: why + "; and there is no address to mail the statement to: ask the member"})
 }

@@ -253,10 +253,8 @@ func (d Desk) hold(ctx context.Context, tx pgx.Tx, f *arrival, out *Ingested) er
 	if err := f.storeBatches(ctx, tx, out.FileID); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, 'lockbox', $3, $4, $5)
-		on conflict (account_id, job, code, subject, on_date) do update set detail = excluded.detail, cleared_on = null`,
-		billing.House, d.Day, BatchDiffers, fileSubject(out.FileID), f.name+": "+out.Problems[len(out.Problems)-1].Problem)
-	return err
+	return billing.Raise(ctx, tx, billing.House, billing.Exception{On: d.Day, Job: "lockbox", Code: BatchDiffers, Subject: fileSubject(out.FileID),
+		Detail: f.name + ": " + out.Problems[len(out.Problems)-1].Problem})
 }
 
 // fileSubject is how an exception names a file.

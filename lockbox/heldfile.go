@@ -67,7 +67,7 @@ func (d Desk) RefuseHeld(ctx context.Context, fileID int64, reason string) error
 
 // endWait clears what was noted of a held file and records who ended its wait.
 func (d Desk) endWait(ctx context.Context, tx pgx.Tx, fileID int64, verb, reason string) error {
-	if _, err := tx.Exec(ctx, `update exception set cleared_on = $2 where job = 'lockbox' and code = $3 and subject = $1 and cleared_on is null`, fileSubject(fileID), d.Day, BatchDiffers); err != nil {
+	if _, err := billing.Settle(ctx, tx, d.Day, BatchDiffers, fileSubject(fileID), "lockbox"); err != nil {
 		return err
 	}
 	return billing.Act{Day: d.Day, Operator: d.Operator, Reason: reason, Verb: verb, Detail: map[string]any{"file_id": fileID}}.Record(ctx, tx, billing.House)

@@ -196,8 +196,8 @@ func (d Desk) applyReturns(ctx context.Context, tx pgx.Tx, name string, rows []*
 			out.Already++
 		default:
 			out.Unmatched++
-			if _, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, 'lockbox', $3, $4, $5) on conflict do nothing`,
-				billing.House, d.Day, ReturnUnmatched, fmt.Sprintf("%s, line %d", name, r.line), fmt.Sprintf("check %s of %s, account %s, came back (%s): %s", r.check, r.cents, r.last4, r.code, r.why)); err != nil {
+			if err := billing.Raise(ctx, tx, billing.House, billing.Exception{On: d.Day, Job: "lockbox", Code: ReturnUnmatched, Subject: fmt.Sprintf("%s, line %d", name, r.line),
+				Detail: fmt.Sprintf("check %s of %s, account %s, came back (%s): %s", r.check, r.cents, r.last4, r.code, r.why)}); err != nil {
 				return err
 			}
 		}

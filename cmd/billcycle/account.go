@@ -36,11 +36,7 @@ of a run, a feed or an act.`,
 			if months < 0 || months > 1200 {
 				return wrongUsage("--history %d: give 0 to 1200 months", months)
 			}
-			today, err := p.day(0)
-			if err != nil {
-				return err
-			}
-			house, err := p.open(ctx, p.person())
+			house, today, err := p.openOn(ctx, 0)
 			if err != nil {
 				return err
 			}

@@ -81,11 +81,7 @@ func writeACHReport(w *page, r ach.Report) {
 
 // office opens the house for acts about debits, done on a business date.
 func (p *program) office(ctx context.Context, date dateFlag) (ach.Office, error) {
-	day, err := p.day(date.Date)
-	if err != nil {
-		return ach.Office{}, err
-	}
-	house, err := p.open(ctx, p.person())
+	house, day, err := p.openOn(ctx, date.Date)
 	if err != nil {
 		return ach.Office{}, err
 	}

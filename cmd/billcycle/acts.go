@@ -82,11 +82,7 @@ func (p *program) begin(ctx context.Context, a *act, verb, mrn string) (house jo
 	if _, err := billing.ParseMRN(mrn); err != nil {
 		return house, 0, refuse(err)
 	}
-	if day, err = p.day(a.date.Date); err != nil {
-		return house, 0, err
-	}
-	house, err = p.open(ctx, p.person())
-	return house, day, err
+	return p.openOn(ctx, a.date.Date)
 }
 
 // take fills in how an account stands.

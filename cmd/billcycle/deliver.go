@@ -105,11 +105,7 @@ func (p *program) deliverDecideCommand(to delivery.State, verb, short, long stri
 			if reason == "" {
 				return wrongUsage("deliver %s needs --reason: who says so, in a few words", verb)
 			}
-			day, err := p.day(date.Date)
-			if err != nil {
-				return err
-			}
-			house, err := p.open(ctx, p.person())
+			house, day, err := p.openOn(ctx, date.Date)
 			if err != nil {
 				return err
 			}

@@ -22,11 +22,7 @@ import (
 
 // desk opens the house for acts about checks, done on a business date.
 func (p *program) desk(ctx context.Context, date dateFlag) (lockbox.Desk, error) {
-	day, err := p.day(date.Date)
-	if err != nil {
-		return lockbox.Desk{}, err
-	}
-	house, err := p.open(ctx, p.person())
+	house, day, err := p.openOn(ctx, date.Date)
 	return house.Desk(day), err
 }
 

@@ -60,11 +60,7 @@ change nothing, so a file may be sent again.`,
 				return noFile(err)
 			}
 			defer file.Close()
-			day, err := p.day(date.Date)
-			if err != nil {
-				return err
-			}
-			house, err := p.open(ctx, p.person())
+			house, day, err := p.openOn(ctx, date.Date)
 			if err != nil {
 				return err
 			}

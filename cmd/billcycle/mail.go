@@ -17,11 +17,7 @@ import (
 
 // mailDesk opens the house for acts about mail, done on a business date.
 func (p *program) mailDesk(ctx context.Context, date dateFlag) (statements.MailDesk, error) {
-	day, err := p.day(date.Date)
-	if err != nil {
-		return statements.MailDesk{}, err
-	}
-	house, err := p.open(ctx, p.person())
+	house, day, err := p.openOn(ctx, date.Date)
 	return house.Mail(day), err
 }
 

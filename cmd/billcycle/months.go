@@ -79,11 +79,7 @@ func (p *program) moveMonth(ctx context.Context, month string, date calendar.Dat
 	if err != nil {
 		return wrongUsage("%q is not a month: give one as 2024-08", month)
 	}
-	day, err := p.day(date)
-	if err != nil {
-		return err
-	}
-	house, err := p.open(ctx, p.person())
+	house, day, err := p.openOn(ctx, date)
 	if err != nil {
 		return err
 	}

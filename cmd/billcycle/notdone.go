@@ -101,11 +101,7 @@ func (p *program) clearException(ctx context.Context, date dateFlag, what, reaso
 	if !all || reason == "" {
 		return wrongUsage(`--clear wants "JOB REASON ABOUT" as --waiting lists them, and --reason: what was done`)
 	}
-	day, err := p.day(date.Date)
-	if err != nil {
-		return err
-	}
-	house, err := p.open(ctx, p.person())
+	house, day, err := p.openOn(ctx, date.Date)
 	if err != nil {
 		return err
 	}

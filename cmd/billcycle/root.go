@@ -241,6 +241,15 @@ func (p *program) day(given calendar.Date) (calendar.Date, error) {
 	return calendar.On(p.now(), policy.Location()), nil
 }
 
+// openOn opens the house for what a person does on a business date.
+func (p *program) openOn(ctx context.Context, given calendar.Date) (house jobs.House, day calendar.Date, err error) {
+	if day, err = p.day(given); err != nil {
+		return house, 0, err
+	}
+	house, err = p.open(ctx, p.person())
+	return house, day, err
+}
+
 // open opens the house: policy, keys, database. Commands that need none of it
 // never call it.
 func (p *program) open(ctx context.Context, operator string) (jobs.House, error) {
