@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"slices"
@@ -76,12 +77,14 @@ func (in *intake) chunkItems() int {
 // within does something in a transaction: its own, or within the file's. Its own
 // need not be on the disk when it is over: a chunk that a crash takes back is laid
 // out again, and the commit that takes all in brings all before it to the disk.
+// A check may have to wait for who acts on one like it at the desk, and that one for
+// accounts that this file has locked, which the database can't see: so not for long.
 func (in *intake) within(ctx context.Context, do func(tx pgx.Tx) error) error {
 	if in.tx != nil {
 		return pgx.BeginFunc(ctx, in.tx, do)
 	}
 	return pgx.BeginFunc(ctx, in.conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `set local synchronous_commit = off`); err != nil {
+		if _, err := tx.Exec(ctx, `select set_config('synchronous_commit', 'off', true), set_config('lock_timeout', '1min', true)`); err != nil {
 			return err
 		}
 		return do(tx)
@@ -329,21 +332,19 @@ func envelopeOf(i *Item) string { return strings.TrimLeft(i.Envelope, "0") }
 // not asked for any until the database refuses one.
 func (in *intake) store(ctx context.Context, c *chunk) error {
 	err := in.within(ctx, func(tx pgx.Tx) error { return in.allot(ctx, tx, c) })
-	if cameBefore(err) {
-		return in.within(ctx, func(tx pgx.Tx) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.ConstraintName == "lockbox_item_sole" {
+		err = in.within(ctx, func(tx pgx.Tx) error {
 			if err := holdTwins(ctx, tx, c.checks); err != nil {
 				return err
 			}
 			return in.allot(ctx, tx, c)
 		})
 	}
+	if errors.As(err, &refused) && refused.Code == "55P03" { // lock_not_available
+		return fmt.Errorf("somebody at the desk acts on a check like one of this file's: nothing was taken in, run the same command again (%w)", err)
+	}
 	return err
-}
-
-// cameBefore says whether a chunk was refused because of a check that came before.
-func cameBefore(err error) bool {
-	var refused *pgconn.PgError
-	return errors.As(err, &refused) && refused.ConstraintName == "lockbox_item_sole"
 }
 
 // allot decides where each check of a chunk goes, and writes it.
