@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/billcycle/billcycle/calendar"
@@ -268,18 +267,25 @@ func (p Profile) maskCells(row string, title []string) (string, []string) {
 	if len(p.Columns) > 0 && p.Header == "" && title == nil {
 		return row, texts
 	}
-	for _, name := range []string{"routing", "account"} {
-		at := p.Records["6"][name].From - 1
-		if titled := p.Columns[name]; titled != "" {
-			if at = slices.IndexFunc(title, func(s string) bool { return headerCell(s) == headerCell(titled) }); p.Header == "none" {
-				at = cellNumber(titled) - 1
-			}
-		}
-		if at >= 0 && at < len(texts) && texts[at] != "" {
-			texts[at] = lastFour(texts[at])
+	for at, text := range texts {
+		if text != "" && (p.holds("routing", at, title) || p.holds("account", at, title)) {
+			texts[at] = lastFour(text)
 		}
 	}
 	return joinCells(texts, delimiter), title
+}
+
+// holds says whether a cell of a row, from 0, is a field's: of a table with titles
+// every one under the field's, also where a file has two of them and is refused.
+func (p Profile) holds(field string, at int, title []string) bool {
+	titled := p.Columns[field]
+	switch {
+	case titled == "":
+		return at == p.Records["6"][field].From-1
+	case p.Header == "none":
+		return at == cellNumber(titled)-1
+	}
+	return at < len(title) && headerCell(title[at]) == headerCell(titled)
 }
 
 // maskSegment masks the routing and account numbers of a BPR, the payer's and
