@@ -236,6 +236,7 @@ type Account struct {
 	bookedFrom calendar.Date  // nothing that the next bill takes up was booked on an earlier day; 0: nothing was booked
 	from       int32          // no item below this number is live, and no receipt, as it was loaded
 	billMade   calendar.Date  // the day on which the newest bill was made, 0: there is none
+	billDue    calendar.Date  // its due date
 	billUntil  calendar.Date  // its deadline
 	olderUntil calendar.Date  // the latest of the deadlines of older ones
 	guests     bool           // has had money from guests; known where Replay is set

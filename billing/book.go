@@ -143,7 +143,7 @@ func lock(ctx context.Context, tx pgx.Tx, ids []int64) error {
 // ask asks for what a need includes. The reader of each row stands beside its
 // columns.
 func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Account, row *ledger.Row))) {
-	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked, pending, base, open_from, booked_from, bill_made, bill_until, older_until,
+	ask(`select id, mrn, opened_on, docs, entries, first_cycle, last_cycle, autopay, autopay_since, last_debit_cents, relook, replay, looked, pending, base, open_from, booked_from, bill_made, bill_due, bill_until, older_until,
 		replay and exists (select from receipt r where r.account_id = account.id and r.guest) from account where id = any($1) order by id`,
 		func(a *Account, r *ledger.Row) {
 			a.whole, a.counted = need == Whole, booked
@@ -152,7 +152,7 @@ func (b *Book) ask(need Need, booked bool, ask func(sql string, read func(a *Acc
 			a.Autopay, a.AutopaySince, a.LastDebit = r.Text(), r.Date(), (*ledger.Cents)(r.NullInt64())
 			a.Relook, a.Replay, a.Looked = r.Bool(), r.Bool(), r.Int32()
 			a.pending, a.base, a.from, a.bookedFrom, a.opened = r.Int32(), ledger.Cents(r.Int64()), r.Int32(), r.Date(), need >= ToPost
-			a.billMade, a.billUntil, a.olderUntil = r.Date(), r.Date(), r.Date()
+			a.billMade, a.billDue, a.billUntil, a.olderUntil = r.Date(), r.Date(), r.Date(), r.Date()
 			a.guests = r.Bool()
 		})
 	if need == Counters {

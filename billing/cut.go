@@ -86,7 +86,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	b.DebitOn, b.DebitMoved = a.debitDay(q, b, a.Due(), day)
 	b.Entries = a.entries
 	a.Bills = append(a.Bills, b)
-	a.LastCycle, a.billMade, a.billUntil, a.olderUntil, a.dirty = c, b.MadeOn, b.DeadlineOn, b.PrevDeadline, true
+	a.LastCycle, a.billMade, a.billDue, a.billUntil, a.olderUntil, a.dirty = c, b.MadeOn, b.DueOn, b.DeadlineOn, b.PrevDeadline, true
 	return b
 }
 

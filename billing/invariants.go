@@ -25,7 +25,7 @@ var Invariants = []ledger.Invariant{
 			union all select j.account_id, j.no from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 				join journal_at_hand j on j.account_id = a.id and j.no > coalesce(b.entries, 0) and 'receivable' in (j.debit, j.credit) where a.id > 0 and (a.booked_from is null or j.posted_on < a.booked_from)
 			union all select a.id, a.last_cycle from account a left join bill b on b.account_id = a.id and b.cycle = a.last_cycle
-				where (a.bill_made, a.bill_until, a.older_until) is distinct from (b.made_on, b.deadline_on, b.prev_deadline)
+				where (a.bill_made, a.bill_due, a.bill_until, a.older_until) is distinct from (b.made_on, b.due_on, b.deadline_on, b.prev_deadline)
 			union all select account_id, cycle from (select account_id, cycle, prev_deadline, max(deadline_on) over (partition by account_id order by cycle rows between unbounded preceding and 1 preceding) as latest from bill) b
 				where prev_deadline is distinct from latest`},
 	{Name: "everything_has_its_account", Says: "whatever names an account names one that is there", SQL: orphans()},

@@ -130,7 +130,7 @@ func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.
 		return 0, 0, nil, err
 	}
 	err = byLookup(ctx, tx, func() error {
-		return tx.QueryRow(ctx, assessPlainSQL, floor(since), day, in.From, in.To, rules.cutOn, rules.plan, rules.state, rules.minimum, rules.least, rules.most, rules.part, rules.whole).Scan(&n, &cents, &rest)
+		return tx.QueryRow(ctx, assessPlainSQL, floor(since), day, in.From, in.To, rules.cutOn, rules.plan, rules.state, rules.minimum, rules.least, rules.most, rules.part, rules.whole, p.dated != nil).Scan(&n, &cents, &rest)
 	})
 	return n, cents, rest, err
 }
@@ -144,17 +144,18 @@ var assessPlainSQL = `
 		with rule as materialized (
 			select cut_on, plan, state, minimum, least, most, part::numeric, whole::numeric from unnest($5::date[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[]) r(cut_on, plan, state, minimum, least, most, part, whole)
 		), newest as materialized (
-			select a.id, a.ctid as at, a.docs + 1 as no, a.entries + 1 as entry, a.base as highest, b.cycle, b.due_on, r.minimum, r.least, r.most, r.part, r.whole,
-				case when a.pending > 0 then (select sum(cents)::bigint from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and received_on <= b.deadline_on) end as way,
-				case when a.pending > 0 then (select sum(cents)::bigint from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and received_on <= b.deadline_on and not guest) end as own,
+			select a.id, a.ctid as at, a.docs + 1 as no, a.entries + 1 as entry, a.base as highest, a.last_cycle as cycle, a.bill_due as due_on, r.minimum, r.least, r.most, r.part, r.whole,
+				case when a.pending > 0 then (select sum(cents)::bigint from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and received_on <= a.bill_until) end as way,
+				case when a.pending > 0 then (select sum(cents)::bigint from receipt where account_id = a.id and no >= a.open_from and state = 'pending' and received_on <= a.bill_until and not guest) end as own,
 				case when a.pending > 0 then (select sum(cents - paid)::bigint from item where account_id = a.id and no >= a.open_from and state = 'billed' and paid < cents) end as open,
-				not a.relook and not a.replay and a.autopay = 'off' and b.made_on <= b.due_on and not b.fee_barred and not b.debit_moved and not b.debit_missed
+				not a.relook and not a.replay and a.autopay = 'off' and a.bill_made <= a.bill_due
+				and (a.id, a.last_cycle) not in (select account_id, cycle from bill where account_id >= $3 and account_id < $4 and (debit_moved or debit_missed or fee_barred))
 				and a.id not in (select account_id from hold where account_id >= $3 and account_id < $4)
 				and a.id not in (select account_id from debit where account_id >= $3 and account_id < $4)
 				and a.id not in (select account_id from card_charge where account_id >= $3 and account_id < $4)
 				and a.id not in (select account_id from coverage where account_id >= $3 and account_id < $4 and aptc_cents > 0)
-				and (a.id, b.cycle) not in (select account_id, for_cycle from item where account_id >= $3 and account_id < $4 and origin = 'late_fee' and ended = '') as plain
-			from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle and b.deadline_on = a.bill_until join rule r on r.cut_on is null or r.cut_on = b.cut_on and r.plan = b.plan and r.state = b.state
+				and (a.id, a.last_cycle) not in (select account_id, for_cycle from item where account_id >= $3 and account_id < $4 and origin = 'late_fee' and ended = '') as plain
+			from account a left join lateral (select cut_on, plan, state from bill where $13 and account_id = a.id and cycle = a.last_cycle) b on true join rule r on r.cut_on is null or r.cut_on = b.cut_on and r.plan = b.plan and r.state = b.state
 			where a.id >= $3 and a.id < $4 and a.bill_until >= $1 and a.bill_until < $2 and (a.base > 0 or a.relook or a.replay)
 		), weighed as (
 			select id, at, no, entry, cycle, due_on, plain, ` + feeOn("case when own >= open then 0 else highest end") + ` as cents, case when way is not null then ` + feeOn("highest - way") + ` end as lowest from newest

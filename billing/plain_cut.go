@@ -80,7 +80,7 @@ const cutPlainSQL = `
 		), close as (
 			update item i set state = 'billed', cycle = $3, billed_on = $4, made_on = $5 from plain p where i.account_id = p.id and i.no >= p.open_from and i.state = 'unbilled'
 		), count as (
-			update account a set last_cycle = $3, base = p.base, open_from = p.now_open_from, booked_from = null, bill_made = $5, bill_until = $7, older_until = p.prev_deadline from plain p where a.ctid = p.at
+			update account a set last_cycle = $3, base = p.base, open_from = p.now_open_from, booked_from = null, bill_made = $5, bill_due = $6, bill_until = $7, older_until = p.prev_deadline from plain p where a.ctid = p.at
 		), made as (
 			insert into bill (account_id, cycle, cut_on, made_on, due_on, deadline_on, debit_on, prev_deadline, entries, previous, payments, adjustments, charges, fees, balance,
 				amount_due, pending, disputed, deferred, aging_current, aging_30, aging_60, aging_90)

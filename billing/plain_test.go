@@ -131,6 +131,47 @@ func TestGuestMoneyUnderWay(t *testing.T) {
 	}
 }
 
+// What bars a fee lies on the bill, which isn't looked up for a plain one.
+func TestWhatBarsAFeeIsSeen(t *testing.T) {
+	for why, c := range map[string]struct {
+		cutOn string
+		bar   func(b *Bill)
+		fees  int64
+	}{
+		"nothing":        {"2026-02-01", func(*Bill) {}, 1},
+		"made after due": {"2026-02-27", func(*Bill) {}, 0},
+		"debit moved":    {"2026-02-01", func(b *Bill) { b.DebitMoved = true }, 0},
+		"debit missed":   {"2026-02-01", func(b *Bill) { b.DebitMissed = true }, 0},
+		"unauthorized":   {"2026-02-01", func(b *Bill) { b.FeeBarred = true }, 0},
+	} {
+		t.Run(why, func(t *testing.T) {
+			l := &lives{t: t, db: postgrestest.New(t), dice: rand.New(rand.NewPCG(1, 1)), policy: DefaultPolicy()}
+			l.open(1)
+			l.charge(calendar.MustParse("2026-01-05"))
+			day := calendar.MustParse(c.cutOn)
+			l.compare(day, "cut", func(ctx context.Context, tx pgx.Tx) error {
+				_, _, err := CutStatements(ctx, tx, &l.policy, day, l.all())
+				return err
+			}, l.cutByRule)
+			l.each(1, func(a *Account) {
+				for _, b := range a.Bills {
+					c.bar(b)
+					b.dirty, a.dirty = true, true
+				}
+			})
+			day = calendar.MustParse("2026-03-20")
+			l.compare(day, "late fees", func(ctx context.Context, tx pgx.Tx) error {
+				got, err := AssessLateFees(ctx, tx, &l.policy, day, 0, l.all())
+				if err == nil && got.Done != c.fees {
+					err = fmt.Errorf("%d fees, want %d", got.Done, c.fees)
+				}
+				return err
+			}, l.assessByRule)
+			l.invariants()
+		})
+	}
+}
+
 type lives struct {
 	t                     *testing.T
 	db                    *pgxpool.Pool

@@ -74,7 +74,7 @@ type columns struct {
 	texts    [2][]string
 	cents    [3][]int64
 	ints     [4][]int32
-	days     [5][]calendar.Date
+	days     [6][]calendar.Date
 	flags    [4][]bool
 	nullable []*int64
 	rows     int64 // that it has to change, 0 for as many as there are ids
@@ -90,12 +90,12 @@ var updates = [kinds]struct {
 			return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0], c.ints[2], c.days[1]}
 		}},
 	changed: {`update account a set docs = u.docs, entries = u.entries, pending = u.pending, base = u.base, open_from = u.open, booked_from = u.booked, looked = u.looked, first_cycle = u.first, last_cycle = u.last,
-				autopay = u.autopay, autopay_since = u.since, relook = u.relook, replay = u.replay, last_debit_cents = u.debit, bill_made = u.made, bill_until = u.deadline, older_until = u.older
-			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[], $7::bigint[], $8::bigint[], $9::text[], $10::date[], $11::boolean[], $12::boolean[], $13::bigint[], $14::int[], $15::date[], $16::date[], $17::date[], $18::date[])
-				u(id, docs, entries, pending, base, looked, first, last, autopay, since, relook, replay, debit, open, booked, made, deadline, older)
+				autopay = u.autopay, autopay_since = u.since, relook = u.relook, replay = u.replay, last_debit_cents = u.debit, bill_made = u.made, bill_due = u.due, bill_until = u.deadline, older_until = u.older
+			from unnest($1::bigint[], $2::int[], $3::int[], $4::int[], $5::bigint[], $6::int[], $7::bigint[], $8::bigint[], $9::text[], $10::date[], $11::boolean[], $12::boolean[], $13::bigint[], $14::int[], $15::date[], $16::date[], $17::date[], $18::date[], $19::date[])
+				u(id, docs, entries, pending, base, looked, first, last, autopay, since, relook, replay, debit, open, booked, made, due, deadline, older)
 			where a.id = u.id`,
 		func(c *columns) []any {
-			return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0], c.ints[3], c.cents[1], c.cents[2], c.texts[0], c.days[0], c.flags[0], c.flags[1], c.nullable, c.ints[2], c.days[1], c.days[2], c.days[3], c.days[4]}
+			return []any{c.ids, c.ints[0], c.ints[1], c.nos, c.cents[0], c.ints[3], c.cents[1], c.cents[2], c.texts[0], c.days[0], c.flags[0], c.flags[1], c.nullable, c.ints[2], c.days[1], c.days[2], c.days[3], c.days[4], c.days[5]}
 		}},
 	closed: {`update item i set state = 'billed', cycle = u.cycle, billed_on = u.billed, made_on = u.made
 			from unnest($1::bigint[], $2::int[], $3::date[], $4::date[], $5::int[]) u(id, cycle, billed, made, first) where i.account_id = u.id and i.no >= u.first and i.state = 'unbilled'`,
@@ -195,7 +195,7 @@ func (s *saver) account(a *Account) {
 	if kind == changed {
 		c.ints[3], c.cents[1], c.cents[2] = append(c.ints[3], a.Looked), append(c.cents[1], int64(a.FirstCycle)), append(c.cents[2], int64(a.LastCycle))
 		c.texts[0], c.days[0] = append(c.texts[0], a.Autopay), append(c.days[0], a.AutopaySince)
-		c.days[2], c.days[3], c.days[4] = append(c.days[2], a.billMade), append(c.days[3], a.billUntil), append(c.days[4], a.olderUntil)
+		c.days[2], c.days[3], c.days[4], c.days[5] = append(c.days[2], a.billMade), append(c.days[3], a.billDue), append(c.days[4], a.billUntil), append(c.days[5], a.olderUntil)
 		c.flags[0], c.flags[1], c.nullable = append(c.flags[0], a.Relook), append(c.flags[1], a.Replay), append(c.nullable, (*int64)(a.LastDebit))
 	}
 }

@@ -21,6 +21,7 @@ create table account (
     replay           boolean     not null default false,   -- what is open may not be what a replay by received date gives
     mrn              text        not null unique,          -- the guarantor's MRN
     bill_made        date,                                 -- the day on which the newest bill was made, null: there is none;
+    bill_due         date,                                 -- its due date;
     bill_until       date,                                 -- its deadline;
     older_until      date,                                 -- and the latest of the deadlines of older ones
     booked_from      date,                                 -- of what is owed, nothing was booked since the newest bill on an earlier business date than this; null: nothing was
@@ -154,6 +155,7 @@ create table bill (
     check (made_on >= cut_on)
 ) with (fillfactor = 90);
 create index bill_deadline on bill (account_id, deadline_on);
+create index bill_debit_astray on bill (account_id, cycle) where debit_moved or debit_missed or fee_barred;
 
 -- Money in the house, whatever its channel.
 create table receipt (
