@@ -388,17 +388,10 @@ func EndEnrolments(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 	ended, err := ids(ctx, tx, `select distinct e.account_id from autopay_method e join account a on a.id = e.account_id and a.autopay = 'on'
 		where e.ended_on <= $1 and e.account_id >= $2 and e.account_id < $3
 		and not exists (select from autopay_method m where m.account_id = a.id and (m.ended_on is null or m.ended_on > $1)) order by 1`, day, in.From, in.To)
-	if err != nil || len(ended) == 0 {
-		return err
-	}
-	book, err := Load(ctx, tx, p.Need(Whole), ended...)
 	if err != nil {
 		return err
 	}
-	for _, a := range book.Accounts {
-		a.SetAutopay(p, false, day)
-	}
-	return book.Save(ctx)
+	return each(ctx, tx, p.Need(Whole), ended, func(a *Account) { a.SetAutopay(p, false, day) })
 }
 
 // cyclesPaidBy returns the bills whose items a receipt stands on.

@@ -142,23 +142,19 @@ func FlagDormants(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, 
 	if err != nil || len(ids) == 0 {
 		return t, err
 	}
-	book, err := Load(ctx, tx, p.Need(Whole), ids...)
-	if err != nil {
-		return t, err
-	}
 	var letters [][]any
-	for _, a := range book.Accounts {
+	err = each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
 		cents := a.FlagDormant(p, day)
 		if cents == 0 {
 			t.Skip(CreditUsed, 1)
-			continue
+			return
 		}
 		t.Did(1, cents)
 		if a.policy(p, day).Dormancy.Letter {
 			letters = append(letters, []any{a.ID, "dormant_credit", day, int64(cents)})
 		}
-	}
-	if err := book.Save(ctx); err != nil {
+	})
+	if err != nil {
 		return t, err
 	}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"letter"}, []string{"account_id", "kind", "queued_on", "cents"}, pgx.CopyFromRows(letters))

@@ -244,14 +244,7 @@ func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r R
 		return t, err
 	}
 	t.Skip(PremiumPaid, covered-int64(len(ids)))
-	if len(ids) == 0 {
-		return t, nil
-	}
-	book, err := Load(ctx, tx, p.Need(Whole), ids...)
-	if err != nil {
-		return t, err
-	}
-	for _, a := range book.Accounts {
+	err = each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
 		switch reversed, g := a.EndGrace(p, day); {
 		case g.Over:
 			t.Did(1, reversed)
@@ -262,8 +255,8 @@ func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r R
 		default:
 			t.Pass(a.ID, GraceClaimsPends, "")
 		}
-	}
-	return t, book.Save(ctx)
+	})
+	return t, err
 }
 
 // unpaidInTime returns the accounts with premium that is open past its due
@@ -284,17 +277,12 @@ func reviveCoverage(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date
 	ids, err := ids(ctx, tx, `select distinct c.account_id from coverage c join receipt x on x.account_id = c.account_id and x.received_on < c.lapsed_on
 		where c.lapsed_on is not null and c.account_id >= $1 and c.account_id < $2 and x.state in ('pending', 'posted')
 		and greatest(x.arrived_on, x.posted_on) >= greatest(c.lapsed_on, $3) order by 1`, r.From, r.To, day-31)
-	if err != nil || len(ids) == 0 {
-		return err
-	}
-	book, err := Load(ctx, tx, p.Need(Whole), ids...)
 	if err != nil {
 		return err
 	}
-	for _, a := range book.Accounts {
+	return each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
 		if charged := a.ReviveCoverage(p, day); charged > 0 {
 			t.Did(1, -charged)
 		}
-	}
-	return book.Save(ctx)
+	})
 }

@@ -146,49 +146,35 @@ func CutStatements(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 // cutByRule closes the cycles up to last of those accounts of the range that
 // still have some to close.
 func (t *Tally) cutByRule(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, last calendar.Cycle, r Range) ([]BillRef, error) {
-	open, err := ids(ctx, tx, `select id from account where id >= $1 and id < $2 and id > 0 and first_cycle <> 0 and greatest(first_cycle, last_cycle + 1) <= $3`, r.From, r.To, last)
+	open, err := ids(ctx, tx, `select id from account where id >= $1 and id < $2 and id > 0 and first_cycle <> 0 and greatest(first_cycle, last_cycle + 1) <= $3 order by id`, r.From, r.To, last)
 	if err != nil {
 		return nil, err
 	}
 	missed, err := ids(ctx, tx, `select a.id from account a join bill b on b.account_id = a.id and b.cycle = a.last_cycle
 		where a.id = any($1) and a.autopay = 'on' and least(b.debit_on, b.due_on) <= $2 and not b.debit_none
 		and not exists (select from debit d where d.account_id = a.id and d.cycle = b.cycle and d.attempt = 0 and d.state <> 'withdrawn')
-		and not exists (select from card_charge c where c.account_id = a.id and c.cycle = b.cycle and c.attempt = 0)`, open, day)
-	if err != nil {
-		return nil, err
-	}
-	b, err := load(ctx, tx, p, missed, open)
+		and not exists (select from card_charge c where c.account_id = a.id and c.cycle = b.cycle and c.attempt = 0) order by a.id`, open, day)
 	if err != nil {
 		return nil, err
 	}
 	var made []BillRef
-	for _, a := range b.Accounts {
+	cut := func(a *Account) {
 		bills, reason := a.Cut(p, day)
 		if reason != "" {
 			t.Pass(a.ID, reason, "")
-			continue
+			return
 		}
 		t.Did(1, bills[len(bills)-1].AmountDue)
 		for _, x := range bills {
 			made = append(made, BillRef{a.ID, x.Cycle})
 		}
 	}
-	return made, b.Save(ctx)
-}
-
-// load loads accounts to cut, some of them whole. It locks all of them first, in the
-// order of their ids, so that no two transactions wait for each other.
-func load(ctx context.Context, tx pgx.Tx, p *Policy, whole, all []int64) (*Book, error) {
-	b, err := Load(ctx, tx, p.Need(ToCut), all...)
-	if err != nil || len(whole) == 0 {
-		return b, err
+	err = each(ctx, tx, p.Need(Whole), missed, cut)
+	if err == nil {
+		others := slices.DeleteFunc(open, func(id int64) bool { _, is := slices.BinarySearch(missed, id); return is })
+		err = each(ctx, tx, p.Need(ToCut), others, cut)
 	}
-	w, err := Load(ctx, tx, p.Need(Whole), whole...)
-	if err != nil {
-		return nil, err
-	}
-	b.replace(w)
-	return b, nil
+	return made, err
 }
 
 // AssessLateFees looks at the bills of the range whose deadline passed since
@@ -225,26 +211,35 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 	}
 	slices.Sort(look)
 	look = slices.Compact(look)
-	for some := range slices.Chunk(look, wholeAccounts) {
-		b, err := Load(ctx, tx, p.Need(Whole|unbooked), some...)
-		if err != nil {
-			return t, err
-		}
-		for _, a := range b.Accounts {
-			looked += a.countFresh(since, day)
-			t.assess(a, p, day, since)
-		}
-		if err := b.Save(ctx); err != nil {
-			return t, err
-		}
-	}
+	err = each(ctx, tx, p.Need(Whole|unbooked), look, func(a *Account) {
+		looked += a.countFresh(since, day)
+		t.assess(a, p, day, since)
+	})
 	t.Skip(NotLate, fresh-looked)
-	return t, nil
+	return t, err
 }
 
 // wholeAccounts is how many accounts are in memory at once with all that lies
 // behind them, which grows with their months: some ten KB a year for each.
 const wholeAccounts = 1000
+
+// each loads accounts, a thousand at a time, does something with each of them and
+// saves them. Their ids are in order, as locks are taken.
+func each(ctx context.Context, tx pgx.Tx, need Need, ids []int64, do func(a *Account)) error {
+	for some := range slices.Chunk(ids, wholeAccounts) {
+		b, err := Load(ctx, tx, need, some...)
+		if err != nil {
+			return err
+		}
+		for _, a := range b.Accounts {
+			do(a)
+		}
+		if err := b.Save(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // floor makes "no date" the first one, which SQL can compare with.
 func floor(d calendar.Date) calendar.Date { return max(d, 1) }

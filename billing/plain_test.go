@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -169,6 +170,44 @@ func TestWhatBarsAFeeIsSeen(t *testing.T) {
 			}, l.assessByRule)
 			l.invariants()
 		})
+	}
+}
+
+// However many accounts a range has to look at, each is done once, in order, and
+// saved; and no more are in memory than may be.
+func TestEachAccountIsDoneAndSavedOnce(t *testing.T) {
+	const accounts = 2*wholeAccounts + 1
+	ctx, db := t.Context(), postgrestest.New(t)
+	if _, err := db.Exec(ctx, `insert into account (mrn, opened_on) select 'M' || n, '2026-01-01' from generate_series(1, $1::int) n`, accounts); err != nil {
+		t.Fatal(err)
+	}
+	policy, day := DefaultPolicy(), calendar.MustParse("2026-01-05")
+	var done []int64
+	err := pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		all, err := ids(ctx, tx, `select id from account where id > 0 order by id`)
+		if err != nil {
+			return err
+		}
+		return each(ctx, tx, policy.Need(Whole), all, func(a *Account) {
+			done = append(done, a.ID)
+			a.Charge(&policy, day, Premium, ledger.Cents(a.ID), Detail{})
+			if n := len(done); n > wholeAccounts && n%wholeAccounts == 1 { // of the ones before, nothing is held back
+				var saved int
+				if err := tx.QueryRow(ctx, `select count(*) from item`).Scan(&saved); err != nil || saved != n-1 {
+					t.Errorf("%d accounts saved when %d are done, %v", saved, n-1, err)
+				}
+			}
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var right int
+	if err := db.QueryRow(ctx, `select count(*) from item where cents = account_id`).Scan(&right); err != nil || right != accounts {
+		t.Errorf("%d accounts have their charge, want %d, %v", right, accounts, err)
+	}
+	if len(done) != accounts || !slices.IsSorted(done) {
+		t.Errorf("%d accounts done, in order: %v", len(done), slices.IsSorted(done))
 	}
 }
 

@@ -215,29 +215,20 @@ func LookAtPlans(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r
 	if err != nil {
 		return t, err
 	}
-	if len(ids) > 0 {
-		book, err := Load(ctx, tx, p.Need(Whole), ids...)
-		if err != nil {
-			return t, err
-		}
-		for _, a := range book.Accounts {
-			broken, kept, rest, held := a.LookAtPlans(p, day)
-			t.Did(int64(broken+kept), rest)
-			if held != "" {
-				for _, pl := range a.Plans {
-					if pl.State == PlanRunning {
-						t.Pass(a.ID, held, fmt.Sprintf("plan %d", pl.No))
-					}
+	err = each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
+		broken, kept, rest, held := a.LookAtPlans(p, day)
+		t.Did(int64(broken+kept), rest)
+		if held != "" {
+			for _, pl := range a.Plans {
+				if pl.State == PlanRunning {
+					t.Pass(a.ID, held, fmt.Sprintf("plan %d", pl.No))
 				}
-				running -= a.runningPlans()
 			}
+			running -= a.runningPlans()
 		}
-		if err := book.Save(ctx); err != nil {
-			return t, err
-		}
-	}
+	})
 	t.Skip(PlanOnCourse, running-t.Done)
-	return t, nil
+	return t, err
 }
 
 func (a *Account) runningPlans() (n int64) {
