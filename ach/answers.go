@@ -219,11 +219,22 @@ func (o Office) firstTime(ctx context.Context, tx pgx.Tx, hash []byte, name stri
 
 // apply matches and applies the answers in the order of the file.
 func (o Office) apply(ctx context.Context, tx pgx.Tx, answers []*answer) error {
-	accounts, err := o.match(ctx, tx, answers)
-	if err != nil {
+	if err := o.match(ctx, tx, answers); err != nil {
 		return err
 	}
-	b, err := billing.Load(ctx, tx, billing.Whole, accounts...)
+	if _, err := billing.Load(ctx, tx, billing.Counters, accountsOf(answers)...); err != nil { // locked all at once, in order, so that no two wait for each other
+		return err
+	}
+	for some := range slices.Chunk(answers, billing.AtOnce) {
+		if err := o.applySome(ctx, tx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (o Office) applySome(ctx context.Context, tx pgx.Tx, answers []*answer) error {
+	b, err := billing.Load(ctx, tx, billing.Whole, accountsOf(answers)...)
 	if err != nil {
 		return err
 	}
@@ -251,10 +262,21 @@ func (o Office) apply(ctx context.Context, tx pgx.Tx, answers []*answer) error {
 	return b.Save(ctx)
 }
 
-// match finds the debit that each answer is about, and returns the accounts.
+// accountsOf returns the accounts of the debits that answers are about, in order.
+func accountsOf(answers []*answer) (ids []int64) {
+	for _, a := range answers {
+		if a.sent != nil {
+			ids = append(ids, a.sent.account)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// match finds the debit that each answer is about.
 // Of debits with one trace it is the newest that left the house, no older than
 // traces are kept apart.
-func (o Office) match(ctx context.Context, tx pgx.Tx, answers []*answer) (accounts []int64, err error) {
+func (o Office) match(ctx context.Context, tx pgx.Tx, answers []*answer) error {
 	traces := make([]int64, len(answers))
 	for i, a := range answers {
 		traces[i] = int64(a.original)
@@ -265,7 +287,7 @@ func (o Office) match(ctx context.Context, tx pgx.Tx, answers []*answer) (accoun
 		join account a on a.id = d.account_id left join ach_file f on f.id = d.file_id
 		order by d.state = 'withdrawn', d.effective_on desc`, traces, o.Day-traceDays)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	byTrace := map[Trace]*ourDebit{}
 	_, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (struct{}, error) {
@@ -278,19 +300,17 @@ func (o Office) match(ctx context.Context, tx pgx.Tx, answers []*answer) (accoun
 		return struct{}{}, err
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, a := range answers {
 		s := byTrace[a.original]
 		if a.detail = a.mismatch(s); a.detail == "" {
 			a.sent = s
-			accounts = append(accounts, s.account)
 		} else if a.known {
 			a.outcome = outcomeUnmatched
 		}
 	}
-	slices.Sort(accounts)
-	return slices.Compact(accounts), nil
+	return nil
 }
 
 // mismatch says why an answer is not about a debit, "" if it is.

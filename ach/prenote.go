@@ -91,14 +91,12 @@ func tryOut(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date
 	if _, err := tx.Exec(ctx, `update autopay_method set debit_from = $2 where id = any($1)`, methods, from); err != nil {
 		return err
 	}
-	b, err := billing.Load(ctx, tx, billing.Whole, slices.Compact(accounts)...)
-	if err != nil {
-		return err
-	}
-	for _, a := range b.Accounts {
-		a.DebitNotBefore(p, from, day)
-	}
-	return b.Save(ctx)
+	return billing.InParts(ctx, tx, billing.Whole, slices.Compact(accounts), func(b *billing.Book) error {
+		for _, a := range b.Accounts {
+			a.DebitNotBefore(p, from, day)
+		}
+		return nil
+	})
 }
 
 // prenoteFile returns an open file of prenotes with room for more.

@@ -283,30 +283,29 @@ func WithdrawUnreleased(ctx context.Context, tx pgx.Tx, p *billing.Policy, day c
 	if err != nil || len(ids) == 0 {
 		return t, err
 	}
-	b, err := billing.Load(ctx, tx, billing.Whole, ids...)
-	if err != nil {
-		return t, err
-	}
-	released, missed, err := releasedFiles(ctx, tx, b)
-	if err != nil {
-		return t, err
-	}
-	for _, a := range b.Accounts {
-		for _, d := range a.Debits {
-			late := d.FileID != nil && missed[*d.FileID]
-			if d.State != billing.DebitBuilt || d.EffectiveOn > day || d.FileID != nil && released[*d.FileID] && !late || a.Receipt(d.Receipt).State != billing.Pending {
-				continue
-			}
-			code, why := billing.NotReleased, "nobody released its file"
-			if late {
-				code, why = billing.NotSent, "its file was not put into the outbox in time"
-			}
-			a.WithdrawDebit(d, day, billing.Exception{On: day, Job: "post", Code: code, Subject: d.Cycle.String(),
-				Detail: fmt.Sprintf("the debit of %s effective %s was withdrawn: %s", d.Cents, d.EffectiveOn, why)})
-			t.Pass(a.ID, code, d.Cycle.String())
+	err = billing.InParts(ctx, tx, billing.Whole, ids, func(b *billing.Book) error {
+		released, missed, err := releasedFiles(ctx, tx, b)
+		if err != nil {
+			return err
 		}
-	}
-	return t, b.Save(ctx)
+		for _, a := range b.Accounts {
+			for _, d := range a.Debits {
+				late := d.FileID != nil && missed[*d.FileID]
+				if d.State != billing.DebitBuilt || d.EffectiveOn > day || d.FileID != nil && released[*d.FileID] && !late || a.Receipt(d.Receipt).State != billing.Pending {
+					continue
+				}
+				code, why := billing.NotReleased, "nobody released its file"
+				if late {
+					code, why = billing.NotSent, "its file was not put into the outbox in time"
+				}
+				a.WithdrawDebit(d, day, billing.Exception{On: day, Job: "post", Code: code, Subject: d.Cycle.String(),
+					Detail: fmt.Sprintf("the debit of %s effective %s was withdrawn: %s", d.Cents, d.EffectiveOn, why)})
+				t.Pass(a.ID, code, d.Cycle.String())
+			}
+		}
+		return nil
+	})
+	return t, err
 }
 
 // releasedFiles tells which of the files that the accounts' debits are in were

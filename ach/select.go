@@ -73,7 +73,7 @@ func selectRange(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar
 }
 
 // rulesAtOnce is how many accounts are in memory at once.
-var rulesAtOnce = 10_000
+var rulesAtOnce = billing.AtOnce
 
 // selectByRules makes the debits that the rules build for accounts, and gives
 // them their places.

@@ -219,26 +219,36 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 	return t, err
 }
 
-// wholeAccounts is how many accounts are in memory at once with all that lies
-// behind them, which grows with their months: some ten KB a year for each.
-const wholeAccounts = 1000
+// AtOnce is how many accounts are in memory at once with all that lies behind
+// them, which grows with their months: some ten KB a year for each.
+const AtOnce = 1000
 
-// each loads accounts, a thousand at a time, does something with each of them and
-// saves them. Their ids are in order, as locks are taken.
-func each(ctx context.Context, tx pgx.Tx, need Need, ids []int64, do func(a *Account)) error {
-	for some := range slices.Chunk(ids, wholeAccounts) {
+// InParts loads accounts, AtOnce at a time, does something with them and saves
+// them. Their ids are in order, as locks are taken.
+func InParts(ctx context.Context, tx pgx.Tx, need Need, ids []int64, do func(b *Book) error) error {
+	for some := range slices.Chunk(ids, AtOnce) {
 		b, err := Load(ctx, tx, need, some...)
 		if err != nil {
 			return err
 		}
-		for _, a := range b.Accounts {
-			do(a)
+		if err := do(b); err != nil {
+			return err
 		}
 		if err := b.Save(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// each is InParts for what is done account by account.
+func each(ctx context.Context, tx pgx.Tx, need Need, ids []int64, do func(a *Account)) error {
+	return InParts(ctx, tx, need, ids, func(b *Book) error {
+		for _, a := range b.Accounts {
+			do(a)
+		}
+		return nil
+	})
 }
 
 // floor makes "no date" the first one, which SQL can compare with.

@@ -176,7 +176,7 @@ func TestWhatBarsAFeeIsSeen(t *testing.T) {
 // However many accounts a range has to look at, each is done once, in order, and
 // saved; and no more are in memory than may be.
 func TestEachAccountIsDoneAndSavedOnce(t *testing.T) {
-	const accounts = 2*wholeAccounts + 1
+	const accounts = 2*AtOnce + 1
 	ctx, db := t.Context(), postgrestest.New(t)
 	if _, err := db.Exec(ctx, `insert into account (mrn, opened_on) select 'M' || n, '2026-01-01' from generate_series(1, $1::int) n`, accounts); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestEachAccountIsDoneAndSavedOnce(t *testing.T) {
 		return each(ctx, tx, policy.Need(Whole), all, func(a *Account) {
 			done = append(done, a.ID)
 			a.Charge(&policy, day, Premium, ledger.Cents(a.ID), Detail{})
-			if n := len(done); n > wholeAccounts && n%wholeAccounts == 1 { // of the ones before, nothing is held back
+			if n := len(done); n > AtOnce && n%AtOnce == 1 { // of the ones before, nothing is held back
 				var saved int
 				if err := tx.QueryRow(ctx, `select count(*) from item`).Scan(&saved); err != nil || saved != n-1 {
 					t.Errorf("%d accounts saved when %d are done, %v", saved, n-1, err)

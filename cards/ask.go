@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -49,27 +48,40 @@ type asked struct {
 // has come, and counts charges done.
 func Ask(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, file int64, in billing.Range) (billing.Tally, error) {
 	var t billing.Tally
+	if err := billing.LockRange(ctx, tx, in); err != nil {
+		return t, err
+	}
 	open, whole, err := candidates(ctx, tx, day, in)
 	if err != nil || len(open)+len(whole) == 0 {
-		return t, err
-	}
-	accounts, books, err := load(ctx, tx, open, whole)
-	if err != nil {
-		return t, err
-	}
-	found, err := standing(ctx, tx, day, slices.Concat(open, whole))
-	if err != nil {
 		return t, err
 	}
 	plans, err := planned(ctx, tx, day, in)
 	if err != nil {
 		return t, err
 	}
+	ask := func(b *billing.Book) error { return askOf(ctx, tx, day, file, b, plans, &t) }
+	if err := billing.InParts(ctx, tx, billing.OpenOnly, open, ask); err != nil {
+		return t, err
+	}
+	err = billing.InParts(ctx, tx, billing.Whole, whole, ask)
+	return t, err
+}
+
+// askOf makes the charges of a book's accounts.
+func askOf(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, b *billing.Book, plans map[int64][]again, t *billing.Tally) error {
+	var ids []int64
+	for _, a := range b.Accounts {
+		ids = append(ids, a.ID)
+	}
+	found, err := standing(ctx, tx, day, ids)
+	if err != nil {
+		return err
+	}
 	var charges []asked
 	var over []again
 	var unanswered []int64
 	for _, c := range found {
-		a := accounts[c.id]
+		a := b.Account(c.id)
 		if c.waiting {
 			// What was asked may still be approved: asking once more could take it twice.
 			t.Pass(c.id, Unanswered, "")
@@ -86,17 +98,9 @@ func Ask(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, f
 		t.Did(1, charge.cents)
 	}
 	if err := store(ctx, tx, day, file, charges, over); err != nil {
-		return t, err
+		return err
 	}
-	if err := report(ctx, tx, day, unanswered); err != nil {
-		return t, err
-	}
-	for _, b := range books {
-		if err := b.Save(ctx); err != nil {
-			return t, err
-		}
-	}
-	return t, nil
+	return report(ctx, tx, day, unanswered)
 }
 
 // decide says what is asked of an account's card today: the newest bill for
@@ -124,32 +128,6 @@ func decide(a *billing.Account, c candidate, plans []again, day calendar.Date) (
 		}
 	}
 	return charge, over, reason
-}
-
-// load loads the candidates' accounts, and so locks them.
-func load(ctx context.Context, tx pgx.Tx, open, whole []int64) (map[int64]*billing.Account, []*billing.Book, error) {
-	if _, err := billing.Load(ctx, tx, billing.Counters, slices.Concat(open, whole)...); err != nil {
-		return nil, nil, err // locked all at once, in order, so that no two runs wait for each other
-	}
-	accounts := map[int64]*billing.Account{}
-	var books []*billing.Book
-	for _, part := range []struct {
-		need billing.Need
-		ids  []int64
-	}{{billing.OpenOnly, open}, {billing.Whole, whole}} {
-		if len(part.ids) == 0 {
-			continue
-		}
-		b, err := billing.Load(ctx, tx, part.need, part.ids...)
-		if err != nil {
-			return nil, nil, err
-		}
-		books = append(books, b)
-		for _, a := range b.Accounts {
-			accounts[a.ID] = a
-		}
-	}
-	return accounts, books, nil
 }
 
 // candidates returns the accounts of the range that may have a charge to ask:
