@@ -480,3 +480,28 @@ func TestIngestAtOnce(t *testing.T) {
 	}
 	k.want("returned once", k.figures(id), "60000 0 57500 on")
 }
+
+// A file may bring more returns than accounts are in memory at once: each takes its
+// payment back, and what it says twice counts once, however far apart.
+func TestMoreReturnsThanAreInMemoryAtOnce(t *testing.T) {
+	k := newBank(t)
+	const payers = billing.AtOnce + 3
+	for range payers {
+		k.payer(57500)
+	}
+	files := k.sent(buildDay, dueDay)
+	read, _, err := ach.ReadEntries(bytes.NewReader(k.bytes(files[0].ID)))
+	k.must(err)
+	var returns []ach.ReturnOut
+	for _, e := range read.Debits {
+		returns = append(returns, ach.ReturnOut{Original: e, Code: "R01"})
+	}
+	if len(returns) != payers {
+		t.Fatalf("%d entries, want %d", len(returns), payers)
+	}
+	in := k.ingest(dueDay+2, k.file(dueDay+2, append(returns, returns[0]), nil))
+	if in.Returns != payers+1 || in.Applied != payers || in.Repeated != 1 || in.Unmatched+in.Review+len(in.Problems) != 0 {
+		t.Errorf("%+v", in)
+	}
+	k.want("open again, each with one fee", k.ask(`select count(*) || ' ' || min(n) || ' ' || max(n) from (select sum(cents - paid) n from item group by account_id) a`), fmt.Sprintf("%d 60000 60000", payers))
+}
