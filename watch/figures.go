@@ -113,10 +113,13 @@ func (f *figures) runs(ctx context.Context, now time.Time) (all []prometheus.Met
 	return all, err
 }
 
-// waits counts what waits, by kind: for a person, for its day, for a carrier.
+// waits counts what waits, by kind: for a person, for its day, for a carrier. What is
+// pending is a balance: the lines of the general ledger's files and what none has taken
+// are few, whatever the years.
 const waits = `select 'check_' || i.state, count(*)::float8, sum(i.cents)::float8 from lockbox_item i where state in ('suspense', 'held', 'refused') group by 1
-	union all select 'check_pending', coalesce(sum(case debit when 'lockbox_pending' then -entries else entries end), 0)::float8, coalesce(sum(case debit when 'lockbox_pending' then -cents else cents end), 0)::float8
-		from journal_total where 'lockbox_pending' in (debit, credit)
+	union all select 'check_pending', coalesce(sum(sign * entries), 0)::float8, coalesce(sum(sign * cents), 0)::float8 from (
+			select case side when 'debit' then -1 else 1 end as sign, entries, cents from journal_line where ledger_account = 'lockbox_pending'
+			union all select case debit when 'lockbox_pending' then -1 else 1 end, entries, cents from journal_total where file is null and 'lockbox_pending' in (debit, credit)) b
 	union all select 'ach_file_' || state, count(*), coalesce(sum(cents + credit_cents), 0) from ach_file where state in ('open', 'sealed') or state = 'released' and written_on is null and missed_on is null group by 1
 	union all select 'delivery_' || state, count(*), 0 from parcel where state not in ('delivered', 'cancelled') group by 1
 	union all select 'account_parked', count(*), 0 from parked where cleared_on is null

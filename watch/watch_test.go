@@ -126,6 +126,22 @@ func TestWindow(t *testing.T) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}
+	pending := []string{"\nbillcycle_waiting_items{kind=\"check_pending\"} 1\n", "\nbillcycle_waiting_cents{kind=\"check_pending\"} 500\n"}
+	for _, day := range []string{"2026-03-02", "2026-03-09"} { // the files for the general ledger take the checks, and then what became of them
+		if err := pgx.BeginFunc(t.Context(), h.DB, func(tx pgx.Tx) error {
+			f, _, err := ledger.SealFile(t.Context(), tx, h.Policy.Journal.Accounts, calendar.MustParse(day))
+			if err == nil && f.Entries == 0 {
+				t.Errorf("nothing is in the file of %s", day)
+			}
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(time.Minute)
+		if _, text := get("/metrics"); !strings.Contains(text, pending[0]) || !strings.Contains(text, pending[1]) {
+			t.Errorf("with the file of %s:\n%s", day, text)
+		}
+	}
 	now = moment(t, "1970-01-01T00:00:00Z")
 	if code, body := get("/readyz"); code != 503 || !strings.Contains(body, "clock") {
 		t.Errorf("with a clock that is wrong: %d %s", code, body)
