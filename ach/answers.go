@@ -222,55 +222,63 @@ func (o Office) apply(ctx context.Context, tx pgx.Tx, answers []*answer) error {
 	if err := o.match(ctx, tx, answers); err != nil {
 		return err
 	}
-	if _, err := billing.Load(ctx, tx, billing.Counters, accountsOf(answers)...); err != nil { // locked all at once, in order, so that no two wait for each other
+	return inParts(ctx, tx, answers, (*answer).account, func(b *billing.Book, some []*answer) error {
+		for _, a := range some {
+			if err := o.applyOne(ctx, tx, b, a); err != nil {
+				return fmt.Errorf("line %d: %w", a.line, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (o Office) applyOne(ctx context.Context, tx pgx.Tx, b *billing.Book, a *answer) error {
+	switch {
+	case a.outcome == outcomeUnmatched:
+		return o.ask(ctx, tx, 0, "unmatched_"+a.kind, a.original.String()+" "+a.code, a.detail)
+	case a.back != nil && a.known:
+		return o.returned(ctx, tx, b.Account(a.account()), a)
+	case a.back != nil:
+		code, _ := ReturnCode(a.code)
+		a.detail = fmt.Sprintf("%s: %s; no money was moved, talk to the bank", a.code, code.Words)
+		return o.review(ctx, tx, a, string(code.Kind), a.original.String()+" "+a.code)
+	case a.known:
+		return o.corrected(ctx, tx, a)
+	}
+	words, _ := ChangeCode(a.code)
+	a.detail = fmt.Sprintf("%s: %s", a.code, words)
+	return o.review(ctx, tx, a, "correction_"+a.code, a.original.String())
+}
+
+// inParts does something with a list of what is about accounts (0: about none), in
+// its order, no more of it at a time than whole accounts may be in memory. All of
+// them are locked first, in order, so that no two wait for each other.
+func inParts[T any](ctx context.Context, tx pgx.Tx, list []T, account func(T) int64, do func(b *billing.Book, some []T) error) error {
+	accounts := func(of []T) (ids []int64) {
+		for _, x := range of {
+			if id := account(x); id != 0 {
+				ids = append(ids, id)
+			}
+		}
+		slices.Sort(ids)
+		return slices.Compact(ids)
+	}
+	if _, err := billing.Load(ctx, tx, billing.Counters, accounts(list)...); err != nil {
 		return err
 	}
-	for some := range slices.Chunk(answers, billing.AtOnce) {
-		if err := o.applySome(ctx, tx, some); err != nil {
+	for some := range slices.Chunk(list, billing.AtOnce) {
+		b, err := billing.Load(ctx, tx, billing.Whole, accounts(some)...)
+		if err != nil {
+			return err
+		}
+		if err := do(b, some); err != nil {
+			return err
+		}
+		if err := b.Save(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (o Office) applySome(ctx context.Context, tx pgx.Tx, answers []*answer) error {
-	b, err := billing.Load(ctx, tx, billing.Whole, accountsOf(answers)...)
-	if err != nil {
-		return err
-	}
-	for _, a := range answers {
-		switch {
-		case a.outcome == outcomeUnmatched:
-			err = o.ask(ctx, tx, 0, "unmatched_"+a.kind, a.original.String()+" "+a.code, a.detail)
-		case a.back != nil && a.known:
-			err = o.returned(ctx, tx, b.Account(a.account()), a)
-		case a.back != nil:
-			code, _ := ReturnCode(a.code)
-			a.detail = fmt.Sprintf("%s: %s; no money was moved, talk to the bank", a.code, code.Words)
-			err = o.review(ctx, tx, a, string(code.Kind), a.original.String()+" "+a.code)
-		case a.known:
-			err = o.corrected(ctx, tx, a)
-		default:
-			words, _ := ChangeCode(a.code)
-			a.detail = fmt.Sprintf("%s: %s", a.code, words)
-			err = o.review(ctx, tx, a, "correction_"+a.code, a.original.String())
-		}
-		if err != nil {
-			return fmt.Errorf("line %d: %w", a.line, err)
-		}
-	}
-	return b.Save(ctx)
-}
-
-// accountsOf returns the accounts of the debits that answers are about, in order.
-func accountsOf(answers []*answer) (ids []int64) {
-	for _, a := range answers {
-		if a.sent != nil {
-			ids = append(ids, a.sent.account)
-		}
-	}
-	slices.Sort(ids)
-	return slices.Compact(ids)
 }
 
 // match finds the debit that each answer is about.

@@ -139,11 +139,7 @@ func (o Office) rejected(ctx context.Context, tx pgx.Tx, f FileInfo) error {
 	if err != nil {
 		return err
 	}
-	for some := range slices.Chunk(ids, 10_000) {
-		b, err := billing.Load(ctx, tx, billing.Whole, some...)
-		if err != nil {
-			return err
-		}
+	return billing.InParts(ctx, tx, billing.Whole, ids, func(b *billing.Book) error {
 		for _, a := range b.Accounts {
 			for _, d := range slices.Clone(a.Debits) {
 				if d.State == billing.DebitBuilt && d.FileID != nil && *d.FileID == f.ID {
@@ -153,11 +149,8 @@ func (o Office) rejected(ctx context.Context, tx pgx.Tx, f FileInfo) error {
 				}
 			}
 		}
-		if err := b.Save(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // wordsHead begins a file of words: what delivery, or a person who reads the

@@ -3,7 +3,6 @@ package ach
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -75,31 +74,25 @@ func (o Office) mend(ctx context.Context, tx pgx.Tx, f FileInfo) (FileInfo, int,
 	if err != nil || len(found) == 0 {
 		return f, 0, err
 	}
-	ids := make([]int64, len(found))
-	for i, s := range found {
-		ids[i] = s.account
-	}
-	slices.Sort(ids)
-	b, err := billing.Load(ctx, tx, billing.Whole, slices.Compact(ids)...)
-	if err != nil {
-		return f, 0, err
-	}
-	for _, s := range found {
-		if s.corrects != 0 {
-			if _, err := tx.Exec(ctx, `update debit set method_id = $3 where account_id = $1 and receipt = $2`, s.account, s.receipt, s.corrects); err != nil {
-				return f, 0, err
+	err = inParts(ctx, tx, found, func(s stale) int64 { return s.account }, func(b *billing.Book, some []stale) error {
+		for _, s := range some {
+			if s.corrects != 0 {
+				if _, err := tx.Exec(ctx, `update debit set method_id = $3 where account_id = $1 and receipt = $2`, s.account, s.receipt, s.corrects); err != nil {
+					return err
+				}
+				continue
 			}
-			continue
+			a := b.Account(s.account)
+			d := a.DebitOf(s.receipt)
+			a.WithdrawDebit(d, o.Day, s.says(d, o.Day, f.Name))
+			f.Entries, f.Cents = f.Entries-1, f.Cents-d.Cents
+			if err := takeOut(ctx, tx, s.account, s.receipt); err != nil {
+				return err
+			}
 		}
-		a := b.Account(s.account)
-		d := a.DebitOf(s.receipt)
-		a.WithdrawDebit(d, o.Day, s.says(d, o.Day, f.Name))
-		f.Entries, f.Cents = f.Entries-1, f.Cents-d.Cents
-		if err := takeOut(ctx, tx, s.account, s.receipt); err != nil {
-			return f, 0, err
-		}
-	}
-	if err := b.Save(ctx); err != nil {
+		return nil
+	})
+	if err != nil {
 		return f, 0, err
 	}
 	f, err = o.refill(ctx, tx, f, "ach_mend")

@@ -91,12 +91,7 @@ func tryOut(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date
 	if _, err := tx.Exec(ctx, `update autopay_method set debit_from = $2 where id = any($1)`, methods, from); err != nil {
 		return err
 	}
-	return billing.InParts(ctx, tx, billing.Whole, slices.Compact(accounts), func(b *billing.Book) error {
-		for _, a := range b.Accounts {
-			a.DebitNotBefore(p, from, day)
-		}
-		return nil
-	})
+	return billing.Each(ctx, tx, billing.Whole, slices.Compact(accounts), func(a *billing.Account) { a.DebitNotBefore(p, from, day) })
 }
 
 // prenoteFile returns an open file of prenotes with room for more.

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"slices"
 	"strconv"
 	"sync"
 
@@ -162,27 +161,17 @@ func (o Office) fill(ctx context.Context, tx pgx.Tx, info FileInfo, anew bool) (
 // setAside withdraws the debits that cannot be sent and takes them out of
 // their file.
 func (o Office) setAside(ctx context.Context, tx pgx.Tx, bad []loose) error {
-	if len(bad) == 0 {
-		return nil
-	}
-	var ids []int64
-	for _, d := range bad {
-		ids = append(ids, d.account)
-	}
-	slices.Sort(ids)
-	b, err := billing.Load(ctx, tx, billing.Whole, slices.Compact(ids)...)
-	if err != nil {
-		return err
-	}
-	for _, d := range bad {
-		a := b.Account(d.account)
-		debit := a.DebitTraced(int64(d.Trace))
-		a.WithdrawDebit(debit, o.Day, unusable(o.Day, debit, d))
-		if err := takeOut(ctx, tx, d.account, debit.Receipt); err != nil {
-			return err
+	return inParts(ctx, tx, bad, func(d loose) int64 { return d.account }, func(b *billing.Book, some []loose) error {
+		for _, d := range some {
+			a := b.Account(d.account)
+			debit := a.DebitTraced(int64(d.Trace))
+			a.WithdrawDebit(debit, o.Day, unusable(o.Day, debit, d))
+			if err := takeOut(ctx, tx, d.account, debit.Receipt); err != nil {
+				return err
+			}
 		}
-	}
-	return b.Save(ctx)
+		return nil
+	})
 }
 
 // takeOut notes that a debit is in no file any more.

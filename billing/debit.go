@@ -391,7 +391,7 @@ func EndEnrolments(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date,
 	if err != nil {
 		return err
 	}
-	return each(ctx, tx, p.Need(Whole), ended, func(a *Account) { a.SetAutopay(p, false, day) })
+	return Each(ctx, tx, p.Need(Whole), ended, func(a *Account) { a.SetAutopay(p, false, day) })
 }
 
 // cyclesPaidBy returns the bills whose items a receipt stands on.

@@ -143,7 +143,7 @@ func FlagDormants(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, 
 		return t, err
 	}
 	var letters [][]any
-	err = each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
+	err = Each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
 		cents := a.FlagDormant(p, day)
 		if cents == 0 {
 			t.Skip(CreditUsed, 1)

@@ -244,7 +244,7 @@ func EndGraces(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r R
 		return t, err
 	}
 	t.Skip(PremiumPaid, covered-int64(len(ids)))
-	err = each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
+	err = Each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
 		switch reversed, g := a.EndGrace(p, day); {
 		case g.Over:
 			t.Did(1, reversed)
@@ -280,7 +280,7 @@ func reviveCoverage(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date
 	if err != nil {
 		return err
 	}
-	return each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
+	return Each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
 		if charged := a.ReviveCoverage(p, day); charged > 0 {
 			t.Did(1, -charged)
 		}

@@ -169,11 +169,11 @@ func (t *Tally) cutByRule(ctx context.Context, tx pgx.Tx, p *Policy, day calenda
 			made = append(made, BillRef{a.ID, x.Cycle})
 		}
 	}
-	err = each(ctx, tx, p.Need(Whole), missed, cut)
-	if err == nil {
-		others := slices.DeleteFunc(open, func(id int64) bool { _, is := slices.BinarySearch(missed, id); return is })
-		err = each(ctx, tx, p.Need(ToCut), others, cut)
+	if err := Each(ctx, tx, p.Need(Whole), missed, cut); err != nil {
+		return nil, err
 	}
+	others := slices.DeleteFunc(open, func(id int64) bool { _, is := slices.BinarySearch(missed, id); return is })
+	err = Each(ctx, tx, p.Need(ToCut), others, cut)
 	return made, err
 }
 
@@ -211,7 +211,7 @@ func AssessLateFees(ctx context.Context, tx pgx.Tx, p *Policy, day, since calend
 	}
 	slices.Sort(look)
 	look = slices.Compact(look)
-	err = each(ctx, tx, p.Need(Whole|unbooked), look, func(a *Account) {
+	err = Each(ctx, tx, p.Need(Whole|unbooked), look, func(a *Account) {
 		looked += a.countFresh(since, day)
 		t.assess(a, p, day, since)
 	})
@@ -241,8 +241,8 @@ func InParts(ctx context.Context, tx pgx.Tx, need Need, ids []int64, do func(b *
 	return nil
 }
 
-// each is InParts for what is done account by account.
-func each(ctx context.Context, tx pgx.Tx, need Need, ids []int64, do func(a *Account)) error {
+// Each is InParts for what is done account by account.
+func Each(ctx context.Context, tx pgx.Tx, need Need, ids []int64, do func(a *Account)) error {
 	return InParts(ctx, tx, need, ids, func(b *Book) error {
 		for _, a := range b.Accounts {
 			do(a)

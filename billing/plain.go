@@ -139,7 +139,8 @@ func assessPlain(ctx context.Context, tx pgx.Tx, p *Policy, day, since calendar.
 // open by no more than itself. So a bill's base is at most what is open of it now,
 // at least what the money under way would leave of that, and nothing if that money
 // is the member's own and pays for all that is open: it is plain if the fee on the
-// most is the fee on the least. Fees are exact, rounded half-up (POLICY section 3).
+// most is the fee on the least. Fees are exact, rounded half-up (POLICY section 3). The
+// bill itself is looked up only where its rules depend on when and for whom it was cut.
 var assessPlainSQL = `
 		with rule as materialized (
 			select cut_on, plan, state, minimum, least, most, part::numeric, whole::numeric from unnest($5::date[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[]) r(cut_on, plan, state, minimum, least, most, part, whole)

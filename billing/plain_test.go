@@ -188,7 +188,7 @@ func TestEachAccountIsDoneAndSavedOnce(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return each(ctx, tx, policy.Need(Whole), all, func(a *Account) {
+		return Each(ctx, tx, policy.Need(Whole), all, func(a *Account) {
 			done = append(done, a.ID)
 			a.Charge(&policy, day, Premium, ledger.Cents(a.ID), Detail{})
 			if n := len(done); n > AtOnce && n%AtOnce == 1 { // of the ones before, nothing is held back

@@ -215,7 +215,7 @@ func LookAtPlans(ctx context.Context, tx pgx.Tx, p *Policy, day calendar.Date, r
 	if err != nil {
 		return t, err
 	}
-	err = each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
+	err = Each(ctx, tx, p.Need(Whole), ids, func(a *Account) {
 		broken, kept, rest, held := a.LookAtPlans(p, day)
 		t.Did(int64(broken+kept), rest)
 		if held != "" {

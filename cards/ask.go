@@ -46,7 +46,7 @@ type asked struct {
 // Ask makes the charges that a run dated day asks for in a key range of
 // accounts, as rows of the outbox file. Its tally selects accounts whose day
 // has come, and counts charges done.
-func Ask(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, file int64, in billing.Range) (billing.Tally, error) {
+func Ask(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, in billing.Range) (billing.Tally, error) {
 	var t billing.Tally
 	if err := billing.LockRange(ctx, tx, in); err != nil {
 		return t, err

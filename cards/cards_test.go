@@ -96,7 +96,7 @@ func (b *biller) night(day calendar.Date) (t billing.Tally, file string) {
 			return err
 		}
 		var err error
-		if t, err = cards.Ask(ctx, tx, &b.policy, day, id, billing.Range{From: 1, To: 1 << 40}); err != nil {
+		if t, err = cards.Ask(ctx, tx, day, id, billing.Range{From: 1, To: 1 << 40}); err != nil {
 			return err
 		}
 		var text bytes.Buffer

@@ -164,7 +164,7 @@ func (b *biller) asked(day calendar.Date) (t billing.Tally) {
 		var id int64
 		err := tx.QueryRow(ctx, `insert into outbox_file (folder, name, made_on, sha256) select 'gateway', 'gateway-' || count(*), $1, '' from outbox_file returning id`, day).Scan(&id)
 		if err == nil {
-			t, err = cards.Ask(ctx, tx, &b.policy, day, id, billing.Range{From: 1, To: 1 << 40})
+			t, err = cards.Ask(ctx, tx, day, id, billing.Range{From: 1, To: 1 << 40})
 		}
 		return err
 	})

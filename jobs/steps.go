@@ -72,7 +72,7 @@ var steps = map[string]step{
 		if err := adding(ctx, tx, r.fills); err != nil {
 			return billing.Tally{}, err
 		}
-		return cards.Ask(ctx, tx, r.Policy, r.Day, r.fills, in)
+		return cards.Ask(ctx, tx, r.Day, r.fills, in)
 	}},
 	"queue": {do: func(ctx context.Context, tx pgx.Tx, r *Run, in billing.Range) (billing.Tally, error) {
 		if err := adding(ctx, tx, r.fills); err != nil {

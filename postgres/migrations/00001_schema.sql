@@ -155,7 +155,7 @@ create table bill (
     check (made_on >= cut_on)
 ) with (fillfactor = 90);
 create index bill_deadline on bill (account_id, deadline_on);
-create index bill_debit_astray on bill (account_id, cycle) where debit_moved or debit_missed or fee_barred;
+create index bill_debit_astray on bill (account_id, cycle) where debit_moved or debit_missed or fee_barred; -- few, and not plain for a late fee
 
 -- Money in the house, whatever its channel.
 create table receipt (
