@@ -351,3 +351,23 @@ func TestPrintSplitsByPages(t *testing.T) {
 		h.proves()
 	}
 }
+
+// A bundle whose statements all turn out to have more sheets comes out empty, and
+// is gone. The names after it stay what they are, and the next ones are others.
+func TestPrintBundleThatComesOutEmpty(t *testing.T) {
+	h := newMailHouse(t)
+	// Now 3, of two sheets, owes nothing, so that its bundle is the day's first; 7 does.
+	h.arrives("payments", "payment_id,mrn,received,channel,amount_cents\nX3,"+memberNo(3)+",2026-02-20,online,105000\n")
+	h.arrives("charges", "charge_id,mrn,kind,service_date,description,gross_cents,insurer_cents,patient_cents\nQ7,"+memberNo(7)+",premium,2026-03-01,March,45000,0,45000\n")
+	h.run("feeds", 1)
+	h.run("post", 1)
+	h.run("statements", 1)
+	var got []string
+	for _, b := range h.bundles() {
+		got = append(got, fmt.Sprintf("%s %s %d sheets, %d pieces", b.Name, b.Inserts, b.Sheets, b.Pieces))
+	}
+	if want := []string{"print-20260301-printer-0002 reply 1 sheets, 4 pieces", "print-20260301-printer-0003  2 sheets, 1 pieces"}; !slices.Equal(got, want) {
+		t.Errorf("bundles\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	h.proves()
+}

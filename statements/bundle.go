@@ -121,7 +121,9 @@ func (p Printer) Print(ctx context.Context) (made Made, err error) {
 	return made, err
 }
 
-// plan cuts the queue into bundles and returns how many it made.
+// plan cuts the queue into bundles and returns how many it made. Those of a day
+// and vendor are numbered after the last that is there: of those before it, some may
+// have come out empty and be gone.
 func (p Printer) plan(ctx context.Context) (n int64, err error) {
 	err = pgx.BeginFunc(ctx, p.DB, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `lock table print_bundle in share row exclusive mode`); err != nil {
@@ -134,10 +136,10 @@ func (p Printer) plan(ctx context.Context) (n int64, err error) {
 				where n % most = 0),
 			sized as (select *, least(most, of_kind - n) as room from starts),
 			numbered as (select *, sum(room) over (order by nth) - room as before,
-				row_number() over (partition by vendor order by nth) + (select count(*) from print_bundle b where b.made_on = $2 and b.vendor = sized.vendor) as of_day from sized),
+				row_number() over (partition by vendor order by nth) + (select coalesce(max(substring(name from '[0-9]+$')::bigint), 0) from print_bundle b where b.made_on = $2 and b.vendor = sized.vendor) as of_day from sized),
 			last as (select coalesce(max(id), 0) as id, coalesce(max(first_piece + room), 1) as piece from print_bundle)
 			insert into print_bundle (id, name, made_on, vendor, inserts, sheets, first_piece, room, from_key)
-			select last.id + nth, 'print-' || to_char($2::date, 'YYYYMMDD') || '-' || vendor || '-' || lpad(of_day::text, 4, '0'), $2, vendor, inserts, sheets, last.piece + before, room,
+			select last.id + nth, 'print-' || to_char($2::date, 'YYYYMMDD') || '-' || vendor || '-' || lpad(of_day::text, greatest(4, length(of_day::text)), '0'), $2, vendor, inserts, sheets, last.piece + before, room,
 				array[zip, account_id::text, cycle::text, of_piece::text] from numbered, last`, p.Policy.Print.MaxPagesPerFile, p.Day)
 		n = tag.RowsAffected()
 		return err
