@@ -15,6 +15,8 @@ func TestBrokenWords(t *testing.T) {
 		"file,status\nx,accepted\n\"a":           `line 3, acknowledgment, extraneous or missing " in quoted-field`,
 		"file,status\nx\n":                       `line 2, acknowledgment, wrong number of fields`,
 		"file,status,entries\nx,accepted,many\n": `line 2, acknowledgment, entries: not a number of digits (said "", found "many")`,
+		"file,status,detail\nx,accepted,d\xe9\n": `line 2, acknowledgment, detail: it holds bytes that are no UTF-8 text: write the file as UTF-8`,
+		"file,status\nx\x00y,accepted\n":         `line 2, acknowledgment, file: it holds bytes that are no UTF-8 text: write the file as UTF-8`,
 		"file,status\n,accepted\n":               `line 2, acknowledgment, file: is empty`,
 		"file,status,colour\n":                   `line 1, acknowledgment, colour: no such column: file, status, entries, debit_cents, detail`,
 	} {

@@ -270,6 +270,9 @@ func TestReprintAndAnswers(t *testing.T) {
 		{"piece,result,date\nx,mailed,2026-03-03\n", "not the number"},
 		{"piece,result,date\n2,lost,2026-03-03\n", "none of mailed"},
 		{"piece,result,date\n2,mailed,2026-03-30\n", "in the future"},
+		{"piece,result,date,reason\n2,returned,2026-03-03,d\xe9m\xe9nag\xe9\n", "no UTF-8"},
+		{"piece,result,date,reason\n2,returned,2026-03-03,mo\x00ved\n", "no UTF-8"},
+		{"bundle,pieces,pages,sha256,accepted\nprint-\xe9,3,6,00,yes\n", "no UTF-8"},
 		{"bundle,pieces,pages,sha256,accepted\nprint-1,3,6,00,yes\n", "no bundle"},
 		{fmt.Sprintf("bundle,pieces,pages,sha256,accepted\n%s,2,6,%s,yes\n", b.Name, b.SHA256), "do not let it be mailed"},
 		{fmt.Sprintf("piece,result,date\n%s,mailed,2026-03-03\n", first[1]["piece"]), "spoiled before"},
@@ -278,6 +281,9 @@ func TestReprintAndAnswers(t *testing.T) {
 		if err == nil || len(got.Problems) == 0 || !strings.Contains(got.Problems[0].Problem, c.says) {
 			t.Errorf("%q: %v, %+v; want it to say %q", c.text, err, got.Problems, c.says)
 		}
+	}
+	if got, _ := desk.Ingest(t.Context(), "bad.csv", strings.NewReader("piece,result,date\n\n99,mailed,2026-03-03\n")); len(got.Problems) != 1 || got.Problems[0].Line != 3 {
+		t.Errorf("a bad line below an empty one: %+v", got.Problems)
 	}
 
 	// The spoiled piece is printed again: the same pages under another number.

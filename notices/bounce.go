@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -49,6 +50,9 @@ type Counter struct {
 	Bounced func(ctx context.Context, tx pgx.Tx, account int64, cycle calendar.Cycle, why string) error
 }
 
+// maxBytes is as much as a carrier's file may hold: some millions of lines.
+const maxBytes = 256 << 20
+
 var answerColumns = []string{"id", "result", "date", "reason"}
 
 // answer is a line of a carrier's file.
@@ -61,7 +65,7 @@ type answer struct {
 // Ingest takes a carrier's file, all of it or nothing. What was said before
 // changes nothing, so a file may come twice.
 func (c Counter) Ingest(ctx context.Context, from io.Reader) (got Answered, err error) {
-	content, err := io.ReadAll(from)
+	content, err := io.ReadAll(io.LimitReader(from, maxBytes+1))
 	if err != nil {
 		return Answered{Problems: []AnswerProblem{}}, err
 	}
@@ -89,37 +93,50 @@ func (got *Answered) wrong(line int, field, format string, args ...any) {
 
 // read divides a file into lines.
 func (got *Answered) read(content []byte) (list []answer) {
-	all, err := csv.NewReader(bytes.NewReader(content)).ReadAll()
+	if len(content) > maxBytes {
+		got.wrong(0, "", "the file has more than %d bytes: send it in parts", maxBytes)
+		return nil
+	}
+	in := csv.NewReader(bytes.NewReader(content))
+	head, err := in.Read()
 	switch {
+	case err == io.EOF:
+		got.wrong(1, "", "it is empty, want a line of column names")
+		return nil
 	case err != nil:
 		got.wrong(0, "", "it can't be read: %v", err)
 		return nil
-	case len(all) == 0:
-		got.wrong(1, "", "it is empty, want a line of column names")
-		return nil
 	}
-	at := map[string]int{}
-	for n, name := range all[0] {
-		if at[name] = n; !slices.Contains(answerColumns, name) {
+	for _, name := range head {
+		if !slices.Contains(answerColumns, name) {
 			got.wrong(1, name, "there is no such column; the columns are %s", strings.Join(answerColumns, ", "))
 		}
 	}
 	for _, name := range answerColumns[:3] {
-		if _, there := at[name]; !there {
+		if !slices.Contains(head, name) {
 			got.wrong(1, name, "the column is missing")
 		}
 	}
-	if len(got.Problems) > 0 {
-		return nil
-	}
-	for n, fields := range all[1:] {
-		a := answer{line: n + 2}
-		for name, to := range map[string]*string{"id": &a.id, "result": &a.result, "date": &a.date, "reason": &a.reason} {
-			if i, there := at[name]; there {
-				*to = strings.TrimSpace(fields[i])
+	for {
+		fields, err := in.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			got.wrong(0, "", "it can't be read: %v", err)
+			break
+		}
+		line, _ := in.FieldPos(0)
+		cell := map[string]string{}
+		for n, name := range head {
+			if cell[name] = strings.TrimSpace(fields[n]); !utf8.ValidString(fields[n]) || strings.Contains(fields[n], "\x00") {
+				got.wrong(line, name, "it holds bytes that are no UTF-8 text: write the file as UTF-8")
 			}
 		}
-		list = append(list, a)
+		list = append(list, answer{line, cell["id"], cell["result"], cell["date"], cell["reason"]})
+	}
+	if len(got.Problems) > 0 {
+		return nil
 	}
 	return list
 }

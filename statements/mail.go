@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -57,6 +58,9 @@ type MailDesk struct {
 	Operator string
 }
 
+// maxAnswerBytes is as much as a vendor's file may hold: some millions of lines.
+const maxAnswerBytes = 256 << 20
+
 var receiptColumns = []string{"bundle", "pieces", "pages", "sha256", "accepted", "problem"}
 var resultColumns = []string{"piece", "result", "date", "reason"}
 
@@ -64,9 +68,13 @@ var resultColumns = []string{"piece", "result", "date", "reason"}
 // before changes nothing.
 func (d MailDesk) Ingest(ctx context.Context, name string, from io.Reader) (got Answered, err error) {
 	got.Problems = []AnswerProblem{}
-	content, err := io.ReadAll(from)
+	content, err := io.ReadAll(io.LimitReader(from, maxAnswerBytes+1))
 	if err != nil {
 		return got, err
+	}
+	if len(content) > maxAnswerBytes {
+		got.wrong(answerRow{}, "", "the file has more than %d bytes: send it in parts", maxAnswerBytes)
+		return got, ErrRefused
 	}
 	sum := sha256.Sum256(content)
 	err = pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
@@ -112,16 +120,15 @@ func (got *Answered) wrong(r answerRow, field, format string, args ...any) {
 // read divides a file into rows, and says how its kind is taken.
 func (d MailDesk) read(content []byte, got *Answered) ([]answerRow, func(context.Context, pgx.Tx, answerRow, *Answered) error, error) {
 	in := csv.NewReader(bytes.NewReader(content))
-	all, err := in.ReadAll()
-	if err != nil {
+	head, err := in.Read()
+	switch {
+	case err == io.EOF:
+		got.wrong(answerRow{line: 1}, "", "it is empty, want a line of column names")
+		return nil, nil, ErrRefused
+	case err != nil:
 		got.wrong(answerRow{}, "", "it can't be read: %v", err)
 		return nil, nil, ErrRefused
 	}
-	if len(all) == 0 {
-		got.wrong(answerRow{line: 1}, "", "it is empty, want a line of column names")
-		return nil, nil, ErrRefused
-	}
-	head := all[0]
 	take, columns, needed := d.takeReceipt, receiptColumns, receiptColumns[:5]
 	if slices.Contains(head, "piece") {
 		take, columns, needed = d.takeResult, resultColumns, resultColumns[:3]
@@ -136,16 +143,27 @@ func (d MailDesk) read(content []byte, got *Answered) ([]answerRow, func(context
 			got.wrong(answerRow{line: 1}, name, "the column is missing")
 		}
 	}
-	if len(got.Problems) > 0 {
-		return nil, nil, ErrRefused
-	}
-	rows := make([]answerRow, 0, len(all)-1)
-	for i, fields := range all[1:] {
-		r := answerRow{i + 2, map[string]string{}}
+	var rows []answerRow
+	for {
+		fields, err := in.Read()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			got.wrong(answerRow{}, "", "it can't be read: %v", err)
+			break
+		}
+		line, _ := in.FieldPos(0)
+		r := answerRow{line, map[string]string{}}
 		for n, name := range head {
-			r.cell[name] = strings.TrimSpace(fields[n])
+			if r.cell[name] = strings.TrimSpace(fields[n]); !utf8.ValidString(fields[n]) || strings.Contains(fields[n], "\x00") {
+				got.wrong(r, name, "it holds bytes that are no UTF-8 text: write the file as UTF-8")
+			}
 		}
 		rows = append(rows, r)
+	}
+	if len(got.Problems) > 0 {
+		return nil, nil, ErrRefused
 	}
 	return rows, take, nil
 }
