@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/billcycle/billcycle/ach"
 	"github.com/billcycle/billcycle/billing"
@@ -52,6 +54,18 @@ func (s *steady) Read(p []byte) (int, error) {
 
 func (s *steady) Seek(offset int64, whence int) (int64, error) { return s.f.Seek(offset, whence) }
 
+// FileName is how a file is called in words and in the database: its sender may
+// have named it in any bytes, the database takes text alone, and a terminal obeys
+// what is no text.
+func FileName(path string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, filepath.Base(path))
+}
+
 // verdict is what came of an arrival.
 type verdict struct {
 	tally   billing.Tally
@@ -80,7 +94,7 @@ func (r *Run) take(ctx context.Context, feed string, do func(ctx context.Context
 			continue
 		}
 		if err := r.takeFile(ctx, feed, filepath.Join(dir, e.Name()), do); err != nil {
-			return fmt.Errorf("inbox/%s/%s: %w", feed, e.Name(), err)
+			return fmt.Errorf("inbox/%s/%s: %w", feed, FileName(e.Name()), err)
 		}
 	}
 	return nil
@@ -112,9 +126,9 @@ func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx conte
 	if err != nil {
 		return err
 	}
-	v, err := do(ctx, arrival{feed, filepath.Base(path), &steady{f, before}})
+	v, err := do(ctx, arrival{feed, FileName(path), &steady{f, before}})
 	if errors.Is(err, errGrowing) || errors.Is(v.refused, errGrowing) {
-		r.note("inbox/%s/%s is still growing: left for the next run", feed, filepath.Base(path))
+		r.note("inbox/%s/%s is still growing: left for the next run", feed, FileName(path))
 		return nil
 	}
 	if err != nil {
@@ -128,7 +142,7 @@ func (r *Run) takeFile(ctx context.Context, feed, path string, do func(ctx conte
 	if err := r.putAway(feed, path, f, v.refused); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	r.note("inbox/%s/%s was put away by another program meanwhile", feed, filepath.Base(path))
+	r.note("inbox/%s/%s was put away by another program meanwhile", feed, FileName(path))
 	return nil
 }
 
@@ -140,7 +154,7 @@ func (r *Run) putAway(feed, path string, f *os.File, refused error) error {
 		return r.archive(feed, path, f)
 	}
 	r.waits++
-	r.note("inbox/%s/%s was refused: %v", feed, filepath.Base(path), refused)
+	r.note("inbox/%s/%s was refused: %v", feed, FileName(path), refused)
 	to, err := r.file(path, f, filepath.Join("refused", feed))
 	if err != nil {
 		return err
@@ -188,7 +202,7 @@ func (r *Run) archive(feed, path string, f *os.File) error {
 // replaced tells of a file in whose place another was put while it was read.
 func (r *Run) replaced(path string, err error) error {
 	if err == nil {
-		r.note("%s: another file of this name was put in its place while it was read: left for the next run", path)
+		r.note("%s: another file of this name was put in its place while it was read: left for the next run", FileName(path))
 	}
 	return err
 }

@@ -181,3 +181,33 @@ func TestDryRunThatWasKilledIsSweptUp(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A file may have been named in any bytes. It is taken or refused like any other,
+// and the night goes on; what is told of it is text.
+func TestFileNamedInNoText(t *testing.T) {
+	for _, c := range []struct{ feed, job, text string }{
+		{"lockbox", "lockbox", "no bank's file\n"},
+		{"ach", "returns", "no bank's file\n"},
+		{"print", "returns", "piece,result,date\n1,mailed,2026-03-01\n"},
+		{"check-returns", "returns", "routing,account,check,cents,reason\n121000358,1,2,3,NSF\n"},
+		{"members", "feeds", "mrn,guarantor_mrn,first_name,last_name,delivery\n" + mrn(0) + "," + mrn(0) + ",Ann,Other,paperless\n"},
+	} {
+		t.Run(c.feed, func(t *testing.T) {
+			b := newBiller(t, 1)
+			b.put(c.feed+"/d\xe9p\x1b[2J\nx.csv", c.text)
+			report, err := jobs.Runner{House: b.House}.Run(t.Context(), c.job, day("2026-03-01"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, note := range report.Notes {
+				if strings.ContainsAny(note, "\xe9\x1b") || strings.Contains(note, "\nx.csv") {
+					t.Errorf("%q is told", note)
+				}
+			}
+			if left, err := os.ReadDir(filepath.Join(b.Dir, "inbox", c.feed)); err != nil || len(left) > 0 {
+				t.Errorf("the file is still there: %v, %v", left, err)
+			}
+			b.holds()
+		})
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/billcycle/billcycle/ach"
+	"github.com/billcycle/billcycle/jobs"
 )
 
 func (p *program) achCommand() *cobra.Command {
@@ -213,7 +214,7 @@ if they are known entries, debit_cents and detail.`,
 			if err != nil {
 				return err
 			}
-			got, refused := office.Ingest(ctx, filepath.Base(args[0]), file)
+			got, refused := office.Ingest(ctx, jobs.FileName(args[0]), file)
 			if refused != nil && !errors.Is(refused, ach.ErrRefused) {
 				return refused
 			}

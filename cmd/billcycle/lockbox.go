@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/ledger"
 	"github.com/billcycle/billcycle/lockbox"
 )
@@ -176,7 +176,7 @@ something waits for a person, 4 when the file was refused.`,
 			if desk.Profiles = layouts; layout.profile != "" {
 				named = layouts[0]
 			}
-			got, refused := desk.Ingest(ctx, filepath.Base(args[0]), file, named)
+			got, refused := desk.Ingest(ctx, jobs.FileName(args[0]), file, named)
 			if refused != nil && !errors.Is(refused, lockbox.ErrRefused) {
 				return refused
 			}
@@ -260,7 +260,7 @@ Exit code 3 when a line is of no check of ours, 4 when the file was refused.`,
 			if err != nil {
 				return err
 			}
-			got, refused := desk.TakeReturns(ctx, filepath.Base(args[0]), file, layouts...)
+			got, refused := desk.TakeReturns(ctx, jobs.FileName(args[0]), file, layouts...)
 			if refused != nil && !errors.Is(refused, lockbox.ErrRefused) {
 				return refused
 			}

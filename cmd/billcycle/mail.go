@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/statements"
 )
 
@@ -170,7 +170,7 @@ hold (bad_address) until the address is mended and the hold released.`,
 			if err != nil {
 				return err
 			}
-			got, refused := desk.Ingest(ctx, filepath.Base(args[0]), file)
+			got, refused := desk.Ingest(ctx, jobs.FileName(args[0]), file)
 			if refused != nil && !errors.Is(refused, statements.ErrRefused) {
 				return refused
 			}
