@@ -56,14 +56,20 @@ type WorkItem struct {
 	Problems  []Problem  `json:"problems"`  // of a whole file
 }
 
+// Waiting is SQL for the checks that wait for a person, each with its batch: in
+// suspense, held, or of a refused batch that has not come again. A file on its way
+// has no batches yet, and none of its checks waits.
+//
 // The batch of a check is sought by its key alone: by a join of the tables, of
 // which the planner may know nothing yet, each batch could be held against each
 // check of its file.
-const heldSQL = `
-	select f.id, f.name, i.ordinal, 1, i.state, i.reason, b.lockbox, b.number, b.deposit_on, i.received_on, f.ingested_on, i.cents, i.check_no, coalesce(i.coupons, '[]'), f.profile, i.batch, i.envelope, i.micr, '[]'
-	from lockbox_item i join lockbox_file f on f.id = i.file_id
+const Waiting = `(select i.*, b.lockbox, b.number, b.deposit_on from lockbox_item i
 	cross join lateral (select * from lockbox_batch b where b.file_id = i.file_id and b.ordinal = i.batch and b.state in ('accepted', 'refused') limit 1) b
-	where i.state in ('suspense', 'held', 'refused')
+	where i.state in ('suspense', 'held', 'refused'))`
+
+const heldSQL = `
+	select f.id, f.name, i.ordinal, 1, i.state, i.reason, i.lockbox, i.number, i.deposit_on, i.received_on, f.ingested_on, i.cents, i.check_no, coalesce(i.coupons, '[]'), f.profile, i.batch, i.envelope, i.micr, '[]'
+	from ` + Waiting + ` i join lockbox_file f on f.id = i.file_id
 	union all
 	select f.id, f.name, 0, f.items, f.state, $1, '', '', null, null, f.ingested_on, f.cents, '', '[]', f.profile, 0, '', null, f.problems
 	from lockbox_file f where f.state = 'held'

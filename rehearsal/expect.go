@@ -13,6 +13,7 @@ import (
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/lockbox"
 )
 
 // Failure is a figure that came out otherwise.
@@ -67,7 +68,7 @@ func (p *player) compare(ctx context.Context, n int, s Step, was before) error {
 		case "entries":
 			got, err = p.sum(ctx, `select count(*) from debit where account_id = $1 and receipt > $2`, account, was.docs)
 		case "held":
-			got, err = p.sum(ctx, `select count(*) from lockbox_item i join lockbox_batch b on b.file_id = i.file_id and b.ordinal = i.batch where i.state in ('suspense', 'held') or i.state = 'refused' and b.state <> 'replaced'`)
+			got, err = p.sum(ctx, `select count(*) from `+lockbox.Waiting+` w`)
 		case "exceptions":
 			got, err = p.sum(ctx, `select count(*) - $1::bigint from exception`, was.exceptions)
 		case "reminders":

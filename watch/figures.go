@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/lockbox"
 )
 
 // freshSeconds is how old an answer to Prometheus may be: whoever asks oftener
@@ -116,7 +117,7 @@ func (f *figures) runs(ctx context.Context, now time.Time) (all []prometheus.Met
 // waits counts what waits, by kind: for a person, for its day, for a carrier. What is
 // pending is a balance: the lines of the general ledger's files and what none has taken
 // are few, whatever the years.
-const waits = `select 'check_' || i.state, count(*)::float8, sum(i.cents)::float8 from lockbox_item i where state in ('suspense', 'held', 'refused') group by 1
+const waits = `select 'check_' || state, count(*)::float8, sum(cents)::float8 from ` + lockbox.Waiting + ` w group by 1
 	union all select 'check_pending', coalesce(sum(sign * entries), 0)::float8, coalesce(sum(sign * cents), 0)::float8 from (
 			select case side when 'debit' then -1 else 1 end as sign, entries, cents from journal_line where ledger_account = 'lockbox_pending'
 			union all select case debit when 'lockbox_pending' then -1 else 1 end, entries, cents from journal_total where file is null and 'lockbox_pending' in (debit, credit)) b
@@ -152,7 +153,7 @@ func (f *figures) waiting(ctx context.Context, now time.Time) (all []prometheus.
 		return nil, err
 	}
 	var oldest float64
-	if err := f.runner.DB.QueryRow(ctx, `select coalesce($1::date - min(f.ingested_on), 0)::float8 from lockbox_item i join lockbox_file f on f.id = i.file_id where i.state = 'suspense'`,
+	if err := f.runner.DB.QueryRow(ctx, `select coalesce($1::date - min(f.ingested_on), 0)::float8 from `+lockbox.Waiting+` w join lockbox_file f on f.id = w.file_id where w.state = 'suspense'`,
 		f.runner.Policy.Newest(now)).Scan(&oldest); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -184,6 +185,34 @@ func TestPendingWhateverTheGeneralLedgerTook(t *testing.T) {
 		if _, text := get("/metrics"); !strings.Contains(text, pending[0]) || !strings.Contains(text, pending[1]) {
 			t.Errorf("with the file of %s:\n%s", day, text)
 		}
+	}
+}
+
+// Of checks, those wait for a person that the desk lists: no check of a refused batch
+// that has come again, and none of a file that is still on its way.
+func TestChecksThatWaitForNobody(t *testing.T) {
+	h := lived(t)
+	for n, c := range []struct{ file, batch, item string }{
+		{"accepted", "accepted", "suspense"}, {"accepted", "refused", "refused"}, {"accepted", "replaced", "refused"}, {"arriving", "", "suspense"}, {"arriving", "", "held"},
+	} {
+		if _, err := h.DB.Exec(t.Context(), `with f as (insert into lockbox_file (sha256, canonical, name, profile, ingested_on, items, cents, state) values (decode($1, 'hex'), decode($1, 'hex'), 'f', 'a', '2026-02-20', 1, 500, $2) returning id),
+			b as (insert into lockbox_batch select id, 1, '1', '1', '2026-02-20', 1, 500, 500, '', $3 from f where $3 <> '')
+			insert into lockbox_item (file_id, ordinal, batch, cents, received_on, state) select id, 1, 1, 500, '2026-02-20', $4 from f`, fmt.Sprintf("%02d", n), c.file, c.batch, c.item); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if desk, err := h.Desk(calendar.MustParse("2026-03-02")).Held(t.Context()); len(desk) != 2 || err != nil {
+		t.Errorf("the desk lists %+v, %v", desk, err)
+	}
+	now := moment(t, "2026-03-02T04:30:00-08:00")
+	_, text := look(t, h, func() time.Time { return now })("/metrics")
+	for _, want := range []string{"\nbillcycle_waiting_items{kind=\"check_suspense\"} 1\n", "\nbillcycle_waiting_items{kind=\"check_refused\"} 1\n", "\nbillcycle_suspense_oldest_days 10\n"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "check_held") {
+		t.Errorf("a check of a file on its way is counted:\n%s", text)
 	}
 }
 
