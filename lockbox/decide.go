@@ -76,6 +76,8 @@ func (d Desk) decide(ctx context.Context, tx pgx.Tx, f *arrival, out *Ingested) 
 	switch {
 	case err != nil:
 		return true, err
+	case f.asNew && state != stateHeld: // another has decided meanwhile
+		return true, fmt.Errorf("file %d is %s: %w", known, state, ErrNotNow)
 	case known != 0 && (state == stateAccepted || state == stateHeld && !f.asNew):
 		if out.FileID, out.Duplicate = known, true; state == stateHeld {
 			out.Held = out.Items

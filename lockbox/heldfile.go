@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // A held file: what a person decides about it.
@@ -50,18 +51,20 @@ func (d Desk) RefuseHeld(ctx context.Context, fileID int64, reason string) error
 	if d.Operator == "" {
 		return errOperator
 	}
-	return pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
-		tag, err := tx.Exec(ctx, `update lockbox_file set state = 'refused' where id = $1 and state = 'held'`, fileID)
-		if err != nil {
-			return err
-		}
-		if tag.RowsAffected() == 0 {
-			return fmt.Errorf("lockbox refuse: file %d is not held: %w", fileID, ErrNotNow)
-		}
-		if _, err := tx.Exec(ctx, `delete from lockbox_batch where file_id = $1`, fileID); err != nil {
-			return err
-		}
-		return d.endWait(ctx, tx, fileID, "lockbox refuse", reason)
+	return d.alone(ctx, func(conn postgres.DB) error { // and not while another takes it
+		return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+			tag, err := tx.Exec(ctx, `update lockbox_file set state = 'refused' where id = $1 and state = 'held'`, fileID)
+			if err != nil {
+				return err
+			}
+			if tag.RowsAffected() == 0 {
+				return fmt.Errorf("lockbox refuse: file %d is not held: %w", fileID, ErrNotNow)
+			}
+			if _, err := tx.Exec(ctx, `delete from lockbox_batch where file_id = $1`, fileID); err != nil {
+				return err
+			}
+			return d.endWait(ctx, tx, fileID, "lockbox refuse", reason)
+		})
 	})
 }
 
