@@ -1,6 +1,7 @@
 package jobs_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/json"
@@ -11,11 +12,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/jobs"
+	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/postgres/postgrestest"
 	"github.com/billcycle/billcycle/secret"
 	"github.com/billcycle/billcycle/statements"
@@ -376,4 +381,52 @@ func TestPrintBundleThatComesOutEmpty(t *testing.T) {
 		t.Errorf("bundles\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	h.proves()
+}
+
+// stopsAt is a database at whose nth transaction something else happens first.
+type stopsAt struct {
+	postgres.DB
+	begun *atomic.Int64
+	first map[int64]func()
+}
+
+func (s stopsAt) Begin(ctx context.Context) (pgx.Tx, error) {
+	if f := s.first[s.begun.Add(1)]; f != nil {
+		f()
+	}
+	return s.DB.Begin(ctx)
+}
+
+// Two nights of different dates print at once. One plans the bundles while the
+// other is about to, and finishes them all, those that come out empty too, before
+// the other has begun with the first.
+func TestTwoPrintersAtOnce(t *testing.T) {
+	for _, pages := range []int{10000, 2} { // of 2 pages, that of the member with two sheets comes out empty
+		h := newMailHouse(t)
+		h.Policy.Print.MaxPagesPerFile = pages
+		if !h.runKilled("statements", 1, "lock table print_bundle", 1) {
+			t.Fatal("nothing was to be planned")
+		}
+		planned, draw, done := make(chan bool), make(chan bool), make(chan error, 1)
+		printer := func(day int, first map[int64]func()) statements.Printer {
+			return statements.Printer{DB: stopsAt{h.DB, new(atomic.Int64), first}, Policy: h.Policy, Day: march(day), Outbox: filepath.Join(h.Dir, "outbox", "print")}
+		}
+		other := printer(2, map[int64]func(){2: func() { close(planned); <-draw }})
+		one := printer(1, map[int64]func(){
+			1: func() {
+				go func() { _, err := other.Print(t.Context()); done <- err }()
+				<-planned
+			},
+			2: func() {
+				close(draw)
+				if err := <-done; err != nil {
+					t.Errorf("%d pages, the other: %v", pages, err)
+				}
+			},
+		})
+		if _, err := one.Print(t.Context()); err != nil {
+			t.Errorf("%d pages: %v", pages, err)
+		}
+		h.proves()
+	}
 }

@@ -121,12 +121,16 @@ func (p Printer) Print(ctx context.Context) (made Made, err error) {
 	return made, err
 }
 
-// plan cuts the queue into bundles and returns how many it made. Those of a day
-// and vendor are numbered after the last that is there: of those before it, some may
-// have come out empty and be gone.
+// plan cuts the queue into bundles and returns how many are planned: those that
+// another program has planned meanwhile hold the queue, and are made first. Those
+// of a day and vendor are numbered after the last that is there: of those before
+// it, some may have come out empty and be gone.
 func (p Printer) plan(ctx context.Context) (n int64, err error) {
 	err = pgx.BeginFunc(ctx, p.DB, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `lock table print_bundle in share row exclusive mode`); err != nil {
+			return err
+		}
+		if err := tx.QueryRow(ctx, `select count(*) from print_bundle where state = 'planned'`).Scan(&n); err != nil || n > 0 {
 			return err
 		}
 		tag, err := tx.Exec(ctx, `with starts as (
@@ -218,12 +222,22 @@ func (d *drawer) finish(ctx context.Context) error {
 	return d.write(ctx)
 }
 
+// lock takes the bundle's row and says whether it is still in a state. Another
+// program may have gone on with it meanwhile, or forgotten it as empty.
+func (d *drawer) lock(ctx context.Context, tx pgx.Tx, state string) (bool, error) {
+	var now string
+	err := tx.QueryRow(ctx, `select state from print_bundle where id = $1 for update`, d.id).Scan(&now)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil && now == state, err
+}
+
 // seal draws the bundle and lays out its files, and commits its pieces with the
 // files' hashes.
 func (d *drawer) seal(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
-		var state string
-		if err := tx.QueryRow(ctx, `select state from print_bundle where id = $1 for update`, d.id).Scan(&state); err != nil || state != "planned" {
+		if planned, err := d.lock(ctx, tx, "planned"); !planned {
 			return err
 		}
 		rows, err := tx.Query(ctx, `select q.account_id, q.cycle, q.of_piece, q.zip, s.sealed, s.letterhead from (
@@ -403,7 +417,7 @@ func (d *drawer) commit(ctx context.Context, tx pgx.Tx) error {
 // write gives the sealed files their names, the done-file last, and notes it.
 func (d *drawer) write(ctx context.Context) error {
 	return pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
-		if err := tx.QueryRow(ctx, `select state from print_bundle where id = $1 for update`, d.id).Scan(&d.state); err != nil || d.state != "sealed" {
+		if sealed, err := d.lock(ctx, tx, "sealed"); !sealed {
 			return err
 		}
 		out, err := d.nameAll(ctx, tx)

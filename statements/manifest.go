@@ -174,7 +174,8 @@ func ControlTotals(ctx context.Context, tx pgx.Tx, cycles []calendar.Cycle) ([]T
 // to, one file a vendor and run, and notes on the bundles that it counts them.
 func (p Printer) writeTotals(ctx context.Context) (all []Totals, err error) {
 	err = pgx.BeginFunc(ctx, p.DB, func(tx pgx.Tx) error {
-		rows, err := tx.Query(ctx, `select vendor, array_agg(name order by id) from print_bundle where totals = '' and state <> 'planned' group by vendor order by vendor`)
+		rows, err := tx.Query(ctx, `with fresh as (select id, vendor, name from print_bundle where totals = '' and state <> 'planned' order by id for update)
+			select vendor, array_agg(name order by id) from fresh group by vendor order by vendor`) // a bundle is counted once, whoever else is about to
 		if err != nil {
 			return err
 		}
