@@ -145,10 +145,10 @@ func (d Desk) mask(raw, profile string) string {
 }
 
 // maskLong masks every long number of a text.
-func maskLong(text string) string { return longNumber.ReplaceAllStringFunc(text, lastFour) }
+func maskLong(text string) string { return longNumber.ReplaceAllStringFunc(text, maskNumber) }
 
 // maskLonger masks every number of a text that is longer than a date.
-func maskLonger(text string) string { return longerNumber.ReplaceAllStringFunc(text, lastFour) }
+func maskLonger(text string) string { return longerNumber.ReplaceAllStringFunc(text, maskNumber) }
 
 var (
 	longNumber   = regexp.MustCompile(`[0-9]{5,}`)

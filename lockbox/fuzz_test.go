@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
@@ -197,7 +198,7 @@ func wronglyMasked(raw, masked string, p Profile) string {
 		if p.format() == formatX12 && parts[0] == "BPR" {
 			for _, at := range []int{7, 9, 13, 15} {
 				if at < len(parts) && parts[at] != "" {
-					parts[at] = lastFour(parts[at])
+					parts[at] = maskNumber(parts[at])
 				}
 			}
 			if seen != strings.Join(parts, "*") {
@@ -229,22 +230,35 @@ func wronglyMasked(raw, masked string, p Profile) string {
 			switch {
 			case !hidden && got[at] != part:
 				return "column " + strconv.Itoa(at+1) + " differs"
-			case hidden && p.format() == formatCSV && part != "" && got[at] != lastFour(part):
+			case hidden && p.format() == formatCSV && part != "" && got[at] != maskNumber(part):
 				return "cell " + strconv.Itoa(at+1) + " is not masked"
-			case hidden && p.format() == formatBAI && part != " " && got[at] != "*" && !lastColumns(p, at, len(parts)):
-				return "column " + strconv.Itoa(at+1) + " is not masked"
+			case hidden && p.format() == formatBAI && got[at] != part && (part == " " || got[at] != "*"):
+				return "column " + strconv.Itoa(at+1) + " is something else"
 			}
+		}
+		if p.format() == formatBAI && tooMuchShown(p, parts, got) {
+			return "more than half of a number, or than four of it, is shown"
 		}
 	}
 	return ""
 }
 
-// lastColumns says whether a column is one of the last four that a field of a
-// bank account has on a line of so many columns.
-func lastColumns(p Profile, at, columns int) bool {
+// tooMuchShown says whether of a number on a record 6 more than its end is left.
+func tooMuchShown(p Profile, line, masked []string) bool {
 	for _, name := range []string{"routing", "account"} {
-		if f := p.Records["6"][name]; at+1 >= f.From && at < f.To {
-			return at >= min(f.To, columns)-4
+		f := p.Records["6"][name]
+		from, to, shown := max(f.From-1, 0), min(f.To, len(line)), 0
+		if from >= to {
+			continue
+		}
+		number := utf8.RuneCountInString(strings.TrimRight(strings.TrimLeft(strings.Join(line[from:to], ""), " 0"), " "))
+		for at := from; at < to; at++ {
+			if line[at] != " " && masked[at] != "*" {
+				shown++
+			}
+		}
+		if shown > 4 || shown > number/2 {
+			return true
 		}
 	}
 	return false

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/ledger"
+	"github.com/billcycle/billcycle/secret"
 )
 
 // Scope says what a problem makes unacceptable.
@@ -207,7 +209,7 @@ type Item struct {
 // String names the check for a person, with its account masked.
 func (i Item) String() string {
 	return fmt.Sprintf("item %d (lockbox %s, batch %s, number %s): check %s of %s, account %s",
-		i.Ordinal, i.Lockbox, i.Batch, i.Number, cmp.Or(i.Check, "without a number"), i.Cents, lastFour(i.Account))
+		i.Ordinal, i.Lockbox, i.Batch, i.Number, cmp.Or(i.Check, "without a number"), i.Cents, maskNumber(i.Account))
 }
 
 // GoString is String, so that no verb of package fmt shows an account number.
@@ -217,7 +219,7 @@ func (i Item) GoString() string { return i.String() }
 func (i Item) LogValue() slog.Value { return slog.StringValue(i.String()) }
 
 // MaskedRaw returns the lines of the check with the routing and account numbers
-// of the layout p masked to their last four.
+// of the layout p masked.
 func (i Item) MaskedRaw(p Profile) string {
 	lines := strings.SplitAfter(i.Raw, "\n")
 	var title []string
@@ -246,7 +248,11 @@ func (p Profile) maskColumns(line string) string {
 			continue
 		}
 		part := columns[f.From-1 : min(f.To, len(columns))]
-		for k := range part[:max(0, len(part)-4)] {
+		for len(part) > 0 && part[len(part)-1] == ' ' {
+			part = part[:len(part)-1]
+		}
+		shown := utf8.RuneCountInString(strings.TrimPrefix(secret.Mask(strings.TrimLeft(string(part), " 0")), "****"))
+		for k := range part[:len(part)-shown] {
 			if part[k] != ' ' {
 				part[k] = '*'
 			}
@@ -269,7 +275,7 @@ func (p Profile) maskCells(row string, title []string) (string, []string) {
 	}
 	for at, text := range texts {
 		if text != "" && (p.holds("routing", at, title) || p.holds("account", at, title)) {
-			texts[at] = lastFour(text)
+			texts[at] = maskNumber(text)
 		}
 	}
 	return joinCells(texts, delimiter), title
@@ -295,24 +301,15 @@ func maskSegment(segment string) string {
 	if elements[0] == "BPR" {
 		for _, n := range []int{7, 9, 13, 15} {
 			if n < len(elements) && elements[n] != "" {
-				elements[n] = lastFour(elements[n])
+				elements[n] = maskNumber(elements[n])
 			}
 		}
 	}
 	return strings.Join(elements, "*")
 }
 
-// lastFour masks a number that must not be read in full. A number of four
-// characters or fewer is masked whole.
-func lastFour(s string) string {
-	if s == "" {
-		return "none"
-	}
-	if len(s) <= 4 {
-		return "****"
-	}
-	return "****" + s[len(s)-4:]
-}
+// maskNumber masks a number that must not be read in full.
+func maskNumber(s string) string { return cmp.Or(secret.Mask(s), "none") }
 
 // Batch is the checks between two records 7.
 type Batch struct {

@@ -283,7 +283,7 @@ func (r *reader) itemRecord(line []byte, wide []rune) error {
 		r.item.number = r.batch.items
 	}
 	if digits := s[fRouting].cut(line); !allDigits(digits) {
-		r.problem(Note, shape, "6", "routing", lastFour(show(digits)), "no number", "the routing number is not digits; the check is read without it")
+		r.problem(Note, shape, "6", "routing", maskNumber(show(digits)), "no number", "the routing number is not digits; the check is read without it")
 	}
 	r.checkDate(line, fReceivedDate, "received_date", RefusesBatch)
 	r.checkDate(line, fDepositDate, "deposit_date", RefusesBatch)

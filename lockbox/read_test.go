@@ -541,3 +541,34 @@ func TestFillBeforeReferences(t *testing.T) {
 		}
 	}
 }
+
+// Of a short account number at least half stays hidden, wherever it stands.
+func TestShortAccountNumbersStayHidden(t *testing.T) {
+	a := profile(t, "bai-a")
+	for account, shown := range map[string]string{"1234567": "567", "12345": "45", "1234": "34", "123": "3", "1": ""} {
+		var b bytes.Buffer
+		if err := Write(&b, a, File{Destination: "BILLER", Origin: "BANK", Date: date("2026-03-16"), Time: "0600", Batches: []Batch{{Lockbox: "0000047", Number: "001", DepositDate: date("2026-03-16"),
+			Items: []Item{{Cents: 100, Account: account, Routing: "011100002", Check: "7", ReceivedDate: date("2026-03-16")}}}}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Read(&b, a, func(found Batch) error {
+			i := found.Items[0]
+			f := a.Records["6"]["account"]
+			if i.Account = notZero(strings.TrimLeft(i.Account, "0")); i.Account != account {
+				t.Fatalf("%s was read as %s", account, i.Account)
+			}
+			if got := strings.Trim(i.MaskedRaw(a)[f.From-1:f.To], "* "); got != shown {
+				t.Errorf("of %s its line shows %q, want %q", account, got, shown)
+			}
+			if got := i.String(); !strings.HasSuffix(got, "account ****"+shown) {
+				t.Errorf("of %s is told: %s", account, got)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := maskSegment("BPR*I*1*C*CHK**01*011100002*DA*12345"); !strings.HasSuffix(got, "*DA*****45") {
+		t.Errorf("a BPR shows %s", got)
+	}
+}

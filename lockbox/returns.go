@@ -146,7 +146,7 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 		line, _ := in.FieldPos(0)
 		line += above
 		cell := func(name string) string { return string(bareCell([]byte(cells[at[name]]))) }
-		row := &returnRow{line: line, check: strings.TrimLeft(cell("check"), "0"), last4: lastFour(cell("account")), code: l.reason(cell("reason"))}
+		row := &returnRow{line: line, check: strings.TrimLeft(cell("check"), "0"), last4: maskNumber(cell("account")), code: l.reason(cell("reason"))}
 		if row.code == "" {
 			bad(line, ofReturn, l.Columns["reason"], maskLong(show([]byte(cell("reason")))), "no reason that the layout knows", "the layout does not say what this reason means; it knows %s", strings.Join(slices.Sorted(maps.Keys(l.Reasons)), ", "))
 		}
@@ -162,7 +162,7 @@ func (d Desk) readReturns(text []byte, layouts []ReturnsLayout) (rows []*returnR
 		}
 		for _, name := range []string{"routing", "account", "check"} {
 			if s := cell(name); s == "" || !onlyDigits(s) || strings.Trim(s, "0") == "" || !known {
-				bad(line, ofReturn, l.Columns[name], lastFour(s), "no number", "the %s number must be digits", name)
+				bad(line, ofReturn, l.Columns[name], maskNumber(s), "no number", "the %s number must be digits", name)
 			}
 		}
 		rows = append(rows, row)
