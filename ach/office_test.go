@@ -283,6 +283,22 @@ func TestUnusableMethod(t *testing.T) {
 	b.want("entry class", b.ask(`select sec from debit where account_id = $1 and state = 'built'`, bad), "TEL")
 }
 
+// Whoever clears such a method and has not mended it is asked again, on the very
+// day as well: a debit is never withdrawn in silence.
+func TestUnusableMethodCleared(t *testing.T) {
+	b := newBiller(t)
+	bad := b.account(100)
+	b.change(bad, func(a *billing.Account) { a.SetAutopay(b.p, true, cutDay) })
+	b.method(bad, cutDay, "phone", "12345678901234567890")
+	for range 2 {
+		b.build(buildDay)
+		b.want("waits", b.ask(`select code || ' ' || subject from exception where cleared_on is null`), "unusable_method 1")
+		_, err := b.office(buildDay, "ann").Clear(t.Context(), ach.UnusableMethod, "1", "the number is right")
+		b.must(err)
+	}
+	b.want("withdrawn", b.ask(`select state from debit`), "withdrawn withdrawn")
+}
+
 // With other keys no number opens: that stops the job, and blames no member.
 func TestWrongKeys(t *testing.T) {
 	b := newBiller(t)

@@ -253,15 +253,6 @@ type recent struct {
 	cents ledger.Cents
 }
 
-// Exception is work left undone that an operator must see.
-type Exception struct {
-	On      calendar.Date
-	Job     string
-	Code    string
-	Subject string
-	Detail  string
-}
-
 // NewAccount returns an empty account, for the first member that names it and
 // for tests.
 func NewAccount(id int64, mrn string, openedOn calendar.Date) *Account {
@@ -298,11 +289,6 @@ func (a *Account) stand(s Standing) {
 	s.No = a.doc()
 	a.stood = append(a.stood, s)
 }
-
-// Excepted counts what was put before a person since the account was loaded.
-func (a *Account) Excepted() int { return len(a.issues) }
-
-func (a *Account) except(e Exception) { a.issues = append(a.issues, e) }
 
 func (a *Account) item(no int32) *Item {
 	if i, ok := slices.BinarySearchFunc(a.Items, no, func(it *Item, no int32) int { return int(it.No - no) }); ok {

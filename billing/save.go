@@ -19,7 +19,7 @@ type saver struct {
 	copies  [tables]ledger.Copy
 	updates [kinds]columns
 	entries []ledger.Entry
-	issues  [][]any
+	issues  []Raised
 }
 
 // The tables that take new rows, in the order they are written.
@@ -174,7 +174,7 @@ func (s *saver) take(a *Account) {
 	}
 	s.entries = append(s.entries, a.written...)
 	for _, e := range a.issues {
-		s.issues = append(s.issues, []any{a.ID, e.On, e.Job, e.Code, e.Subject, e.Detail})
+		s.issues = append(s.issues, Raised{a.ID, e})
 	}
 	s.account(a)
 	a.placed, a.stood, a.written, a.issues, a.dirty, a.counts = nil, nil, nil, nil, false, false
@@ -329,13 +329,12 @@ func (s *saver) write(ctx context.Context) error {
 	if many {
 		batch.Queue(lookUp[1])
 	}
-	for _, e := range s.issues {
-		batch.Queue(`insert into exception (account_id, on_date, job, code, subject, detail) values ($1, $2, $3, $4, $5, $6) on conflict do nothing`, e...)
+	if batch.Len() > 0 {
+		if err := s.tx.SendBatch(ctx, batch).Close(); err != nil {
+			return err
+		}
 	}
-	if batch.Len() == 0 {
-		return nil
-	}
-	return s.tx.SendBatch(ctx, batch).Close()
+	return raise(ctx, s.tx, s.issues, true)
 }
 
 // queue queues an UPDATE. It must find every row that it is for: the account was
@@ -356,22 +355,4 @@ func (c *Check) file() *int64 {
 		return nil
 	}
 	return &c.File
-}
-
-// Raise puts work before a person, once while it waits: the same job finding
-// the same thing again on another night adds nothing.
-func Raise(ctx context.Context, tx pgx.Tx, account int64, e Exception) error {
-	_, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail)
-		select $1, $2, $3, $4, $5, $6
-		where not exists (select from exception where account_id = $1 and job = $3 and code = $4 and subject = $5 and cleared_on is null)
-		on conflict (account_id, job, code, subject, on_date) do update set cleared_on = null, detail = excluded.detail`,
-		account, e.On, e.Job, e.Code, e.Subject, e.Detail)
-	return err
-}
-
-// Settle notes that what some jobs put before a person under a code and a subject
-// was seen to on a business date, and returns how much of it waited.
-func Settle(ctx context.Context, tx pgx.Tx, day calendar.Date, code, subject string, jobs ...string) (int64, error) {
-	tag, err := tx.Exec(ctx, `update exception set cleared_on = $1 where code = $2 and subject = $3 and job = any($4) and cleared_on is null`, day, code, subject, jobs)
-	return tag.RowsAffected(), err
 }

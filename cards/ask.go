@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 
 	"github.com/jackc/pgx/v5"
@@ -213,19 +214,27 @@ func store(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64, charge
 	return err
 }
 
-// report puts charges without an answer before a person, each once.
+// report puts charges without an answer before a person, each once while it
+// waits there.
 func report(ctx context.Context, tx pgx.Tx, day calendar.Date, accounts []int64) error {
 	if len(accounts) == 0 {
 		return nil
 	}
-	_, err := tx.Exec(ctx, `with silent as (
-			select account_id, asked_on, account_id || '-' || to_char(make_date(cycle / 12, cycle % 12 + 1, 1), 'YYYY-MM') || '-' || attempt as charge
-			from card_charge where account_id = any($1) and state = 'asked')
-		insert into exception (account_id, on_date, job, code, subject, detail)
-		select account_id, $2, 'autopay', $3, charge, 'the card charge asked on ' || asked_on || ' has no answer, so nothing more is asked of the card: ask the gateway'
-		from silent s where not exists (select from exception x where x.account_id = s.account_id and x.code = $3 and x.subject = s.charge)`,
-		accounts, day, Unanswered)
-	return err
+	rows, err := tx.Query(ctx, `select account_id, cycle, attempt, asked_on from card_charge where account_id = any($1) and state = 'asked'`, accounts)
+	if err != nil {
+		return err
+	}
+	silent, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (billing.Raised, error) {
+		var k Key
+		var askedOn calendar.Date
+		err := row.Scan(&k.Account, &k.Cycle, &k.Attempt, &askedOn)
+		return billing.Raised{Account: k.Account, Exception: billing.Exception{On: day, Job: "autopay", Code: Unanswered, Subject: k.String(),
+			Detail: fmt.Sprintf("the card charge asked on %s has no answer, so nothing more is asked of the card: ask the gateway", askedOn)}}, err
+	})
+	if err != nil {
+		return err
+	}
+	return billing.RaiseAll(ctx, tx, silent...)
 }
 
 // WriteFile writes the charges of an outbox file, one JSON line each, in the

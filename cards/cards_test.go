@@ -237,6 +237,10 @@ func TestAskReasons(t *testing.T) {
 		}
 		b.want("exceptions", b.ask(`select account_id, job, code, subject from exception`), fmt.Sprintf("(%d,autopay,card_unanswered,%d-2026-03-0)", silent, silent))
 	}
+	// Whoever clears that, and the gateway still says nothing, is asked again.
+	b.exec(`update exception set cleared_on = on_date`)
+	b.night(calendar.MustParse("2026-04-28"))
+	b.want("asked again", b.ask(`select on_date, subject from exception where cleared_on is null`), fmt.Sprintf("(2026-04-28,%d-2026-03-0)", silent))
 }
 
 func FuzzParseKey(f *testing.F) {

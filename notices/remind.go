@@ -56,13 +56,13 @@ func Remind(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calend
 		return t, err
 	}
 	var queue ledger.Copy
-	var missed []*candidate
+	var missed []billing.Raised
 	for n := range found {
 		c := &found[n]
 		late := c.dueOn < day+calendar.Date(c.rules.LastDaysBefore)
 		channels := c.channels(late, &t)
 		if len(channels) > 0 && late {
-			missed = append(missed, c)
+			missed = append(missed, c.missed(day))
 			t.Pass(c.id, Missed, c.cycle.String())
 			continue
 		}
@@ -74,7 +74,7 @@ func Remind(ctx context.Context, tx pgx.Tx, p *billing.Policy, day, since calend
 			t.Did(1, c.due)
 		}
 	}
-	if err := except(ctx, tx, day, missed); err != nil {
+	if err := billing.RaiseAll(ctx, tx, missed...); err != nil {
 		return t, err
 	}
 	return t, queue.Send(ctx, tx, "message", columns)
@@ -201,19 +201,8 @@ func (c *candidate) selected(day, since calendar.Date) bool {
 	return c.dueOn <= day+first && (c.dueOn >= day+last || since < max(c.dueOn-first, c.madeOn))
 }
 
-// except puts bills that were not reminded of before a person.
-func except(ctx context.Context, tx pgx.Tx, day calendar.Date, missed []*candidate) error {
-	if len(missed) == 0 {
-		return nil
-	}
-	var ids []int64
-	var subjects, details []string
-	for _, c := range missed {
-		ids, subjects = append(ids, c.id), append(subjects, c.cycle.String())
-		details = append(details, fmt.Sprintf("no run came between the first and the last day for a reminder of the bill due %s, of which %s is due: tell the member otherwise", c.dueOn, c.due))
-	}
-	_, err := tx.Exec(ctx, `insert into exception (account_id, on_date, job, code, subject, detail)
-		select account, $2, 'reminders', $3, subject, detail from unnest($1::bigint[], $4::text[], $5::text[]) u(account, subject, detail) on conflict do nothing`,
-		ids, day, Missed, subjects, details)
-	return err
+// missed puts a bill that was not reminded of before a person.
+func (c *candidate) missed(day calendar.Date) billing.Raised {
+	return billing.Raised{Account: c.id, Exception: billing.Exception{On: day, Job: "reminders", Code: Missed, Subject: c.cycle.String(),
+		Detail: fmt.Sprintf("no run came between the first and the last day for a reminder of the bill due %s, of which %s is due: tell the member otherwise", c.dueOn, c.due)}}
 }
