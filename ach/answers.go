@@ -263,7 +263,7 @@ func inParts[T any](ctx context.Context, tx pgx.Tx, list []T, account func(T) in
 		slices.Sort(ids)
 		return slices.Compact(ids)
 	}
-	if _, err := billing.Load(ctx, tx, billing.Counters, accounts(list)...); err != nil {
+	if err := billing.Lock(ctx, tx, accounts(list)...); err != nil {
 		return err
 	}
 	for some := range slices.Chunk(list, billing.AtOnce) {

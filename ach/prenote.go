@@ -116,7 +116,7 @@ func (o Office) prenoteBack(ctx context.Context, tx pgx.Tx, account *billing.Acc
 		a.detail = fmt.Sprintf("%s for a prenote whose file nobody has released: how did the bank come by it?", a.code)
 		return o.review(ctx, tx, a, "return_unreleased", a.original.String())
 	}
-	if _, err := tx.Exec(ctx, `update ach_entry set state = 'returned', code = $2, returned_on = $3 where`+newest+` and kind = 'prenote' and state in ('built', 'settled')`, int64(a.original), a.code, o.Day); err != nil {
+	if _, err := tx.Exec(ctx, `update ach_entry set state = 'returned', code = $2, returned_on = $3 where`+newest+` and kind = 'prenote' and state in ('built', 'settled')`, []int64{int64(a.original)}, a.code, o.Day); err != nil {
 		return err
 	}
 	// It, or what a correction has made of it.

@@ -185,7 +185,7 @@ func (o Office) reversalBack(ctx context.Context, tx pgx.Tx, a *answer) error {
 		a.outcome, a.detail = outcomeDuplicate, "the reversal was returned already"
 		return nil
 	}
-	if _, err := tx.Exec(ctx, `update ach_entry set state = 'returned', code = $2, returned_on = $3 where`+newest+` and kind = 'reversal' and state in ('built', 'settled')`, int64(a.original), a.code, o.Day); err != nil {
+	if _, err := tx.Exec(ctx, `update ach_entry set state = 'returned', code = $2, returned_on = $3 where`+newest+` and kind = 'reversal' and state in ('built', 'settled')`, []int64{int64(a.original)}, a.code, o.Day); err != nil {
 		return err
 	}
 	words, _ := ReturnCode(a.code)

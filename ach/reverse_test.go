@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/ach"
+	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 )
 
@@ -251,5 +255,63 @@ func TestReversalReturned(t *testing.T) {
 	}
 	k.want("asks", k.exceptions(), "1:ach:reversal_returned:"+e.Trace.String())
 	k.want("figures", k.figures(id), "57500 0 57500 on")
+	k.want("invariants", k.broken(), "")
+}
+
+// meanwhile does something while another transaction has the account: it is over,
+// or waits for the account, before that one commits.
+func (b *biller) meanwhile(id int64, do func() error, other func(tx pgx.Tx, a *billing.Account)) error {
+	b.Helper()
+	done := make(chan error, 1)
+	b.must(pgx.BeginFunc(b.Context(), b.db, func(tx pgx.Tx) error {
+		book, err := billing.Load(b.Context(), tx, billing.Whole, id)
+		if err != nil {
+			return err
+		}
+		go func() { done <- do() }()
+		for len(done) == 0 && b.ask(`select count(*) from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`) == "0" {
+			time.Sleep(5 * time.Millisecond)
+		}
+		other(tx, book.Account(id))
+		return book.Save(b.Context())
+	}))
+	return <-done
+}
+
+// A reversal that came back while its range waited for the account takes nothing
+// back.
+func TestReversalReturnedAsItSettles(t *testing.T) {
+	k := newBank(t)
+	id := k.payer(57500)
+	k.sent(buildDay, dueDay)
+	f := k.reverses(dueDay+1, ach.Duplicate, k.trace(id))
+	k.release(dueDay+1, f)
+	k.must(k.meanwhile(id, func() error {
+		return pgx.BeginFunc(t.Context(), k.db, func(tx pgx.Tx) error {
+			_, err := ach.SettleOthers(t.Context(), tx, k.p, f.EffectiveOn, billing.Range{From: 1, To: 1 << 40})
+			return err
+		})
+	}, func(tx pgx.Tx, _ *billing.Account) {
+		_, err := tx.Exec(t.Context(), `update ach_entry set state = 'returned', code = 'R02', returned_on = $1`, f.EffectiveOn)
+		k.must(err)
+	}))
+	k.want("paid", k.figures(id), "0 0 0 on")
+	k.want("invariants", k.broken(), "")
+}
+
+// Neither does one go out whose debit comes back as its file is released.
+func TestDebitReturnedAsItsReversalIsReleased(t *testing.T) {
+	k := newBank(t)
+	id := k.payer(57500)
+	k.sent(buildDay, dueDay)
+	f := k.reverses(dueDay+1, ach.Duplicate, k.trace(id))
+	err := k.meanwhile(id, func() error {
+		_, err := k.office(dueDay+1, "ann").Release(t.Context(), f.ID)
+		return err
+	}, func(_ pgx.Tx, a *billing.Account) { k.must(a.ReturnDebit(k.p, a.Debits[0], dueDay+1, "R01")) })
+	if refused := (*ach.ReleaseError)(nil); !errors.As(err, &refused) {
+		t.Errorf("released: %v", err)
+	}
+	k.want("reversal", k.ask(`select state from ach_entry`), "withdrawn")
 	k.want("invariants", k.broken(), "")
 }

@@ -61,7 +61,7 @@ var ErrNoAccount = errors.New("no such account")
 // Load locks accounts and reads what the rules need of them.
 func Load(ctx context.Context, tx pgx.Tx, need Need, ids ...int64) (*Book, error) {
 	b := &Book{tx: tx, byID: make(map[int64]*Account, len(ids))}
-	if err := lock(ctx, tx, ids); err != nil {
+	if err := Lock(ctx, tx, ids...); err != nil {
 		return nil, err
 	}
 	batch := &pgx.Batch{}
@@ -125,10 +125,11 @@ func LockRange(ctx context.Context, tx pgx.Tx, in Range) error {
 	return err
 }
 
-// lock holds the blocks of the accounts until the transaction ends. Whoever
-// changes an account comes through here; blocks are taken in order, so that
-// two do not wait for each other.
-func lock(ctx context.Context, tx pgx.Tx, ids []int64) error {
+// Lock locks accounts until the transaction ends, as Load does: for work that is
+// about what lies beside them, and reads it only then. Whoever changes an account
+// comes through here; blocks are taken in order, so that two do not wait for each
+// other.
+func Lock(ctx context.Context, tx pgx.Tx, ids ...int64) error {
 	blocks := make([]int32, 0, 2)
 	for _, id := range ids {
 		if block := int32(id / blockAccounts); len(blocks) == 0 || blocks[len(blocks)-1] != block {

@@ -67,7 +67,7 @@ const receiveChecksSQL = `
 // SuspendChecks books the checks of a file that are in suspense on House's
 // account, in the order of the file, as SuspenseIn does.
 func SuspendChecks(ctx context.Context, tx pgx.Tx, day calendar.Date, file int64) error {
-	if err := lock(ctx, tx, []int64{House}); err != nil {
+	if err := Lock(ctx, tx, House); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `

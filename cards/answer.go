@@ -170,7 +170,7 @@ func (t Till) match(ctx context.Context, tx pgx.Tx, answers []Answer, lines []in
 		at[a.Charge] = n
 		accounts, cycles, attempts = append(accounts, a.Charge.Account), append(cycles, int32(a.Charge.Cycle)), append(attempts, int32(a.Charge.Attempt))
 	}
-	if _, err := billing.Load(ctx, tx, billing.Counters, accounts...); err != nil { // which locks them
+	if err := billing.Lock(ctx, tx, accounts...); err != nil {
 		return nil, nil, err
 	}
 	rows, err := tx.Query(ctx, `select c.account_id, c.cycle, c.attempt, c.cents, c.received_on, c.state
