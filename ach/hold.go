@@ -112,11 +112,9 @@ func (o Office) Pull(ctx context.Context, fileID int64, trace Trace, reason stri
 		a := b.Accounts[0]
 		d := a.DebitOf(receipt)
 		a.PullDebit(d, o.Day)
+		d.LeaveFile()
 		f.Entries, f.Cents = f.Entries-1, f.Cents-d.Cents
 		if err := b.Save(ctx); err != nil {
-			return err
-		}
-		if err := takeOut(ctx, tx, account, receipt); err != nil {
 			return err
 		}
 		*f, err = o.fill(ctx, tx, *f, true)

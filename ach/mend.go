@@ -76,19 +76,15 @@ func (o Office) mend(ctx context.Context, tx pgx.Tx, f FileInfo) (FileInfo, int,
 	}
 	err = inParts(ctx, tx, found, func(s stale) int64 { return s.account }, func(b *billing.Book, some []stale) error {
 		for _, s := range some {
-			if s.corrects != 0 {
-				if _, err := tx.Exec(ctx, `update debit set method_id = $3 where account_id = $1 and receipt = $2`, s.account, s.receipt, s.corrects); err != nil {
-					return err
-				}
-				continue
-			}
 			a := b.Account(s.account)
 			d := a.DebitOf(s.receipt)
-			a.WithdrawDebit(d, o.Day, s.says(d, o.Day, f.Name))
-			f.Entries, f.Cents = f.Entries-1, f.Cents-d.Cents
-			if err := takeOut(ctx, tx, s.account, s.receipt); err != nil {
-				return err
+			if s.corrects != 0 {
+				d.Correct(s.corrects)
+				continue
 			}
+			a.WithdrawDebit(d, o.Day, s.says(d, o.Day, f.Name))
+			d.LeaveFile()
+			f.Entries, f.Cents = f.Entries-1, f.Cents-d.Cents
 		}
 		return nil
 	})

@@ -166,18 +166,10 @@ func (o Office) setAside(ctx context.Context, tx pgx.Tx, bad []loose) error {
 			a := b.Account(d.account)
 			debit := a.DebitTraced(int64(d.Trace))
 			a.WithdrawDebit(debit, o.Day, unusable(o.Day, debit, d))
-			if err := takeOut(ctx, tx, d.account, debit.Receipt); err != nil {
-				return err
-			}
+			debit.LeaveFile()
 		}
 		return nil
 	})
-}
-
-// takeOut notes that a debit is in no file any more.
-func takeOut(ctx context.Context, tx pgx.Tx, account int64, receipt int32) error {
-	_, err := tx.Exec(ctx, `update debit set file_id = null where account_id = $1 and receipt = $2`, account, receipt)
-	return err
 }
 
 // unusable puts a debit that is set aside before a person.

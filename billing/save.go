@@ -126,10 +126,12 @@ var updates = [kinds]struct {
 	released: {`update hold h set released_on = u.day, released_by = u.who from unnest($1::bigint[], $2::int[], $3::date[], $4::text[]) u(id, no, day, who)
 			where h.account_id = u.id and h.no = u.no`,
 		func(c *columns) []any { return []any{c.ids, c.nos, c.days[0], c.texts[0]} }},
-	answered: {`update debit d set state = u.state, code = u.code, returned_on = u.returned, retry_on = u.retry
-			from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::date[], $6::date[]) u(id, receipt, state, code, returned, retry)
+	answered: {`update debit d set state = u.state, code = u.code, returned_on = u.returned, retry_on = u.retry, method_id = u.method, file_id = u.file
+			from unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::date[], $6::date[], $7::bigint[], $8::bigint[]) u(id, receipt, state, code, returned, retry, method, file)
 			where d.account_id = u.id and d.receipt = u.receipt`,
-		func(c *columns) []any { return []any{c.ids, c.nos, c.texts[0], c.texts[1], c.days[0], c.days[1]} }},
+		func(c *columns) []any {
+			return []any{c.ids, c.nos, c.texts[0], c.texts[1], c.days[0], c.days[1], c.cents[0], c.nullable}
+		}},
 }
 
 func (s *saver) update(kind int, account int64, no int32) *columns {
@@ -300,6 +302,7 @@ func (s *saver) debit(account int64, d *Debit) {
 		c := s.update(answered, account, d.Receipt)
 		c.texts[0], c.texts[1] = append(c.texts[0], d.State), append(c.texts[1], d.Code)
 		c.days[0], c.days[1] = append(c.days[0], d.ReturnedOn), append(c.days[1], d.RetryOn)
+		c.cents[0], c.nullable = append(c.cents[0], d.MethodID), append(c.nullable, d.FileID)
 	}
 	d.fresh, d.dirty = false, false
 }

@@ -33,6 +33,13 @@ func (a *Account) WithdrawDebit(d *Debit, day calendar.Date, e Exception) {
 	a.except(e)
 }
 
+// LeaveFile notes that a debit is in no file any more.
+func (d *Debit) LeaveFile() { d.FileID, d.dirty = nil, true }
+
+// Correct puts a bank account that the bank has corrected in the place of a
+// debit's that has not gone out.
+func (d *Debit) Correct(method int64) { d.MethodID, d.dirty = method, true }
+
 // Pulled is the code of a debit that a person took out of its file, and
 // RejectedByBank of one whose file the bank did not take.
 const (
