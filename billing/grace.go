@@ -63,6 +63,13 @@ func (a *Account) PremiumGrace(p *Policy, day calendar.Date) Grace {
 	return g
 }
 
+// GraceDays returns the last day of a grace, and the last day covered if it ends
+// uncured.
+func (a *Account) GraceDays(p *Policy, g Grace) (last, coveredTo calendar.Date) {
+	rules := a.graceOf(p, g.From)
+	return rules.lastDay(g.From), rules.coveredTo(g.From)
+}
+
 // graceOf is how a grace runs that began with a month: as the policy says that
 // decides for that month's bill.
 func (a *Account) graceOf(p *Policy, from calendar.Cycle) GracePolicy {

@@ -204,16 +204,17 @@ func (s *sealing) readGrace(ctx context.Context, tx pgx.Tx) error {
 	if err != nil || len(ids) == 0 {
 		return err
 	}
-	book, err := billing.Load(ctx, tx, billing.Whole, ids...)
-	if err != nil {
-		return err
-	}
-	for _, a := range book.Accounts {
-		for _, c := range s.bills[a.ID] {
-			page := s.pages[c.ref]
-			if g := a.PremiumGrace(s.policy, c.cutOn); g.From > 0 && !g.Over && page.Figures.PastDue > 0 {
-				kept := calendar.Cycle(s.policy.Grace.CoverageKeptMonths)
-				page.Grace = Grace{Until: (g.From + calendar.Cycle(s.policy.Grace.APTCMonths) - 1).Last(), CoverEnd: (g.From + kept - 1).Last()}
+	for some := range slices.Chunk(ids, billing.AtOnce) {
+		book, err := billing.Load(ctx, tx, billing.Whole, some...)
+		if err != nil {
+			return err
+		}
+		for _, a := range book.Accounts {
+			for _, c := range s.bills[a.ID] {
+				page := s.pages[c.ref]
+				if g := a.PremiumGrace(s.policy, c.cutOn); g.From > 0 && !g.Over && page.Figures.PastDue > 0 {
+					page.Grace.Until, page.Grace.CoverEnd = a.GraceDays(s.policy, g)
+				}
 			}
 		}
 	}
