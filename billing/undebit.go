@@ -2,6 +2,7 @@ package billing
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/billcycle/billcycle/calendar"
 )
@@ -18,11 +19,11 @@ const NotSent = "not_sent"
 
 // WithdrawDebit takes back a debit that will not go out, for a coded reason
 // that e puts before a person: what was due is due again, and its build day
-// counts as missed.
+// counts as missed. The account must be whole.
 func (a *Account) WithdrawDebit(d *Debit, day calendar.Date, e Exception) {
 	a.Withdraw(a.Receipt(d.Receipt), day, e.Code)
 	d.State, d.dirty = DebitWithdrawn, true
-	a.LastDebit, a.dirty = d.LastBefore, true
+	a.neverDebited(d)
 	if d.Attempt > 0 {
 		for _, prev := range a.Debits {
 			if prev.Cycle == d.Cycle && prev.Attempt == d.Attempt-1 && prev.State == DebitReturned {
@@ -31,6 +32,19 @@ func (a *Account) WithdrawDebit(d *Debit, day calendar.Date, e Exception) {
 		}
 	}
 	a.except(e)
+}
+
+// neverDebited says that a debit, which is taken back by now, was none to the
+// member: the account's last debit is the one before it, unless money was collected
+// since, by another debit or from a card. The account must be whole.
+func (a *Account) neverDebited(d *Debit) {
+	a.mustBeWhole()
+	since := func(r *Receipt) bool {
+		return r.No > d.Receipt && (r.Channel == "ach" || r.Channel == "card") && r.State != Withdrawn && r.EndCode != Reversed && r.EndCode != RejectedByBank
+	}
+	if !slices.ContainsFunc(a.Receipts, since) {
+		a.LastDebit, a.dirty = d.LastBefore, true
+	}
 }
 
 // LeaveFile notes that a debit is in no file any more.
@@ -50,11 +64,11 @@ const (
 // PullDebit takes back a debit that a person has taken out of its file. Other
 // than one that was not released it is not built again: what is due then is
 // for the member to pay, or for the next bill's debit, and the member is not
-// late for it.
+// late for it. The account must be whole.
 func (a *Account) PullDebit(d *Debit, day calendar.Date) {
 	a.Withdraw(a.Receipt(d.Receipt), day, Pulled)
 	d.State, d.dirty = DebitWithdrawn, true
-	a.LastDebit, a.dirty = d.LastBefore, true
+	a.neverDebited(d)
 	for _, b := range a.Bills {
 		if b.Cycle == d.Cycle && d.Attempt == 0 {
 			b.DebitNone, b.DebitMissed, b.dirty = true, true, true
@@ -77,6 +91,7 @@ func (a *Account) RejectDebit(p *Policy, d *Debit, day calendar.Date) error {
 		return err
 	}
 	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, RejectedByBank, day, true
+	a.neverDebited(d)
 	for _, b := range a.Bills {
 		if b.Cycle == d.Cycle {
 			b.FeeBarred, b.dirty = true, true
@@ -100,9 +115,7 @@ func (a *Account) ReverseDebit(p *Policy, d *Debit, day calendar.Date) error {
 		return err
 	}
 	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, Reversed, day, true
-	if d == a.Debits[len(a.Debits)-1] {
-		a.LastDebit, a.dirty = d.LastBefore, true // no member has agreed to an amount sent in error
-	}
+	a.neverDebited(d) // no member has agreed to an amount sent in error
 	for _, b := range a.Bills {
 		if b.Cycle == d.Cycle {
 			b.FeeBarred, b.dirty = true, true
