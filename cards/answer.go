@@ -147,6 +147,7 @@ type charge struct {
 	cents    ledger.Cents
 	received calendar.Date
 	result   string
+	code     string
 	receipt  *int32
 	again    calendar.Date
 }
@@ -188,7 +189,7 @@ func (t Till) match(ctx context.Context, tx pgx.Tx, answers []Answer, lines []in
 		}
 		found[c.Key] = true
 		n := at[c.Key]
-		switch c.result = answers[n].Result; {
+		switch c.result, c.code = answers[n].Result, answers[n].code; {
 		case answers[n].Cents != c.cents:
 			refuse(n, "cents", "charge %s was asked for %s, and this answer is to %s", c.Key, c.cents, answers[n].Cents)
 		case state == "asked":
@@ -219,7 +220,7 @@ func (t Till) apply(ctx context.Context, tx pgx.Tx, news []*charge, taken *Taken
 	if err != nil {
 		return err
 	}
-	var results []string
+	var results, codes []string
 	var receipts []*int32
 	var again []calendar.Date
 	for _, c := range news {
@@ -236,14 +237,14 @@ func (t Till) apply(ctx context.Context, tx pgx.Tx, news []*charge, taken *Taken
 				taken.Suspended++
 			}
 		}
-		results, receipts, again = append(results, c.result), append(receipts, c.receipt), append(again, c.again)
+		results, codes, receipts, again = append(results, c.result), append(codes, c.code), append(receipts, c.receipt), append(again, c.again)
 	}
 	if err := b.Save(ctx); err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `update card_charge c set state = u.result, answered_on = $7, receipt = u.receipt, retry_on = u.again
-		from unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::int[], $6::date[]) u(account, cycle, attempt, result, receipt, again)
-		where c.account_id = u.account and c.cycle = u.cycle and c.attempt = u.attempt`, accounts, cycles, attempts, results, receipts, again, t.Day)
+	_, err = tx.Exec(ctx, `update card_charge c set state = u.result, answered_on = $8, receipt = u.receipt, retry_on = u.again, code = u.code
+		from unnest($1::bigint[], $2::int[], $3::int[], $4::text[], $5::int[], $6::date[], $7::text[]) u(account, cycle, attempt, result, receipt, again, code)
+		where c.account_id = u.account and c.cycle = u.cycle and c.attempt = u.attempt`, accounts, cycles, attempts, results, receipts, again, codes, t.Day)
 	return err
 }
 

@@ -35,6 +35,8 @@ type Answer struct {
 	Charge Key          `json:"charge"` // as it was asked
 	Result string       `json:"result"` // approved or declined
 	Cents  ledger.Cents `json:"cents"`  // as they were asked: a charge is approved whole or not at all
+
+	code string // why it was declined, in the word of a Gateway
 }
 
 // The results of a charge.

@@ -245,7 +245,6 @@ func each(batch []*waiting, do func(*waiting)) {
 func (t Till) takeOutcomes(ctx context.Context, batch []*waiting, s *Settled) (lost int, err error) {
 	var answers []Answer
 	var lines []int
-	var codes []string
 	var dropped []*waiting
 	for n, w := range batch {
 		if w.dropped && w.err == nil && (!w.sent || w.outcome.Result == Declined) {
@@ -262,7 +261,7 @@ func (t Till) takeOutcomes(ctx context.Context, batch []*waiting, s *Settled) (l
 			s.Waiting++
 			continue
 		}
-		answers, lines, codes = append(answers, Answer{w.Charge, w.outcome.Result, w.Cents}), append(lines, n+1), append(codes, w.outcome.Code)
+		answers, lines = append(answers, Answer{w.Charge, w.outcome.Result, w.Cents, w.outcome.Code}), append(lines, n+1)
 	}
 	if err := t.drop(ctx, dropped); err != nil {
 		return lost, err
@@ -275,7 +274,7 @@ func (t Till) takeOutcomes(ctx context.Context, batch []*waiting, s *Settled) (l
 		return lost, errors.Join(err, describe(taken.Problems))
 	}
 	s.Answers, s.Approved, s.Declined, s.Known, s.Cents, s.Suspended = s.Answers+taken.Answers, s.Approved+taken.Approved, s.Declined+taken.Declined, s.Known+taken.Known, s.Cents+taken.Cents, s.Suspended+taken.Suspended
-	return lost, t.noteCodes(ctx, answers, codes)
+	return lost, nil
 }
 
 // describe makes an error of what is wrong with a gateway's answers.
@@ -285,18 +284,6 @@ func describe(problems []Problem) error {
 		all = append(all, errors.New(p.Problem))
 	}
 	return errors.Join(all...)
-}
-
-// noteCodes keeps why the gateway declined.
-func (t Till) noteCodes(ctx context.Context, answers []Answer, codes []string) error {
-	var accounts []int64
-	var cycles, attempts []int32
-	for _, a := range answers {
-		accounts, cycles, attempts = append(accounts, a.Charge.Account), append(cycles, int32(a.Charge.Cycle)), append(attempts, int32(a.Charge.Attempt))
-	}
-	_, err := t.DB.Exec(ctx, `update card_charge c set code = u.code from unnest($1::bigint[], $2::int[], $3::int[], $4::text[]) u(account, cycle, attempt, code)
-		where c.account_id = u.account and c.cycle = u.cycle and c.attempt = u.attempt and u.code <> ''`, accounts, cycles, attempts, codes)
-	return err
 }
 
 func (t Till) countWaiting(ctx context.Context, after Key, s *Settled) error {

@@ -231,6 +231,20 @@ func TestStripeApprovesAndDeclines(t *testing.T) {
 	}
 }
 
+// Why a charge was declined is kept with the answer, or neither is.
+func TestDeclinedWithItsReason(t *testing.T) {
+	b := newBiller(t)
+	p, url := newProcessor(t)
+	poor := b.payer(20000)
+	p.declines[fmt.Sprint("tok-", poor)] = "insufficient_funds"
+	b.asked(dueDay)
+	b.exec(`alter table card_charge add constraint full_disk check (code = '')`)
+	if got, err := b.settle(t.Context(), gatewayAt(t, url, p.key), dueDay); err == nil {
+		t.Fatalf("settled %+v", got)
+	}
+	b.want("charges", b.ask(`select state, code from card_charge`), `(asked,"")`)
+}
+
 // Whatever is lost on the way, and wherever the program dies, each charge is
 // taken once, and what was taken is a receipt.
 func TestStripeTakesOnce(t *testing.T) {
