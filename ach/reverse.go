@@ -97,7 +97,7 @@ func (o Office) Reverse(ctx context.Context, fault Fault, reason string, traces 
 				return fmt.Errorf("one file would take effect on %s, which is too late for some of them: reverse debits of different dates apart: %w", effective, ErrReverse)
 			}
 		}
-		if info, err = o.reversalFile(ctx, tx, effective, fault, traces, all); err != nil {
+		if info, err = o.reversalFile(ctx, tx, effective, fault, all); err != nil {
 			return err
 		}
 		return o.act(ctx, tx, "ach_reverse", reason, map[string]any{"file": info.Name, "sha256": info.SHA256, "fault": fault, "traces": traces, "cents": info.CreditCents})
@@ -146,7 +146,7 @@ func (d *toReverse) refusal(o Office, effective calendar.Date, twice bool) strin
 }
 
 // reversalFile makes and seals the file.
-func (o Office) reversalFile(ctx context.Context, tx pgx.Tx, effective calendar.Date, fault Fault, of []Trace, all []toReverse) (info FileInfo, err error) {
+func (o Office) reversalFile(ctx context.Context, tx pgx.Tx, effective calendar.Date, fault Fault, all []toReverse) (info FileInfo, err error) {
 	var cents ledger.Cents
 	for _, d := range all {
 		cents += d.cents

@@ -68,7 +68,7 @@ func (a *Account) cutCycle(p *Policy, c calendar.Cycle, day calendar.Date, newes
 	if a.Replay && a.clean() {
 		a.Replay, a.dirty = false, true
 	}
-	a.takeUp(b, day, newest)
+	a.takeUp(b, newest)
 	for _, i := range a.Items {
 		if i.State == Unbilled && (newest || i.ArrivedOn <= b.CutOn) {
 			i.State, i.Cycle, i.BilledOn, i.MadeOn, i.cut = Billed, c, b.CutOn, day, true
@@ -100,7 +100,7 @@ func (b *Bill) setDays(p *Policy) {
 }
 
 // takeUp moves what was booked since the last bill into the parts of this one.
-func (a *Account) takeUp(b *Bill, day calendar.Date, newest bool) {
+func (a *Account) takeUp(b *Bill, newest bool) {
 	rest := a.recent[:0]
 	for _, r := range a.recent {
 		if !newest && r.on > b.CutOn {

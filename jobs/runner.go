@@ -210,9 +210,6 @@ func (r *Run) end(ctx context.Context, failed error) (Report, error) {
 	return report, errors.Join(failed, err)
 }
 
-// Did, Skip and the like count work that is not cut into ranges.
-func (r *Run) count(t billing.Tally) { r.tally.Add(t) }
-
 // note adds a line to the report.
 func (r *Run) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
