@@ -33,6 +33,10 @@ type Ingested struct {
 	Problems    []Problem `json:"problems"`    // why it was refused
 }
 
+// maxAnswerBytes is as much as a file of the bank may hold: more than a million
+// answers.
+var maxAnswerBytes int64 = 256 << 20
+
 // The outcomes of an answer.
 const (
 	outcomeApplied   = "applied"
@@ -87,9 +91,13 @@ func (a *answer) account() int64 {
 // another file.
 func (o Office) Ingest(ctx context.Context, name string, r io.Reader) (Ingested, error) {
 	in := Ingested{Problems: []Problem{}}
-	content, err := io.ReadAll(r)
+	content, err := io.ReadAll(io.LimitReader(r, maxAnswerBytes+1))
 	if err != nil {
 		return in, fmt.Errorf("ACH file %s: %w", name, err)
+	}
+	if int64(len(content)) > maxAnswerBytes {
+		in.Problems = append(in.Problems, Problem{Record: "file", Problem: fmt.Sprintf("it has more than %d bytes: it is no file of answers, or has to come in parts", maxAnswerBytes)})
+		return in, fmt.Errorf("ACH file %s: %w", name, ErrRefused)
 	}
 	if words, problems, is := wordsOf(content); is {
 		return o.ingestWords(ctx, name, content, words, problems)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync"
@@ -504,4 +505,21 @@ func TestMoreReturnsThanAreInMemoryAtOnce(t *testing.T) {
 		t.Errorf("%+v", in)
 	}
 	k.want("open again, each with one fee", k.ask(`select count(*) || ' ' || min(n) || ' ' || max(n) from (select sum(cents - paid) n from item group by account_id) a`), fmt.Sprintf("%d 60000 60000", payers))
+}
+
+// What has no end is not read to its end.
+func TestAnswersWithoutEnd(t *testing.T) {
+	ach.AnswersOf(t, 1<<10)
+	k := newBank(t)
+	in, err := k.office(dueDay, "system").Ingest(t.Context(), "zeros", io.LimitReader(endless{}, 1<<24))
+	if !errors.Is(err, ach.ErrRefused) || len(in.Problems) != 1 || !strings.Contains(in.Problems[0].Problem, "more than 1024 bytes") {
+		t.Errorf("%+v %v", in, err)
+	}
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

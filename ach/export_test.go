@@ -8,3 +8,10 @@ func SpansOf(t *testing.T, n int64) {
 	spanRows = n
 	t.Cleanup(func() { spanRows = was })
 }
+
+// AnswersOf lets files of the bank have n bytes while a test runs.
+func AnswersOf(t *testing.T, n int64) {
+	was := maxAnswerBytes
+	maxAnswerBytes = n
+	t.Cleanup(func() { maxAnswerBytes = was })
+}
