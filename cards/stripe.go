@@ -1,6 +1,7 @@
 package cards
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,7 +114,7 @@ func (s *Stripe) Collect(ctx context.Context, name string, key Key) (Outcome, er
 	if e := (*stripe.Error)(nil); errors.As(err, &e) {
 		switch {
 		case e.Type == stripe.ErrorTypeCard:
-			return s.declined(ctx, name, firstOf(string(e.DeclineCode), string(e.Code))), nil
+			return s.declined(ctx, name, cmp.Or(string(e.DeclineCode), string(e.Code))), nil
 		case e.Code == stripe.ErrorCodePaymentIntentUnexpectedState:
 			return s.Look(ctx, name) // it was collected before
 		}
@@ -148,7 +149,7 @@ func (s *Stripe) Cancel(ctx context.Context, name string) (Outcome, error) {
 func (s *Stripe) outcome(ctx context.Context, intent *stripe.PaymentIntent) Outcome {
 	code := ""
 	if e := intent.LastPaymentError; e != nil {
-		code = firstOf(string(e.DeclineCode), string(e.Code))
+		code = cmp.Or(string(e.DeclineCode), string(e.Code))
 	}
 	switch intent.Status {
 	case stripe.PaymentIntentStatusSucceeded:
@@ -156,9 +157,9 @@ func (s *Stripe) outcome(ctx context.Context, intent *stripe.PaymentIntent) Outc
 	case stripe.PaymentIntentStatusRequiresConfirmation:
 		return Outcome{Result: Untouched}
 	case stripe.PaymentIntentStatusCanceled:
-		return Outcome{Result: Declined, Code: firstOf(code, "canceled")}
+		return Outcome{Result: Declined, Code: cmp.Or(code, "canceled")}
 	case stripe.PaymentIntentStatusRequiresPaymentMethod, stripe.PaymentIntentStatusRequiresAction:
-		return s.declined(ctx, intent.ID, firstOf(code, "authentication_required")) // nobody is there to authenticate
+		return s.declined(ctx, intent.ID, cmp.Or(code, "authentication_required")) // nobody is there to authenticate
 	}
 	return Outcome{} // processing: not decided
 }
@@ -174,19 +175,10 @@ func (s *Stripe) declined(ctx context.Context, name, code string) Outcome {
 // plain makes an error of Stripe's that names neither tokens nor keys.
 func plain(doing, what string, err error) error {
 	if e := (*stripe.Error)(nil); errors.As(err, &e) {
-		return fmt.Errorf("%s the card charge %s: the gateway said %s (status %d, request %s)", doing, what, firstOf(string(e.Code), string(e.Type)), e.HTTPStatusCode, firstOf(e.RequestID, "without a number"))
+		return fmt.Errorf("%s the card charge %s: the gateway said %s (status %d, request %s)", doing, what, cmp.Or(string(e.Code), string(e.Type)), e.HTTPStatusCode, cmp.Or(e.RequestID, "without a number"))
 	}
 	if e := (*url.Error)(nil); errors.As(err, &e) {
 		err = e.Err
 	}
 	return fmt.Errorf("%s the card charge %s: %w", doing, what, err)
-}
-
-func firstOf(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -233,7 +234,7 @@ if they are known entries, debit_cents and detail.`,
 					w.line("%s", problem)
 				}
 			})
-			return firstOf(refused, err)
+			return cmp.Or(refused, err)
 		},
 	}), &date)
 }

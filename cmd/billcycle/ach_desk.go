@@ -308,14 +308,7 @@ func (p *program) achCodesCommand() *cobra.Command {
 
 // policyOf says what the policy makes of a return code.
 func policyOf(p *billing.Policy, c ach.Code) string {
-	among := func(list []string) bool {
-		for _, code := range list {
-			if code == c.Code {
-				return true
-			}
-		}
-		return false
-	}
+	among := func(list []string) bool { return slices.Contains(list, c.Code) }
 	switch {
 	case c.Kind == ach.Dishonored || c.Kind == ach.Contested:
 		return "shown"

@@ -325,7 +325,7 @@ func (p *program) takeHeldCommand() *cobra.Command {
 			got.Problems = notNull(got.Problems)
 			p.leaves(got.Waiting() > 0)
 			err = p.answer(got, func(w *page) { writeIngested(w, got) })
-			return firstOf(refused, err)
+			return cmp.Or(refused, err)
 		},
 	})
 }

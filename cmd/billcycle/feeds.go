@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -77,7 +78,7 @@ change nothing, so a file may be sent again.`,
 					w.line("line %d, %s: %s", problem.Line, problem.Field, problem.Problem)
 				}
 			})
-			return firstOf(refused, err)
+			return cmp.Or(refused, err)
 		},
 	}), &date)
 	c.Flags().BoolVar(&partial, "partial", false, "take the good rows of a file that has bad ones")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"os"
@@ -93,7 +94,7 @@ func (p *program) journalGetCommand() *cobra.Command {
 			}
 			defer os.Remove(to.Name())
 			f, err := house.JournalFile(ctx, no, to)
-			if err := firstOf(err, to.Close()); err != nil {
+			if err := cmp.Or(err, to.Close()); err != nil {
 				return err
 			}
 			if err := os.Rename(to.Name(), out); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -183,7 +184,7 @@ something waits for a person, 4 when the file was refused.`,
 			got.Problems = notNull(got.Problems)
 			p.leaves(got.Waiting() > 0)
 			err = p.answer(got, func(w *page) { writeIngested(w, got) })
-			return firstOf(refused, err)
+			return cmp.Or(refused, err)
 		},
 	}), &date)
 	layout.add(c)
@@ -273,7 +274,7 @@ Exit code 3 when a line is of no check of ours, 4 when the file was refused.`,
 				w.line("returned %d\talready %d\tunmatched %d\t%s", got.Returned, got.Already, got.Unmatched, got.Cents)
 				writeProblems(w, got.Problems)
 			})
-			return firstOf(refused, err)
+			return cmp.Or(refused, err)
 		},
 	}), &date)
 	c.Flags().StringVar(&layout, "layout", "", "`file` that describes the bank's columns and words")

@@ -71,7 +71,7 @@ last one are caught up before it, in order, as the policy's schedule says. With
 					writeReports(w, n.Reports)
 				}
 			})
-			return firstOf(failed, err)
+			return cmp.Or(failed, err)
 		},
 	}), &date)
 	return addDry(c, &dry)
@@ -194,7 +194,7 @@ func (p *program) runCommand() *cobra.Command {
 			}
 			p.leaves(!dry && (report.Parked > 0 || report.Waiting > 0))
 			err = p.answer(report, func(w *page) { writeReports(w, []jobs.Report{report}) })
-			return firstOf(failed, err)
+			return cmp.Or(failed, err)
 		},
 	}), &date)
 	c.ValidArgs = jobNames()
@@ -206,16 +206,6 @@ func jobNames() (names []string) {
 		names = append(names, j.Name)
 	}
 	return names
-}
-
-// firstOf returns the first error that is one.
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func writeReports(w *page, reports []jobs.Report) {

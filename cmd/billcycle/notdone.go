@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -203,7 +204,7 @@ for. Ends with 3 if one is parked again.`,
 				}
 				writeReports(w, reports)
 			})
-			return firstOf(failed, err)
+			return cmp.Or(failed, err)
 		},
 	})
 	c.Flags().StringVar(&account, "account", "", "only the account that this `MRN` is billed to")
