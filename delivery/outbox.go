@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // How a file gets into the outbox, and why at most once:
@@ -59,15 +60,17 @@ func (f Outgoing) Lay(write func(io.Writer) error) (sum []byte, err error) {
 	// A name of its own: a program that was taken for dead, and wakes up, may
 	// still write to that of another. What the dead have left goes, so that they
 	// can't lay it out any more.
-	dir, pattern := filepath.Dir(f.Path), "."+filepath.Base(f.Path)+".*.tmp"
-	old, err := filepath.Glob(filepath.Join(dir, pattern))
-	for _, path := range old {
-		os.Remove(path)
-	}
+	dir, begins, ends := filepath.Dir(f.Path), "."+filepath.Base(f.Path)+".", ".tmp"
+	there, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	out, err := os.CreateTemp(dir, pattern) // mode 0600
+	for _, e := range there {
+		if strings.HasPrefix(e.Name(), begins) && strings.HasSuffix(e.Name(), ends) {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+	out, err := os.CreateTemp(dir, begins+"*"+ends) // mode 0600
 	if err != nil {
 		return nil, err
 	}

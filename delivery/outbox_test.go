@@ -138,3 +138,24 @@ func TestZombieLaysNothing(t *testing.T) {
 		t.Errorf("left are %q", left)
 	}
 }
+
+// What the dead have left goes, and a file is laid out, in a folder of any name.
+func TestFolderOfAnyName(t *testing.T) {
+	for _, name := range []string{"[prod]", "a[b", "a*", "a?"} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range []string{".a.ach.1.tmp", ".other.ach.1.tmp"} {
+			if err := os.WriteFile(filepath.Join(dir, left), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := (Outgoing{Path: filepath.Join(dir, "a.ach")}).Lay(says("debits")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, want := files(t, dir), ".a.ach.whole .other.ach.1.tmp"; got != want {
+			t.Errorf("%s: there are %q, want %q", name, got, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -49,11 +50,15 @@ const dryPrefix = ".dry-"
 // sweepDry removes the folders of dry runs that were killed: the files linked
 // there would outlive their own removal. Who still works on one holds its lock.
 func (r Runner) sweepDry() error {
-	left, err := filepath.Glob(filepath.Join(r.Dir, dryPrefix+"*"))
-	if err != nil {
+	there, err := os.ReadDir(r.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, dir := range left {
+	for _, e := range there {
+		if !strings.HasPrefix(e.Name(), dryPrefix) {
+			continue
+		}
+		dir := filepath.Join(r.Dir, e.Name())
 		f, err := os.Open(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -51,6 +51,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -262,30 +263,42 @@ func ProfileNamed(ps []Profile, name string) (Profile, error) {
 // and the built-in ones after them; a dir that is not there holds none. The
 // error names each file that describes no layout, and a name given twice.
 func LoadProfiles(dir string) ([]Profile, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return nil, err
-	}
 	var own []Profile
+	err := eachLayout(dir, func(text []byte) error {
+		p, err := ParseProfile(text)
+		if err != nil {
+			return err
+		}
+		if _, err := ProfileNamed(append(own, builtins()...), p.Name); err == nil {
+			return fmt.Errorf("there is a profile %q already; give this one another name", p.Name)
+		}
+		own = append(own, p)
+		return nil
+	})
+	return append(own, Profiles()...), err
+}
+
+// eachLayout hands out the files *.json in a folder, in order of name; one that is
+// not there holds none. The error names each file of which there is one.
+func eachLayout(dir string, each func(text []byte) error) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	var errs []error
-	for _, path := range paths { // sorted by name
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		if filepath.Ext(path) != ".json" {
+			continue
+		}
 		text, err := os.ReadFile(path)
 		if err != nil {
 			errs = append(errs, err)
-			continue
-		}
-		p, err := ParseProfile(text)
-		if err != nil {
+		} else if err := each(text); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", path, err))
-			continue
 		}
-		if _, err := ProfileNamed(append(own, builtins()...), p.Name); err == nil {
-			errs = append(errs, fmt.Errorf("%s: there is a profile %q already; give this one another name", path, p.Name))
-			continue
-		}
-		own = append(own, p)
 	}
-	return append(own, Profiles()...), errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // ParseProfile reads a profile from JSON. A key that does not exist, a field

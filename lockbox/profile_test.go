@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -218,6 +219,39 @@ func TestOwnLayout(t *testing.T) {
 	var b strings.Builder
 	if err := Write(&b, p, File{Batches: batches}); err != nil || strings.ReplaceAll(b.String(), " \n", "\n") != text {
 		t.Errorf("written as %v\n%q\nwant\n%q", err, b.String(), text)
+	}
+}
+
+// The layouts of a biller's own are found in a folder of any name, and one that can't
+// be looked into is no empty one.
+func TestLayoutsInAFolderOfAnyName(t *testing.T) {
+	for _, name := range []string{"[prod]", "a[b"} {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "own.json"), []byte(`{"name": "own", "like": "bai-a"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if ps, err := LoadProfiles(dir); err != nil || ps[0].Name != "own" {
+			t.Errorf("%s: %s, %v", name, ps[0].Name, err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "own.json"), []byte(`{"name": "own", "amounts": "cents", "reasons": {"NSF": "NSF"}, "columns": {"routing": "r", "account": "a", "check": "c", "amount": "m", "reason": "w"}}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if ls, err := LoadReturnsLayouts(dir); err != nil || ls[0].Name != "own" {
+			t.Errorf("%s: %s, %v", name, ls[0].Name, err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadProfiles(file); err == nil {
+		t.Error("a file is a folder of layouts")
+	}
+	if _, err := LoadReturnsLayouts(file); err == nil {
+		t.Error("a file is a folder of layouts")
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -86,31 +84,21 @@ var bankCodes = []string{NSF, Stop, Closed}
 // files *.json in dir, and the plain one after them; a dir that is not there holds
 // none. The error names each file that describes no layout, and a name given twice.
 func LoadReturnsLayouts(dir string) ([]ReturnsLayout, error) {
-	paths, err := filepath.Glob(filepath.Join(dir, "*.json"))
-	if err != nil {
-		return nil, err
-	}
 	all := []ReturnsLayout{}
 	names := map[string]bool{PlainReturns().Name: true}
-	var errs []error
-	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
+	err := eachLayout(dir, func(text []byte) error {
 		l, err := ParseReturnsLayout(text)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", path, err))
-			continue
+		if err == nil && names[l.Name] {
+			err = fmt.Errorf("there is a returns layout %q already; give this one another name", l.Name)
 		}
-		if names[l.Name] {
-			errs = append(errs, fmt.Errorf("%s: there is a returns layout %q already; give this one another name", path, l.Name))
+		if err != nil {
+			return err
 		}
 		names[l.Name] = true
 		all = append(all, l)
-	}
-	return append(all, PlainReturns()), errors.Join(errs...)
+		return nil
+	})
+	return append(all, PlainReturns()), err
 }
 
 // missing lists the fields whose column a header lacks.

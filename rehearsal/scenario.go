@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -107,14 +108,16 @@ func Open(paths ...string) ([]*Scenario, error) {
 			files = append(files, path)
 			continue
 		}
-		inside, err := filepath.Glob(filepath.Join(path, "*.json"))
+		inside, err := fs.Glob(os.DirFS(path), "*.json")
 		if err != nil {
 			return nil, err
 		}
 		if len(inside) == 0 {
 			return nil, fmt.Errorf("%s holds no scenario (*.json)", path)
 		}
-		files = append(files, inside...)
+		for _, name := range inside {
+			files = append(files, filepath.Join(path, name))
+		}
 	}
 	var out []*Scenario
 	for _, file := range files {
