@@ -486,3 +486,18 @@ func lived(t *testing.T) (h jobs.House, copyOf func(t *testing.T) *pgxpool.Pool)
 		return pool
 	}
 }
+
+// A missed night that is run after later ones takes in money whose posting date
+// they have worked on. It posts in the next one; until then the books hold.
+func TestMissedNightAfterLaterOnes(t *testing.T) {
+	b := newBiller(t, 1)
+	b.night("2026-03-01")
+	b.night("2026-03-04")
+	b.put("payments/late.csv", "payment_id,mrn,received,channel,amount_cents\nX1,"+mrn(0)+",2026-03-03,online,100\n")
+	b.night("2026-03-02")
+	b.holds()
+	if r := b.night("2026-03-05")["post"]; r.Done != 1 {
+		t.Errorf("the next night came to %+v", r)
+	}
+	b.holds()
+}
