@@ -74,6 +74,44 @@ type verdict struct {
 	note    string
 }
 
+// inboxFolders are the folders of the inbox out of which jobs take files.
+var inboxFolders = []string{"members", "coverage", "charges", "payments", "autopay", "lockbox", checkReturns, "ach", "card", "print", "notices"}
+
+// unfinished says whether a sender has not given a file its own name yet.
+func unfinished(name string) bool {
+	return strings.HasPrefix(name, ".") || slices.Contains([]string{".part", ".tmp", ".filepart"}, filepath.Ext(name))
+}
+
+// strays puts before a person what lies in the inbox where no job takes it: by a
+// slip of the hand its charges would never be billed.
+func (r *Run) strays() error {
+	entries, err := os.ReadDir(filepath.Join(r.Dir, "inbox"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if !slices.Contains(inboxFolders, e.Name()) {
+			r.stray("inbox", e)
+		}
+	}
+	return err
+}
+
+// stray puts one such thing before a person; a folder, if there is something in it.
+func (r *Run) stray(folder string, e os.DirEntry) {
+	path := filepath.Join(folder, e.Name())
+	if unfinished(e.Name()) {
+		return
+	}
+	if e.IsDir() {
+		if inside, err := os.ReadDir(filepath.Join(r.Dir, path)); err != nil || len(inside) == 0 {
+			return
+		}
+	}
+	r.waits++
+	r.note("%s/%s is never taken, and stays: files go right into one of the inbox's folders (%s)", folder, FileName(path), strings.Join(inboxFolders, ", "))
+}
+
 // take takes every whole file of an inbox folder, in order of name.
 func (r *Run) take(ctx context.Context, feed string, do func(ctx context.Context, a arrival) (verdict, error)) error {
 	dir := filepath.Join(r.Dir, "inbox", feed)
@@ -85,7 +123,11 @@ func (r *Run) take(ctx context.Context, feed string, do func(ctx context.Context
 		return err
 	}
 	for _, e := range entries {
-		if !e.Type().IsRegular() || strings.HasPrefix(e.Name(), ".") || slices.Contains([]string{".part", ".tmp", ".filepart"}, filepath.Ext(e.Name())) {
+		if unfinished(e.Name()) {
+			continue
+		}
+		if !e.Type().IsRegular() {
+			r.stray(filepath.Join("inbox", feed), e)
 			continue
 		}
 		if later, err := r.laterThan(e); err != nil {
@@ -269,6 +311,9 @@ func (r *Run) place(folder, name string) (string, error) {
 }
 
 func runFeeds(ctx context.Context, r *Run) error {
+	if err := r.strays(); err != nil {
+		return err
+	}
 	im := billing.Import{Policy: r.Policy, Day: r.Day, Operator: r.Operator, Keys: r.Keys}
 	for _, feed := range []struct {
 		name string

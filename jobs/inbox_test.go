@@ -211,3 +211,35 @@ func TestFileNamedInNoText(t *testing.T) {
 		})
 	}
 }
+
+// What lies in the inbox where nobody takes it is put before a person, as long as
+// it lies there.
+func TestStraysOfTheInbox(t *testing.T) {
+	b := newBiller(t, 1)
+	at := func(path string) string { return filepath.Join(b.Dir, "inbox", path) }
+	for _, folder := range []string{"members/done", "chargs", "lost+found"} {
+		if err := os.MkdirAll(at(folder), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{"charges.csv", "chargs/a.csv", "members/done/b.csv", ".hidden", "c.part"} {
+		if err := os.WriteFile(at(file), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/nowhere", at("members/link.csv")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		report := b.night("2026-03-01")["feeds"]
+		told := strings.Join(report.Notes, "\n")
+		if report.Waiting != 4 || len(report.Notes) != 4 {
+			t.Errorf("%d strays wait, want 4:\n%s", report.Waiting, told)
+		}
+		for _, path := range []string{"inbox/charges.csv", "inbox/chargs", "inbox/members/done", "inbox/members/link.csv"} {
+			if !strings.Contains(told, path+" is never taken") {
+				t.Errorf("nothing is said of %s:\n%s", path, told)
+			}
+		}
+	}
+}
