@@ -24,6 +24,7 @@ package ach
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
@@ -143,13 +144,17 @@ func (p Problem) String() string {
 	if p.Field != "" {
 		s = p.Field + ": " + s
 	}
-	if p.Record != "" {
-		s = p.Record + ", " + s
-	}
+	place := p.Record
 	if p.Line > 0 {
-		s = fmt.Sprintf("line %d, %s", p.Line, s)
+		place = strings.TrimSuffix(fmt.Sprintf("line %d, %s", p.Line, p.Record), ", ")
 	}
-	return s
+	switch {
+	case place == "":
+		return s
+	case p.Field == "":
+		return place + ": " + s
+	}
+	return place + ", " + s
 }
 
 // CheckRouting says what is wrong with a routing number of 9 digits, the last

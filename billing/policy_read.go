@@ -36,6 +36,9 @@ func LoadPolicy(path string) (Policy, error) {
 	if err != nil {
 		return Policy{}, &PolicyError{path, err.Error()}
 	}
+	if len(bytes.TrimSpace(b)) == 0 { // a copy that was cut short: its biller did not mean the defaults
+		return Policy{}, &PolicyError{"(top)", "the file is empty; for a policy without changes write {}"}
+	}
 	p, err := ParsePolicy(b)
 	if err == nil && p.Biller.Logo != "" {
 		err = p.Biller.readLogo(filepath.Dir(path))

@@ -55,7 +55,8 @@ type Server struct {
 const mainDatabase = "billcycle"
 
 // Open connects to the server that the URL names, or starts the embedded one,
-// or joins it if it is running already. Its errors are ErrUnavailable, but for
+// or joins it if it is running already. Its errors are ErrUnavailable, but for a
+// server that is there and will not have us (IsRefused) or is too old, and for
 // a URL that can't be read.
 func Open(ctx context.Context, c Config) (*Server, error) {
 	if c.Log == nil {
@@ -75,6 +76,9 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 		return nil, fmt.Errorf("the database URL: %w", err)
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
+	if IsRefused(err) {
+		return nil, refused(config, err)
+	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -84,8 +88,7 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 		return nil, unavailable(err)
 	}
 	if version/10000 < MinMajor {
-		return nil, unavailable(fmt.Errorf("the server at %s is PostgreSQL %d; billcycle needs %d or newer",
-			config.Host, version/10000, MinMajor))
+		return nil, fmt.Errorf("the server at %s is PostgreSQL %d; billcycle needs %d or newer", config.Host, version/10000, MinMajor)
 	}
 	return s, nil
 }
@@ -140,6 +143,21 @@ func IsUnavailable(err error) bool {
 	var broken *net.OpError
 	return errors.As(err, &broken) || slices.ContainsFunc([]error{io.ErrUnexpectedEOF, pgconn.ErrConnClosed, driver.ErrBadConn, sql.ErrConnDone},
 		func(gone error) bool { return errors.Is(err, gone) })
+}
+
+// IsRefused says whether an error means that the server is there and will not
+// have us: the user, the password or the database is not what the URL says.
+func IsRefused(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (strings.HasPrefix(pg.Code, "28") || pg.Code == "3D000")
+}
+
+// refused says so in the server's words alone, without those of each way that
+// was tried to reach it.
+func refused(c *pgx.ConnConfig, err error) error {
+	var pg *pgconn.PgError
+	errors.As(err, &pg)
+	return fmt.Errorf("the database %s at %s:%d refuses user %s: %w", c.Database, c.Host, c.Port, c.User, pg)
 }
 
 // administer runs f on a connection of its own to the administrative database.

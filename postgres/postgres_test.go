@@ -242,7 +242,7 @@ func TestOpenTellsBadURLFromBadServer(t *testing.T) {
 	}{
 		{"postgres://127.0.0.1:1/x?connect_timeout=5", true},
 		{"host=/nonexistent dbname=x", true},
-		{withDatabase(server.URL(), "no_such_database"), true},
+		{withDatabase(server.URL(), "no_such_database"), false},
 		{"postgres://host:port/x", false},
 		{"nonsense", false},
 	} {

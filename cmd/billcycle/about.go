@@ -23,8 +23,9 @@ func (p *program) migrateCommand() *cobra.Command {
 		use:     "migrate",
 		short:   "Bring the database's schema up to this program's",
 		example: "  billcycle migrate --database postgres://localhost/billcycle",
-		long: `Bring the schema up to date, and make the database, the data directory and the
-keys if they are not there. Every command that opens the database does the same
+		long: `Bring the schema up to date, and make the program's own database, the data
+directory and the keys if they are not there; a database that --database names
+must be there, and may be empty. Every command that opens the database does the same
 first, so this is for those who want it done beforehand.`,
 		run: func(ctx context.Context, _ []string) error {
 			house, err := p.open(ctx, p.person())

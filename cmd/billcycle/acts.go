@@ -38,6 +38,14 @@ func (a *act) flags(c *cobra.Command) *cobra.Command {
 	return addDate(c, &a.date)
 }
 
+// amount refuses an amount that is none.
+func (a *act) amount() error {
+	if a.cents <= 0 {
+		return wrongUsage("--cents %d: give an amount above 0", a.cents)
+	}
+	return nil
+}
+
 // done is the answer to an act.
 type done struct {
 	Act       string        `json:"act"`
@@ -112,7 +120,7 @@ func (p *program) answerDone(answer done) error {
 		if answer.Cents != 0 {
 			what += " of " + answer.Cents.String()
 		}
-		w.line("%s on account %s, by %s on %s", what, answer.MRN, answer.Operator, answer.Date)
+		w.line("%s: account %s, by %s on %s", what, answer.MRN, answer.Operator, answer.Date)
 		w.line("ledger %s\tpending %s\tdue %s\tcredit %s\tautopay %s", answer.Ledger, answer.Pending, answer.Due, answer.Unapplied, answer.Autopay)
 	})
 }
@@ -137,6 +145,9 @@ credit; to a payer what guests paid beyond the bill.`,
 		run: func(ctx context.Context, args []string) error {
 			if to != "member" && to != "payer" {
 				return wrongUsage("--to %q: give member or payer", to)
+			}
+			if err := a.amount(); err != nil {
+				return err
 			}
 			return p.carryOut(ctx, &a, "refund", args[0], map[string]any{"cents": a.cents, "to": to}, func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error) {
 				return ledger.Cents(a.cents), on.Refund(h.Policy, day, ledger.Cents(a.cents), to == "payer")
@@ -290,6 +301,9 @@ func (p *program) waiveCommand() *cobra.Command {
 			origin, known := map[string]string{"late": billing.FromLateFee, "returned": billing.FromReturnedFee}[a.kind]
 			if !known {
 				return wrongUsage("--kind %q: give late or returned", a.kind)
+			}
+			if err := a.amount(); err != nil {
+				return err
 			}
 			return p.carryOut(ctx, &a, "waive", args[0], map[string]any{"kind": a.kind, "cents": a.cents}, func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error) {
 				return ledger.Cents(a.cents), on.Waive(h.Policy, day, origin, ledger.Cents(a.cents))

@@ -36,6 +36,9 @@ then bills the rest.`,
 			if err != nil {
 				return err
 			}
+			if err := a.amount(); err != nil {
+				return err
+			}
 			detail := map[string]any{"kind": kind, "cents": a.cents, "installments": installments}
 			return p.carryOut(ctx, &a, "plan make", args[0], detail, func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error) {
 				_, err := on.MakePlan(day, kind, ledger.Cents(a.cents), installments)
@@ -78,6 +81,9 @@ func (p *program) remitCommand() *cobra.Command {
 		long: `Book credit that the dormant job has flagged as sent to the state as unclaimed
 property, the oldest first, in the policy's month (dormancy.report_month).`,
 		run: func(ctx context.Context, args []string) error {
+			if err := a.amount(); err != nil {
+				return err
+			}
 			return p.carryOut(ctx, &a, "remit", args[0], map[string]any{"cents": a.cents}, func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error) {
 				return ledger.Cents(a.cents), on.Remit(h.Policy, day, ledger.Cents(a.cents))
 			})

@@ -134,7 +134,7 @@ check. PAYER says that we sent a check in suspense, or a held one, back to who
 wrote it.`,
 		check: func(more []string) error {
 			if !slices.Contains(lockbox.ReturnCodes, more[0]) {
-				return wrongUsage("CODE %q: give one of %q", more[0], lockbox.ReturnCodes)
+				return wrongUsage("CODE %q: give NSF, STOP, CLOSED or PAYER", more[0])
 			}
 			return nil
 		},

@@ -65,6 +65,9 @@ func refuse(err error) error {
 // refusals are the errors by which rooms refuse input whole.
 var refusals = []error{billing.ErrRefused, billing.ErrNoAccount, lockbox.ErrRefused, lockbox.ErrNoItem, lockbox.ErrNotNow, ach.ErrRefused, ach.ErrNoFile, ach.ErrHold, ach.ErrReverse, billing.ErrOperator, ledger.ErrNoFile, billing.ErrNoMonth, jobs.ErrNotCleared}
 
+// machine are the errors of files and disks by which no work can be told wrong.
+var machine = []error{fs.ErrPermission, syscall.EROFS, syscall.ENOTDIR, syscall.EIO, syscall.EMFILE, syscall.ENFILE}
+
 // exitOf sorts an error into an exit code, and says what to do about it.
 func (p *program) exitOf(ctx context.Context, err error) (code int, advice string) {
 	var usage *usageError
@@ -83,15 +86,17 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 	case errors.As(err, &environment):
 		return exitEnvironment, "see to that, then run the same command again"
 	case errors.As(err, &policy):
-		return exitConfig, "mend that key of the policy file, then run it again"
+		return exitConfig, fmt.Sprintf("mend that key of the policy file %s, then run it again", p.policyFile)
 	case errors.As(err, &config), errors.As(err, &place), errors.Is(err, jobs.ErrRules):
 		return exitConfig, "mend the configuration, then run it again"
 	case errors.Is(err, jobs.ErrBusy), errors.Is(err, jobs.ErrLost), errors.Is(err, delivery.ErrBusy):
 		return exitEnvironment, ""
 	case errors.Is(err, jobs.ErrClock):
-		return exitEnvironment, "no night was begun"
+		return exitEnvironment, "nothing was begun"
 	case errors.Is(err, billing.ErrArchive):
 		return exitEnvironment, "billcycle journal months lists the files that must be there"
+	case postgres.IsRefused(err):
+		return exitConfig, "mend the database's URL or what it asks for, then run it again"
 	case postgres.IsUnavailable(err):
 		return exitEnvironment, "see that PostgreSQL can be reached, then run the same command again; nothing is half done"
 	case errors.As(err, &refused):
@@ -101,6 +106,9 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 		if errors.Is(err, r) {
 			return exitRefused, ""
 		}
+	}
+	if slices.ContainsFunc(machine, func(e error) bool { return errors.Is(err, e) }) {
+		return exitEnvironment, "see to that folder or disk, then run the same command again"
 	}
 	return exitFailed, ""
 }
@@ -125,7 +133,7 @@ func (p *program) fail(ctx context.Context, err error) int {
 			Error  string `json:"error"`
 			Advice string `json:"advice"`
 			Exit   int    `json:"exit"`
-		}{err.Error(), advice, code}, "", "  ")
+		}{words, advice, code}, "", "  ")
 		fmt.Fprintf(p.out, "%s\n", b)
 	}
 	return code

@@ -47,7 +47,9 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			db := postgrestest.New(env.T().(testing.TB))
-			env.Setenv("BILLCYCLE_DATABASE", db.Config().ConnString())
+			url := db.Config().ConnString()
+			env.Setenv("BILLCYCLE_DATABASE", url)
+			env.Setenv("OTHER_DATABASE", strings.Replace(url, db.Config().ConnConfig.Database, "no_such_database", 1))
 			env.Values["tb"] = env.T()
 			env.Setenv("BILLCYCLE_DATA", env.WorkDir+"/data")
 			return nil

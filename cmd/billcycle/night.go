@@ -133,7 +133,7 @@ func (p *program) believe(ctx context.Context, house jobs.House, day, today cale
 	}
 	n, last, err := r.Unrun(ctx, day)
 	if n > 0 {
-		p.tell("the newest night before %s is that of %s: %s between them have no run", day, last, counted(n, "date"))
+		p.tell("the newest night before %s is that of %s: %s between them without a run", day, last, counted(n, "date"))
 	}
 	return err
 }

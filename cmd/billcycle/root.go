@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -59,6 +61,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	root.SetOut(p.out)
 	root.SetErr(p.err)
 	if err := root.ExecuteContext(ctx); err != nil {
+		p.json = p.json || slices.Contains(args, "--json") // though it stands after what could not be read
 		return p.fail(ctx, err)
 	}
 	return p.code
@@ -80,6 +83,7 @@ Exit codes: 0 done, or done already; 1 failed; 2 wrong usage; 3 done, and
 something waits for a person; 4 input refused whole, nothing changed; 75 the
 environment is out of order, run it again as it is; 78 bad configuration.`
 	root.SilenceUsage, root.SilenceErrors = true, true // fail says it
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return plainly(err) })
 	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), usageExamples, "", 1))
 	root.PersistentPreRunE = func(*cobra.Command, []string) error { return p.readEnvironment() }
@@ -117,6 +121,20 @@ const (
 Examples:
 {{.Example}}{{end}}`
 )
+
+// plainly is the error of a flag's value without the words of Go's libraries.
+func plainly(err error) error {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return err
+	}
+	want := "a whole number"
+	if number.Func == "ParseBool" {
+		want = "true or false"
+	}
+	what, _, _ := strings.Cut(err.Error(), ": strconv.")
+	return fmt.Errorf("%s: give %s", what, want)
+}
 
 // readEnvironment fills in the flags that were not given.
 func (p *program) readEnvironment() error {
@@ -241,13 +259,17 @@ func (p *program) day(given calendar.Date) (calendar.Date, error) {
 	return calendar.On(p.now(), policy.Location()), nil
 }
 
-// openOn opens the house for what a person does on a business date.
+// openOn opens the house for what a person does on a business date: the one
+// given, if it can be meant, else today.
 func (p *program) openOn(ctx context.Context, given calendar.Date) (house jobs.House, day calendar.Date, err error) {
-	if day, err = p.day(given); err != nil {
+	today, err := p.day(0)
+	if err != nil {
 		return house, 0, err
 	}
-	house, err = p.open(ctx, p.person())
-	return house, day, err
+	if house, err = p.open(ctx, p.person()); err != nil || given.IsZero() {
+		return house, today, err
+	}
+	return house, given, jobs.Runner{House: house}.Believe(ctx, given, today)
 }
 
 // open opens the house: policy, keys, database. Commands that need none of it
@@ -294,7 +316,10 @@ func (p *program) openToWork(ctx context.Context) (jobs.House, error) {
 // is not mounted or a slip of the pen; and refuses if not even the folder is
 // there in which its directory would be.
 func (p *program) findDirectory() error {
-	_, err := os.Stat(p.data)
+	is, err := os.Stat(p.data)
+	if err == nil && !is.IsDir() {
+		return &configError{fmt.Errorf("the data directory %s is a file", p.data)}
+	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
