@@ -28,6 +28,16 @@ type Problem struct {
 	Problem string `json:"problem"`
 }
 
+func (p Problem) String() string {
+	switch {
+	case p.Line == 0:
+		return "the file: " + p.Problem
+	case p.Field == "":
+		return fmt.Sprintf("line %d: %s", p.Line, p.Problem)
+	}
+	return fmt.Sprintf("line %d, %s: %s", p.Line, p.Field, p.Problem)
+}
+
 // Imported is what became of a file. Rows = Accepted + Unchanged + Refused; of
 // a file that was refused whole, every row is refused.
 type Imported struct {

@@ -29,6 +29,8 @@ type Problem struct {
 	Problem string `json:"problem"`
 }
 
+func (p Problem) String() string { return billing.Problem(p).String() }
+
 // Taken is what came of a file of answers.
 type Taken struct {
 	Answers   int          `json:"answers"`

@@ -214,7 +214,7 @@ func TestCarriersFileIsRefused(t *testing.T) {
 		{head + good + "5-2026-03-statement-email,bounced,2026-03-30,\n", "in the future"},
 		{head + good + "5-2026-03-statement-email,bounced,2026-02-27,\n", "queued on 2026-03-01"},
 		{head + good + "5-2026-03-statement-email,bounced,March 2,\n", "March 2"},
-		{head + "\n5-2026-03-statement-email,bounced,March 2,\n", `"line":3`},
+		{head + "\n5-2026-03-statement-email,bounced,March 2,\n", "line 3"},
 		{head + good + "5-2026-03-statement-email,bounced,2026-03-02,bo\xeete inconnue\n", "no UTF-8"},
 		{head + good + "5-2026-03-statement-email,bounced,2026-03-02,no\x00 box\n", "no UTF-8"},
 	} {

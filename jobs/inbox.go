@@ -1,9 +1,7 @@
 package jobs
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -342,16 +340,30 @@ func runFeeds(ctx context.Context, r *Run) error {
 	return nil
 }
 
-// problems makes one error of a refusal and everything that is wrong.
-func problems[P any](err error, list []P) error {
-	var b bytes.Buffer
+// problems makes one error of a refusal and everything that is wrong, a line each.
+func problems[P fmt.Stringer](err error, list []P) error {
+	var b strings.Builder
 	for _, p := range list {
-		b.WriteString("\n")
-		if line, err := json.Marshal(p); err == nil {
-			b.Write(line)
-		}
+		b.WriteString("\n" + p.String())
 	}
 	return fmt.Errorf("%w%s", err, b.String())
+}
+
+// advised is a problem of a bank's file with what to do about it.
+type advised struct{ lockbox.Problem }
+
+func (p advised) String() string {
+	if p.Do == "" {
+		return p.Problem.String()
+	}
+	return p.Problem.String() + "; what to do: " + p.Do
+}
+
+func withAdvice(list []lockbox.Problem) (out []advised) {
+	for _, p := range list {
+		out = append(out, advised{p})
+	}
+	return out
 }
 
 // Desk is the house's lockbox desk on a business date.
@@ -368,7 +380,7 @@ func runLockbox(ctx context.Context, r *Run) error {
 	return r.take(ctx, "lockbox", func(ctx context.Context, a arrival) (v verdict, err error) {
 		got, err := r.Desk(r.Day).Ingest(ctx, a.name, a.file, lockbox.Profile{})
 		if errors.Is(err, lockbox.ErrRefused) {
-			v.refused, err = problems(err, got.Problems), nil
+			v.refused, err = problems(err, withAdvice(got.Problems)), nil
 		}
 		if got.Duplicate {
 			v.tally.Skip(duplicate, int64(got.Items))
@@ -426,7 +438,7 @@ func (r *Run) takeCheckReturns(ctx context.Context) error {
 	return r.take(ctx, checkReturns, func(ctx context.Context, a arrival) (v verdict, err error) {
 		got, err := r.Desk(r.Day).TakeReturns(ctx, a.name, a.file, layouts...)
 		if errors.Is(err, lockbox.ErrRefused) {
-			v.refused, err = problems(err, got.Problems), nil
+			v.refused, err = problems(err, withAdvice(got.Problems)), nil
 			v.tally.Skip(refused, int64(got.Rows))
 			return v, err
 		}

@@ -72,7 +72,7 @@ func Jobs() []Job {
 		{"feeds", "takes members, coverage, charges, payments and enrolments from the inbox", "each day", runFeeds},
 		{"lockbox", "takes the bank's lockbox files from the inbox", "each day", runLockbox},
 		{"post", "posts checks and debits whose posting date has come", "each day", runPost},
-		{"returns", "takes the bank's ACH returns and corrections, its returned checks, the card gateway's answers, the print vendor's, and messages that came back from the inbox", "each day", runReturns},
+		{"returns", "takes from the inbox the bank's ACH returns and corrections, its returned checks, the answers of the card gateway and the print vendor, and what is said of messages", "each day", runReturns},
 		{"late-fees", "assesses late fees by received date, and undoes those that a payment received in time has undone", "each day", runLateFees},
 		{"plans", "breaks payment plans of which too many installments were missed, and closes those that are paid", "each day", runPlans},
 		{"grace", "ends coverage whose premium grace has gone by unpaid", "each day", runGrace},

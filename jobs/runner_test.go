@@ -506,7 +506,7 @@ func TestRefusedFile(t *testing.T) {
 			if got, err := os.ReadFile(refused); err != nil || string(got) != c.content {
 				t.Errorf("the file is not in refused/ as it came: %q, %v", got, err)
 			}
-			if why, err := os.ReadFile(refused + ".reason"); err != nil || !strings.Contains(strings.ToLower(string(why)), c.reason) {
+			if why, err := os.ReadFile(refused + ".reason"); err != nil || !strings.Contains(strings.ToLower(string(why)), c.reason) || !strings.Contains(string(why), "line ") || strings.Contains(string(why), `{"`) {
 				t.Errorf("its reason %q lacks %q: %v", why, c.reason, err)
 			}
 			if _, err := os.Stat(filepath.Join(b.Dir, "inbox", c.folder, "half.part")); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
 	"github.com/billcycle/billcycle/postgres"
 )
@@ -32,6 +33,8 @@ type AnswerProblem struct {
 	Field   string `json:"field"`
 	Problem string `json:"problem"`
 }
+
+func (p AnswerProblem) String() string { return billing.Problem(p).String() }
 
 // Answered is what came of a carrier's file.
 type Answered struct {

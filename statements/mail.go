@@ -35,6 +35,8 @@ type AnswerProblem struct {
 	Problem string `json:"problem"`
 }
 
+func (p AnswerProblem) String() string { return billing.Problem(p).String() }
+
 // Answered is what came of a vendor's file.
 type Answered struct {
 	Duplicate bool            `json:"duplicate"`

@@ -75,7 +75,7 @@ change nothing, so a file may be sent again.`,
 			err = p.answer(got, func(w *page) {
 				w.line("%s\taccepted %d\tunchanged %d\trefused %d\t%s", counted(got.Rows, "row"), got.Accepted, got.Unchanged, got.Refused, got.Cents)
 				for _, problem := range got.Problems {
-					w.line("%s: %s", place(problem.Line, problem.Field), problem.Problem)
+					w.line("%s", problem)
 				}
 			})
 			return cmp.Or(refused, err)

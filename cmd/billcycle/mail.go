@@ -182,7 +182,7 @@ hold (bad_address) until the address is mended and the hold released.`,
 				}
 				w.line("bundles received %d\trejected %d\tmailed %d\tspoiled %d\treturned %d\tknown already %d", got.Bundles, got.Rejected, got.Mailed, got.Spoiled, got.Returned, got.Known)
 				for _, x := range got.Problems {
-					w.line("%s: %s", place(x.Line, x.Field), x.Problem)
+					w.line("%s", x)
 				}
 			})
 			if refused != nil {

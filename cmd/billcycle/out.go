@@ -75,18 +75,6 @@ func counted(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// place is where something in a file is wrong: in the file as a whole, in a line,
-// or in a field of one.
-func place(line int, field string) string {
-	switch {
-	case line == 0:
-		return "the file"
-	case field == "":
-		return fmt.Sprintf("line %d", line)
-	}
-	return fmt.Sprintf("line %d, %s", line, field)
-}
-
 // notNull makes a list of nothing [] in JSON, never null.
 func notNull[T any](list []T) []T {
 	if list == nil {
