@@ -195,11 +195,18 @@ func (r *Run) putAway(feed, path string, f *os.File, refused error) error {
 	}
 	r.waits++
 	r.note("inbox/%s/%s was refused: %v", feed, FileName(path), refused)
-	to, err := r.file(path, f, filepath.Join("refused", feed))
+	if _, err := stands(path, f); err != nil {
+		return err
+	}
+	to, err := r.place(filepath.Join("refused", feed), filepath.Base(path))
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to+".reason", []byte(refused.Error()+"\n"), 0o600)
+	// Its reason first: killed in between, the next run refuses it again, and says so.
+	if err := os.WriteFile(to+".reason", []byte(refused.Error()+"\n"), 0o600); err != nil {
+		return err
+	}
+	return r.file(path, f, to)
 }
 
 // stands says whether a file still lies where it was opened.
@@ -217,8 +224,11 @@ var sealedFeeds = []string{"autopay", "lockbox", checkReturns, "ach", "sent/ach"
 
 func (r *Run) archive(feed, path string, f *os.File) error {
 	if !slices.Contains(sealedFeeds, feed) {
-		_, err := r.file(path, f, filepath.Join("archive", feed))
-		return err
+		to, err := r.place(filepath.Join("archive", feed), filepath.Base(path))
+		if err != nil {
+			return err
+		}
+		return r.file(path, f, to)
 	}
 	if _, err := stands(path, f); err != nil {
 		return err
@@ -259,38 +269,34 @@ func (r *Run) seal(to string, plain *os.File, context string) error {
 	return errors.Join(r.Keys.SealFile(sealed, plain, context), sealed.Sync(), sealed.Close())
 }
 
-// file moves a file into a folder of the biller's directory, or what was read of
-// one that no longer lies there.
-func (r *Run) file(path string, f *os.File, folder string) (string, error) {
-	to, err := r.place(folder, filepath.Base(path))
-	if err != nil {
-		return "", err
-	}
+// file moves a file to its place in the biller's directory, or what was read of one
+// that no longer lies there.
+func (r *Run) file(path string, f *os.File, to string) error {
 	if still, err := stands(path, f); err != nil {
-		return "", err
+		return err
 	} else if still {
 		if err := os.Rename(path, to); err != nil {
-			return "", err
+			return err
 		}
 		if same, err := stands(to, f); err != nil || same {
-			return to, err
+			return err
 		}
 		if err := os.Rename(to, path); err != nil { // another came in just then
-			return "", err
+			return err
 		}
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return "", err
+		return err
 	}
 	copied, err := os.OpenFile(to+".part", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return "", err
+		return err
 	}
 	_, err = io.Copy(copied, f)
 	if err := errors.Join(err, copied.Sync(), copied.Close()); err != nil {
-		return "", err
+		return err
 	}
-	return to, r.replaced(path, os.Rename(to+".part", to))
+	return r.replaced(path, os.Rename(to+".part", to))
 }
 
 // place finds a free name for a file of the run's day.

@@ -243,3 +243,36 @@ func TestStraysOfTheInbox(t *testing.T) {
 		}
 	}
 }
+
+// A refused file leaves the inbox with its reason or not at all: stopped before, the
+// next run refuses it again, and tells.
+func TestRefusedFileHasItsReason(t *testing.T) {
+	b := newBiller(t, 1)
+	path := b.arrives("payments", "payment_id,mrn,received,channel,amount_cents\nX1,"+mrn(7)+",2026-02-20,online,45000\n") // nobody's
+	refused := filepath.Join(b.Dir, "refused", "payments", "2026-03-01", "file.csv")
+	inTheWay := refused + ".reason"
+	if err := os.MkdirAll(inTheWay, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run := func() (jobs.Report, error) {
+		return jobs.Runner{House: b.House}.Run(t.Context(), "feeds", day("2026-03-01"))
+	}
+	if _, err := run(); err == nil {
+		t.Error("a reason that could not be written was passed over")
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the file left without its reason: %v", err)
+	}
+	if err := os.Remove(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	if report, err := run(); err != nil || report.Waiting != 1 {
+		t.Errorf("the next run came to %+v, %v", report, err)
+	}
+	if text, err := os.ReadFile(inTheWay); err != nil || len(text) == 0 {
+		t.Errorf("no reason: %v", err)
+	}
+	if _, err := os.Stat(refused); err != nil {
+		t.Error(err)
+	}
+}
