@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -51,6 +52,12 @@ const (
 )
 
 func (c *cluster) data() string { return filepath.Join(c.dir, "cluster") }
+
+// Embedded says whether a biller's directory has an embedded server's files.
+func Embedded(data string) bool {
+	_, err := os.Stat((&cluster{dir: filepath.Join(data, "postgres")}).data())
+	return !errors.Is(err, fs.ErrNotExist)
+}
 
 // openCluster joins the server of the directory, or makes and starts it.
 func openCluster(ctx context.Context, config Config) (*cluster, error) {

@@ -282,6 +282,9 @@ func (p *program) open(ctx context.Context, operator string) (jobs.House, error)
 	if err := p.findDirectory(); err != nil {
 		return jobs.House{}, err
 	}
+	if err := p.findBooks(); err != nil {
+		return jobs.House{}, err
+	}
 	if err := p.openKeys(ctx); err != nil {
 		return jobs.House{}, err
 	}
@@ -329,6 +332,18 @@ func (p *program) findDirectory() error {
 	}
 	p.tell("%s does not exist: a new biller begins there", p.data)
 	return nil
+}
+
+// findBooks refuses to begin new books of our own beside keys of old ones, which
+// lie elsewhere then: nobody has named their database, or its disk is not mounted.
+func (p *program) findBooks() error {
+	if p.database != "" || postgres.Embedded(p.data) {
+		return nil
+	}
+	if _, err := os.Stat(p.keysFile); err != nil {
+		return nil
+	}
+	return &configError{fmt.Errorf("the keys file %s is that of books which are not in %s: name their database (--database or BILLCYCLE_DATABASE), mount its disk, or put them back from your backup", p.keysFile, p.data)}
 }
 
 // openKeys reads the keys, or makes them at a biller's first start. Books that
