@@ -35,7 +35,7 @@ func (w *Window) Open(ctx context.Context, l net.Listener) error {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, ErrorLog: slog.NewLogLogger(w.Log.Handler(), slog.LevelWarn)}))
 	mux.HandleFunc("GET /healthz", func(to http.ResponseWriter, _ *http.Request) { health(to, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", w.ready)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(w.Log.Handler(), slog.LevelWarn)}
+	server := &http.Server{Handler: mux, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(w.Log.Handler(), slog.LevelWarn)}
 	stopped := context.AfterFunc(ctx, func() {
 		soon, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()

@@ -216,6 +216,31 @@ func TestChecksThatWaitForNobody(t *testing.T) {
 	}
 }
 
+// Who connects and keeps silent does not hold a connection, and with it a file of the
+// program's, for ever.
+func TestSilentCallerIsLetGo(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &watch.Window{Log: slog.New(slog.DiscardHandler)}
+	go w.Open(t.Context(), l)
+	for _, said := range []string{"", "GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, said); err != nil {
+			t.Fatal(err)
+		}
+		conn.SetReadDeadline(time.Now().Add(15 * time.Second))
+		if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("after %q the connection is held", said)
+		}
+	}
+}
+
 // An alert is tried three times, goes to no other place than the one given, and
 // nothing that is said of it holds the URL.
 func TestHook(t *testing.T) {
