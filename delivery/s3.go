@@ -10,6 +10,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 )
 
 // S3 describes a bucket of an S3-compatible object storage.
@@ -29,6 +30,13 @@ type Bucket struct {
 	client *minio.Client
 }
 
+// StoreError says that a bucket can't be reached or lets us do nothing, whatever
+// is to be kept in it.
+type StoreError struct{ err error }
+
+func (e *StoreError) Error() string { return e.err.Error() }
+func (e *StoreError) Unwrap() error { return e.err }
+
 // Open returns the bucket as a Store, without asking whether it is there.
 func (s S3) Open() (*Bucket, error) {
 	access, err := secretText(s.AccessFile)
@@ -38,6 +46,9 @@ func (s S3) Open() (*Bucket, error) {
 	secret, err := secretText(s.SecretFile)
 	if err != nil {
 		return nil, err
+	}
+	if err := s3utils.CheckValidBucketName(s.Bucket); err != nil {
+		return nil, &ConfigError{fmt.Errorf("object storage %s, bucket %q: %w", s.Endpoint, s.Bucket, err)}
 	}
 	client, err := minio.New(s.Endpoint, &minio.Options{Creds: credentials.NewStaticV4(string(access), string(secret), ""), Secure: !s.PlainHTTP, Region: s.Region, BucketLookup: minio.BucketLookupPath})
 	if err != nil {
@@ -78,7 +89,7 @@ func (b *Bucket) Get(ctx context.Context, sum [sha256.Size]byte) ([]byte, error)
 
 func (b *Bucket) wrong(doing string, sum [sha256.Size]byte, err error) error {
 	if err != nil {
-		err = fmt.Errorf("object storage %s, bucket %s: %s %s: %w", b.Endpoint, b.S3.Bucket, doing, b.name(sum), err)
+		err = &StoreError{fmt.Errorf("object storage %s, bucket %s: %s %s: %w", b.Endpoint, b.S3.Bucket, doing, b.name(sum), err)}
 	}
 	return err
 }

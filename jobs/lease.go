@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/postgres"
 )
 
@@ -293,11 +294,12 @@ func (r *Run) rangeOrHalves(ctx context.Context, name string, l lease, in billin
 }
 
 // noAccounts says that an error is of no account's making, and would be there
-// for all: the range is another's now, or the database is away, or the disk.
+// for all: the range is another's now, or the database is away, or the disk, or the bucket.
 func noAccounts(err error) bool {
 	var file *fs.PathError
 	var rename *os.LinkError
-	return errors.Is(err, errFenced) || errors.Is(err, errSealed) || postgres.IsUnavailable(err) || errors.As(err, &file) || errors.As(err, &rename)
+	var store *delivery.StoreError
+	return errors.As(err, &store) || errors.Is(err, errFenced) || errors.Is(err, errSealed) || postgres.IsUnavailable(err) || errors.As(err, &file) || errors.As(err, &rename)
 }
 
 // inTx does the work on a range, or on the first part of what is left of it, and

@@ -5,8 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +22,7 @@ import (
 
 	"github.com/billcycle/billcycle/billing"
 	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/delivery"
 	"github.com/billcycle/billcycle/jobs"
 	"github.com/billcycle/billcycle/postgres"
 	"github.com/billcycle/billcycle/postgres/postgrestest"
@@ -428,5 +432,30 @@ func TestTwoPrintersAtOnce(t *testing.T) {
 			t.Errorf("%d pages: %v", pages, err)
 		}
 		h.proves()
+	}
+}
+
+// A bucket that lets nobody in is nobody's fault among the members: the run stops,
+// and no account is parked for it.
+func TestBucketThatRefusesParksNobody(t *testing.T) {
+	h := newMailHouse(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }))
+	defer server.Close()
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	store := &h.Policy.Delivery.Store
+	store.Endpoint, store.Bucket, store.Region, store.PlainHTTP = strings.TrimPrefix(server.URL, "http://"), "statements", "us-west-2", true
+	store.AccessFile, store.SecretFile = secret, secret
+	report, err := h.Runner.Run(t.Context(), "statements", march(1))
+	var away *delivery.StoreError
+	if !errors.As(err, &away) || report.Parked != 0 {
+		t.Errorf("the run came to %+v, %v", report, err)
+	}
+	store.Bucket = "b"
+	var config *delivery.ConfigError
+	if _, err := h.Store(); !errors.As(err, &config) {
+		t.Errorf("a bucket of one letter: %v", err)
 	}
 }

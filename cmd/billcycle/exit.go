@@ -75,6 +75,7 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 	var config *configError
 	var environment *environmentError
 	var place *delivery.ConfigError
+	var store *delivery.StoreError
 	var refused *refusal
 	switch {
 	case !p.began, errors.As(err, &usage), errors.Is(err, syscall.EISDIR): // a folder in place of a file
@@ -95,6 +96,8 @@ func (p *program) exitOf(ctx context.Context, err error) (code int, advice strin
 		return exitEnvironment, "nothing was begun"
 	case errors.Is(err, billing.ErrArchive):
 		return exitEnvironment, "billcycle journal months lists the files that must be there"
+	case errors.As(err, &store):
+		return exitEnvironment, "see that the bucket of delivery.store can be reached and lets us in, then run the same command again"
 	case postgres.IsRefused(err):
 		return exitConfig, "mend the database's URL or what it asks for, then run it again"
 	case postgres.IsUnavailable(err):
