@@ -118,7 +118,7 @@ func (l *lives) live(day calendar.Date) {
 	l.each(150, func(a *billing.Account) { // what moves items and books nothing
 		for _, i := range a.Items {
 			if i.State == billing.Billed && i.Open() > 0 {
-				if _, err := a.Dispute(day, i.Kind, i.No); err != nil {
+				if _, err := a.Dispute(p, day, i.Kind, i.No); err != nil {
 					l.Error(err)
 				}
 				return

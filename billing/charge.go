@@ -70,6 +70,7 @@ func (a *Account) Adjust(p *Policy, day calendar.Date, kind Kind, cents ledger.C
 		i := a.addItem(&Item{Kind: kind, Origin: FromAdjustment, State: Unbilled, Cents: cents, ArrivedOn: day, Parent: item, Detail: &d})
 		i.Entry = a.book(ledger.Entry{PostedOn: day, EffectiveOn: day, What: ledger.Adjustment, Debit: ledger.Receivable, Credit: revenue(kind), Cents: cents, Doc: i.No})
 	case cents < 0:
+		a.noteMissed(p, day)
 		if err := a.lowerKind(day, kind, -cents, named); err != nil {
 			return err
 		}
@@ -135,6 +136,7 @@ func (a *Account) lower(day calendar.Date, i *Item, cents ledger.Cents, what, ag
 // disputed or deferred, is lowered by a percentage, half-up per item.
 func (a *Account) Assist(p *Policy, day calendar.Date, kind Kind, percent ledger.Percent) ledger.Cents {
 	a.mustBeWhole()
+	a.noteMissed(p, day)
 	var total ledger.Cents
 	for _, i := range a.Items {
 		if i.State == Billed && i.Kind == kind && i.Open() > 0 {
@@ -163,7 +165,9 @@ func (a *Account) split(day calendar.Date, i *Item, cents ledger.Cents, state St
 
 // Dispute opens a dispute on what is open of one item, or of a kind if item is
 // 0: it leaves due, autopay, reminders and fees until it is settled.
-func (a *Account) Dispute(day calendar.Date, kind Kind, item int32) (ledger.Cents, error) {
+func (a *Account) Dispute(p *Policy, day calendar.Date, kind Kind, item int32) (ledger.Cents, error) {
+	a.mustBeWhole()
+	a.noteMissed(p, day)
 	var total ledger.Cents
 	for _, i := range slices.Clone(a.Items) {
 		if i.State == Billed && i.Open() > 0 && a.isNamed(i, kind, item) {

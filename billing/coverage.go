@@ -100,6 +100,7 @@ func (a *Account) Enrol(p *Policy, day calendar.Date, mrn, plan string, t Terms)
 	if _, err := t.check(); err != nil {
 		return err
 	}
+	a.noteMissed(p, day)
 	a.settleFed(day, mrn, func() { a.enrol(p, day, mrn, plan, t) })
 	a.startPremiums()
 	a.useCredit(p, day)
@@ -206,6 +207,7 @@ func (a *Account) endPeriod(p *Policy, day calendar.Date, c *Coverage, end calen
 	if end = max(end, c.StartOn-1); !c.EndOn.IsZero() && c.EndOn <= end {
 		return false
 	}
+	a.noteMissed(p, day)
 	a.settleFed(day, c.MRN, func() {
 		a.amend(p, day, c, Terms{c.StartOn, end, c.MonthlyCents, c.APTCCents, c.PaidThrough})
 	})
@@ -293,6 +295,7 @@ func (a *Account) feedPremium(p *Policy, day calendar.Date, i *Item, mrn string)
 	if !first || standing == 0 {
 		return
 	}
+	a.noteMissed(p, day)
 	rest := standing - min(standing, i.Cents)
 	a.lower(day, i, standing-rest, ledger.Adjustment, ledger.Premiums, i.Entry)
 	a.takeOff(day, own, rest)

@@ -172,14 +172,15 @@ func (a *Account) collect(b *Bill, day, build, takes calendar.Date) (ledger.Cent
 	case a.HeldOn(build) != nil:
 		return 0, ReleasedTooLate
 	}
-	due, then := a.Due(), a.Due()
+	due := a.Due()
+	then := due
 	if asked := b.asked(build); day > asked {
 		then = a.dueOn(asked)
 	}
-	if then == 0 {
+	if then == 0 && !b.DebitMissed { // which says that something was, whatever was taken out of it since
 		b.DebitNone, b.dirty = true, true
 	}
-	if then == 0 || due == 0 {
+	if b.DebitNone || due == 0 {
 		return 0, NothingDue
 	}
 	return due, ""
@@ -351,8 +352,9 @@ func (a *Account) stopAutopay(p *Policy, day calendar.Date, standing string) {
 	}
 }
 
-// noteMissed keeps it on the newest bill that the biller missed its debit:
-// whatever becomes of autopay now, the bill bears no fee for that.
+// noteMissed keeps it on the newest bill that the biller missed its debit, before
+// autopay ends or something is taken out of what was due on its build day: the
+// bill bears no fee for that, whatever becomes of either.
 func (a *Account) noteMissed(p *Policy, day calendar.Date) {
 	if b := a.NewestBill(); b != nil && a.missedDebit(p, b, day) {
 		b.DebitMissed, b.dirty = true, true

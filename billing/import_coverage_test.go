@@ -163,7 +163,7 @@ func TestAgreementsAreKept(t *testing.T) {
 	}
 	d.cuts("2026-04-01")
 	change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
-		if _, err := a.MakePlan(day("2026-04-05"), billing.Medical, 1000, 3); err != nil {
+		if _, err := a.MakePlan(d.im.Policy, day("2026-04-05"), billing.Medical, 1000, 3); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -211,7 +211,7 @@ func TestPlanAdjustedInPartIsBilledWhole(t *testing.T) {
 	d.takes("charges", 2, 0, chargesHeader, "c1,"+ann+",medical,2026-02-11,Visit,1000,0,1000", "c2,"+ann+",medical,2026-02-12,Visit,500,0,500")
 	d.cuts("2026-04-01")
 	change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
-		if _, err := a.MakePlan(day("2026-04-05"), billing.Medical, 1500, 1); err != nil {
+		if _, err := a.MakePlan(d.im.Policy, day("2026-04-05"), billing.Medical, 1500, 1); err != nil {
 			t.Fatal(err)
 		}
 		if err := a.Adjust(d.im.Policy, day("2026-04-06"), billing.Medical, -500, 2, billing.Detail{}); err != nil {
@@ -232,7 +232,7 @@ func TestPlanAdjustedAwayIsClosed(t *testing.T) {
 	d.takes("charges", 1, 0, chargesHeader, "c1,"+ann+",medical,2026-02-11,Visit,1000,0,1000")
 	d.cuts("2026-04-01")
 	change(t, d.db, 1, billing.Whole, func(a *billing.Account) {
-		if _, err := a.MakePlan(day("2026-04-05"), billing.Medical, 1000, 2); err != nil {
+		if _, err := a.MakePlan(d.im.Policy, day("2026-04-05"), billing.Medical, 1000, 2); err != nil {
 			t.Fatal(err)
 		}
 	})

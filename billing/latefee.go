@@ -49,6 +49,7 @@ func (a *Account) assess(p *Policy, b *Bill, day calendar.Date) Assessed {
 	if fee := a.lateFee(b.Cycle, ""); fee != nil {
 		done.Reason = FeeStands
 		if a.moneyInTime(b, fee) && !rules.late(a.LateBase(p, b)) {
+			a.noteMissed(p, day)
 			done.Cents, done.Reason = -fee.Cents, ""
 			a.lower(day, fee, fee.Cents, ledger.FeeReversal, ledger.Fees, fee.Entry)
 			fee.Ended = "reversed"

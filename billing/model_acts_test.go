@@ -177,7 +177,7 @@ func (l *life) dispute() error {
 	l.tell("dispute %s %d", kind, charge)
 	l.m.dispute(charge, kind)
 	return l.change(billing.Whole, func(a *billing.Account) error {
-		_, err := a.Dispute(l.day, kind, charge)
+		_, err := a.Dispute(&l.p, l.day, kind, charge)
 		return err
 	})
 }

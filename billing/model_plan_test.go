@@ -124,7 +124,7 @@ func (l *life) plan() error {
 	l.tell("plan of %s %d in %d", kind, cents, parts)
 	l.m.makePlan(l.day, kind, cents, parts)
 	return l.change(billing.Whole, func(a *billing.Account) error {
-		_, err := a.MakePlan(l.day, kind, cents, parts)
+		_, err := a.MakePlan(&l.p, l.day, kind, cents, parts)
 		return err
 	})
 }

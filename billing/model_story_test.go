@@ -57,7 +57,7 @@ func TestStoryAdjustmentSparesTheDisputed(t *testing.T) {
 	disputed := a.Charge(&p, day("2026-03-01"), billing.Medical, 20000, billing.Detail{})
 	a.Charge(&p, day("2026-03-01"), billing.Medical, 10000, billing.Detail{})
 	a.Cut(&p, day("2026-03-01"))
-	if _, err := a.Dispute(day("2026-03-05"), "", disputed.No); err != nil {
+	if _, err := a.Dispute(&p, day("2026-03-05"), "", disputed.No); err != nil {
 		t.Fatal(err)
 	}
 	pay(a, &p, "2026-03-10", 10000, false)
@@ -153,7 +153,7 @@ func TestStoryAdjustmentTakesTheInstallmentLast(t *testing.T) {
 	a := billing.NewAccount(1, "1234567897", day("2026-01-20"))
 	a.Charge(&p, day("2026-01-20"), billing.Medical, 40000, billing.Detail{})
 	a.Cut(&p, day("2026-02-01"))
-	if _, err := a.MakePlan(day("2026-02-05"), billing.Medical, 40000, 4); err != nil {
+	if _, err := a.MakePlan(&p, day("2026-02-05"), billing.Medical, 40000, 4); err != nil {
 		t.Fatal(err)
 	}
 	visit := a.Charge(&p, day("2026-02-20"), billing.Medical, 5000, billing.Detail{})
@@ -202,7 +202,7 @@ func TestStoryCoverageComesBackForMoneyOnly(t *testing.T) {
 		}
 		a.PostDue(&p, day("2026-07-07"))
 		if !late {
-			if _, err := a.MakePlan(day("2026-07-07"), billing.Premium, 14900, 2); err != nil {
+			if _, err := a.MakePlan(&p, day("2026-07-07"), billing.Premium, 14900, 2); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -93,7 +93,7 @@ func TestPlainCutAfterADispute(t *testing.T) {
 	cut("2026-02-01")
 	l.each(1, func(a *Account) {
 		for _, kind := range []Kind{Premium, Medical} {
-			_, _ = a.Dispute(calendar.MustParse("2026-02-03"), kind, 0)
+			_, _ = a.Dispute(&l.policy, calendar.MustParse("2026-02-03"), kind, 0)
 			_, _ = a.Settle(&l.policy, calendar.MustParse("2026-02-04"), kind, 0, true)
 		}
 	})
@@ -314,11 +314,11 @@ func (l *lives) misc(day calendar.Date) {
 		}
 		switch l.dice.IntN(12) {
 		case 5, 6:
-			_, _ = a.Dispute(day, []Kind{Premium, Medical}[l.dice.IntN(2)], 0) // refused where nothing is open
+			_, _ = a.Dispute(&l.policy, day, []Kind{Premium, Medical}[l.dice.IntN(2)], 0) // refused where nothing is open
 		case 9, 10, 11:
 			_, _ = a.Settle(&l.policy, day, []Kind{Premium, Medical}[l.dice.IntN(2)], 0, l.dice.IntN(3) > 0) // refused where nothing is disputed
 		case 7:
-			_, _ = a.MakePlan(day, Medical, 1000, 1+l.dice.IntN(3)) // refused where there is too little
+			_, _ = a.MakePlan(&l.policy, day, Medical, 1000, 1+l.dice.IntN(3)) // refused where there is too little
 		case 8:
 			a.Autopay, a.dirty = AutopaySuspended, true
 			a.stand(Standing{On: day, State: AutopaySuspended})

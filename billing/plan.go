@@ -41,7 +41,7 @@ type Plan struct {
 
 // MakePlan takes cents of the billed open items of a kind, the oldest first,
 // out of what is due, into a plan of equal installments.
-func (a *Account) MakePlan(day calendar.Date, kind Kind, cents ledger.Cents, installments int) (*Plan, error) {
+func (a *Account) MakePlan(p *Policy, day calendar.Date, kind Kind, cents ledger.Cents, installments int) (*Plan, error) {
 	a.mustBeWhole()
 	var able []*Item
 	var open ledger.Cents
@@ -58,6 +58,7 @@ func (a *Account) MakePlan(day calendar.Date, kind Kind, cents ledger.Cents, ins
 	case cents > open:
 		return nil, fmt.Errorf("a plan of %s is more than the %s of %s that is billed and open", cents, open, kind)
 	}
+	a.noteMissed(p, day)
 	slices.SortStableFunc(able, older)
 	pl := &Plan{No: a.doc(), Kind: kind, Cents: cents, Installments: installments, MadeOn: day, State: PlanRunning, dirty: true}
 	a.Plans = append(a.Plans, pl)

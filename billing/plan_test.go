@@ -46,7 +46,7 @@ func (l *tale) cut(on string) *billing.Bill {
 
 func (l *tale) makePlan(on string, cents ledger.Cents, installments int) *billing.Plan {
 	l.Helper()
-	pl, err := l.a.MakePlan(day(on), billing.Medical, cents, installments)
+	pl, err := l.a.MakePlan(&l.p, day(on), billing.Medical, cents, installments)
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestPlanRefused(t *testing.T) {
 		cents        ledger.Cents
 		installments int
 	}{{billing.Medical, 10001, 2}, {billing.Medical, 5, 6}, {billing.Medical, 100, 0}, {billing.Medical, 0, 1}, {billing.Medical, -10, 1}, {billing.Fee, 100, 1}} {
-		if _, err := l.a.MakePlan(day("2026-03-05"), c.kind, c.cents, c.installments); err == nil {
+		if _, err := l.a.MakePlan(&l.p, day("2026-03-05"), c.kind, c.cents, c.installments); err == nil {
 			t.Errorf("%+v was agreed on", c)
 		}
 	}

@@ -198,6 +198,7 @@ func (a *Account) Waive(p *Policy, day calendar.Date, origin string, cents ledge
 	if cents <= 0 || cents > standing {
 		return fmt.Errorf("%s can't be waived: fees of %s stand", cents, standing)
 	}
+	a.noteMissed(p, day)
 	for n := len(a.Items) - 1; cents > 0; n-- {
 		if i := a.Items[n]; i.Origin == origin && i.Ended == "" {
 			take := min(cents, i.Cents)

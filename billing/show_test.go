@@ -37,7 +37,7 @@ func told(t *testing.T) (context.Context, *pgxpool.Pool, string) {
 			a.Post(&p, a.Receive(on("2026-03-10"), Receipt{Channel: "guest", Guest: true, Payer: "Rui", Cents: 5000, ReceivedOn: on("2026-03-10"), PostsOn: on("2026-03-10")}), on("2026-03-10"))
 			return nil
 		}},
-		{"2026-03-11", func(a *Account) error { _, err := a.Dispute(on("2026-03-11"), "", 1); return err }},
+		{"2026-03-11", func(a *Account) error { _, err := a.Dispute(&p, on("2026-03-11"), "", 1); return err }},
 		{"2026-03-05", func(a *Account) error { return a.Adjust(&p, on("2026-03-05"), Medical, -2500, 0, Detail{}) }},
 		{"2026-03-12", func(a *Account) error { return a.Return(&p, a.Receipts[0], on("2026-03-12"), "NSF") }},
 	} {

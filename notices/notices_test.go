@@ -250,7 +250,10 @@ func TestDueAgreesWithTheRules(t *testing.T) {
 			a.Post(&b.policy, a.Receive(march(10), billing.Receipt{Channel: "guest", Guest: true, Cents: 90000, ReceivedOn: march(10), PostsOn: march(10)}), march(10))
 			return nil
 		},
-		"disputed": func(a *billing.Account) error { _, err := a.Dispute(march(10), billing.Medical, 0); return err },
+		"disputed": func(a *billing.Account) error {
+			_, err := a.Dispute(&b.policy, march(10), billing.Medical, 0)
+			return err
+		},
 		"a check that came back": func(a *billing.Account) error {
 			r := a.Receive(march(10), billing.Receipt{Channel: "lockbox", Cents: 20000, ReceivedOn: march(10), PostsOn: march(17)})
 			return a.Return(&b.policy, r, march(12), "NSF")

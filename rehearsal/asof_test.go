@@ -183,11 +183,11 @@ func (d *busyDesk) choose(p *billing.Policy, day calendar.Date) (verb string, do
 			}
 			return err
 		}},
-		{"dispute", func(a *billing.Account) error { return some(a.Dispute(day, kind, 0)) }},
+		{"dispute", func(a *billing.Account) error { return some(a.Dispute(p, day, kind, 0)) }},
 		{"accept", func(a *billing.Account) error { return some(a.Settle(p, day, kind, 0, true)) }},
 		{"deny", func(a *billing.Account) error { return some(a.Settle(p, day, kind, 0, false)) }},
 		{"plan", func(a *billing.Account) error {
-			_, err := a.MakePlan(day, kind, cents, 2+d.dice.IntN(3))
+			_, err := a.MakePlan(p, day, kind, cents, 2+d.dice.IntN(3))
 			return err
 		}},
 		{"cancel", func(a *billing.Account) error { return some(a.CancelPlan(day, kind)) }},

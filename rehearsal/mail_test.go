@@ -200,11 +200,11 @@ func liveShapes(t *testing.T, h jobs.House) {
 	arrives("payments", "2026-02-10", pays)
 	night("2026-02-10", "2026-02-10")
 	act("plan", func(day calendar.Date, a *billing.Account) error {
-		_, err := a.MakePlan(day, billing.Medical, 12000, 6)
+		_, err := a.MakePlan(h.Policy, day, billing.Medical, 12000, 6)
 		return err
 	})
 	act("dispute", func(day calendar.Date, a *billing.Account) error {
-		_, err := a.Dispute(day, billing.Medical, 0)
+		_, err := a.Dispute(h.Policy, day, billing.Medical, 0)
 		return err
 	})
 	act("assisted", func(day calendar.Date, a *billing.Account) error {

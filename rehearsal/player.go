@@ -350,7 +350,7 @@ func (p *player) dispute(ctx context.Context, s Step) error {
 		}
 		err = p.do(ctx, s, func(a *billing.Account) (err error) {
 			if what == "open" {
-				_, err = a.Dispute(s.Date, kind, item)
+				_, err = a.Dispute(&p.story.policy, s.Date, kind, item)
 			} else {
 				_, err = a.Settle(&p.story.policy, s.Date, kind, item, what == "accept")
 			}

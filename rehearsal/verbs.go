@@ -25,7 +25,7 @@ func (p *player) plan(ctx context.Context, s Step) error {
 		return err
 	}
 	return p.do(ctx, s, func(a *billing.Account) error {
-		_, err := a.MakePlan(s.Date, f.Kind, f.Cents, f.Installments)
+		_, err := a.MakePlan(&p.story.policy, s.Date, f.Kind, f.Cents, f.Installments)
 		return err
 	})
 }

@@ -242,7 +242,7 @@ func (p *program) disputeVerb(verb, short string) *cobra.Command {
 			detail := map[string]any{"kind": kind, "charge": charge}
 			return p.carryOut(ctx, &a, "dispute "+verb, args[0], detail, func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error) {
 				if verb == "open" {
-					return on.Dispute(day, kind, item)
+					return on.Dispute(h.Policy, day, kind, item)
 				}
 				return on.Settle(h.Policy, day, kind, item, verb == "accept")
 			})

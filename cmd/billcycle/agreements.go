@@ -41,7 +41,7 @@ then bills the rest.`,
 			}
 			detail := map[string]any{"kind": kind, "cents": a.cents, "installments": installments}
 			return p.carryOut(ctx, &a, "plan make", args[0], detail, func(h jobs.House, day calendar.Date, on *billing.Account) (ledger.Cents, error) {
-				_, err := on.MakePlan(day, kind, ledger.Cents(a.cents), installments)
+				_, err := on.MakePlan(h.Policy, day, kind, ledger.Cents(a.cents), installments)
 				return ledger.Cents(a.cents), err
 			})
 		},
