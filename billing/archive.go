@@ -90,12 +90,22 @@ func OpenMonths(ctx context.Context, db postgres.DB, day calendar.Date) error {
 	return nil
 }
 
+// lockMonth lets nobody else open, archive or restore a month until the
+// transaction ends. Who looks for where it lies, looks after this.
+func lockMonth(ctx context.Context, tx pgx.Tx, m calendar.Cycle) error {
+	_, err := tx.Exec(ctx, `select pg_advisory_xact_lock(2, $1)`, int32(m))
+	return err
+}
+
 // openMonth makes the partition of a month, and moves into it what lies in
 // journal_other.
 func openMonth(ctx context.Context, tx pgx.Tx, m calendar.Cycle) error {
 	name := partition(m)
+	if err := lockMonth(ctx, tx, m); err != nil {
+		return err
+	}
 	var there bool
-	if err := tx.QueryRow(ctx, `select to_regclass($2) is not null from pg_advisory_xact_lock(2, $1)`, int32(m), "public."+name).Scan(&there); err != nil || there {
+	if err := tx.QueryRow(ctx, `select to_regclass($1) is not null`, "public."+name).Scan(&there); err != nil || there {
 		return err
 	}
 	days := fmt.Sprintf("posted_on >= '%s' and posted_on < '%s'", m.First(), (m + 1).First())
@@ -140,6 +150,9 @@ func ArchiveMonth(ctx context.Context, db postgres.DB, dir string, month calenda
 		return m, err
 	}
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		if err := lockMonth(ctx, tx, month); err != nil {
+			return err
+		}
 		var there bool
 		if err := tx.QueryRow(ctx, `select exists (select from journal_month where month = $1)`, month).Scan(&there); err != nil {
 			return err
@@ -200,7 +213,20 @@ func (m *ArchivedMonth) write(ctx context.Context, tx pgx.Tx, dir string) ([]blo
 		return nil, err
 	}
 	m.SHA256 = fmt.Sprintf("%x", w.sum.Sum(nil))
-	return w.blocks, os.Rename(temporary, m.path(dir))
+	if err := os.Rename(temporary, m.path(dir)); err != nil {
+		return nil, err
+	}
+	return w.blocks, errors.Join(syncFolder(dir), syncFolder(filepath.Dir(dir)))
+}
+
+// syncFolder brings the names in a folder to the disk: the month leaves the
+// database for a file that is found again after a power cut.
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // blockLines is when a block ends, at the next account.
@@ -334,6 +360,9 @@ func (m *ArchivedMonth) leave(ctx context.Context, tx pgx.Tx, dir string, blocks
 // RestoreMonth reads an archived month back into the database. The file stays.
 func RestoreMonth(ctx context.Context, db postgres.DB, dir string, month calendar.Cycle, act Act) (m ArchivedMonth, err error) {
 	err = pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
+		if err := lockMonth(ctx, tx, month); err != nil {
+			return err
+		}
 		months, err := ArchivedMonths(ctx, tx, month)
 		if err != nil {
 			return err

@@ -194,3 +194,49 @@ func TestArchiveThatIsNotItself(t *testing.T) {
 		t.Errorf("a month that is not over: %v", err)
 	}
 }
+
+// Two people who archive a month at once archive it once: the second must not
+// write over the first one's file what is left of the month, nothing.
+func TestMonthIsArchivedOnce(t *testing.T) {
+	a := newArchivist(t)
+	before, err := a.show()
+	if err != nil {
+		t.Fatal(err)
+	}
+	february := calendar.CycleOf(calendar.MustParse("2026-02-01"))
+	gate, err := a.db.Begin(a.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Rollback(a.ctx)
+	if _, err := gate.Exec(a.ctx, `select pg_advisory_xact_lock(2, $1)`, int32(february)); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 2)
+	for range cap(done) {
+		go func() {
+			_, err := ArchiveMonth(a.ctx, a.db, a.dir, february, Act{Day: calendar.MustParse("2026-03-05"), Operator: "ann", Verb: "journal archive"})
+			done <- err
+		}()
+	}
+	for waiting := 0; waiting < cap(done); {
+		if err := a.db.QueryRow(a.ctx, `select count(*) from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database())`).Scan(&waiting); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gate.Rollback(a.ctx)
+	first, second := <-done, <-done
+	if first != nil {
+		first, second = second, first
+	}
+	if first != nil || !errors.Is(second, ErrNoMonth) {
+		t.Errorf("one said %v, the other %v", first, second)
+	}
+	after, err := a.show()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before.Timeline, after.Timeline, cmp.AllowUnexported(Event{})); diff != "" {
+		t.Errorf("archived, it is told otherwise:\n%s", diff)
+	}
+}
