@@ -238,12 +238,15 @@ func readWords(content []byte) (words []Word, problems []Problem) {
 				continue
 			}
 			if wrong := w.set(column, row[n]); wrong != "" {
-				problems = append(problems, Problem{Line: line, Record: "acknowledgment", Field: column, Found: row[n], Problem: wrong})
+				problems = append(problems, Problem{Line: line, Record: "acknowledgment", Field: column, Found: row[n][:min(len(row[n]), maxFileName)], Problem: wrong})
 			}
 		}
 		words = append(words, w)
 	}
 }
+
+// maxFileName is how long a file's name may be; a SHA-256 is shorter.
+const maxFileName = 255
 
 func (w *Word) set(column, value string) (wrong string) {
 	count := func() int64 {
@@ -258,8 +261,11 @@ func (w *Word) set(column, value string) (wrong string) {
 	}
 	switch column {
 	case "file":
-		if w.File = value; value == "" {
+		switch w.File = value; {
+		case value == "":
 			wrong = "is empty"
+		case len(value) > maxFileName:
+			wrong = fmt.Sprintf("is longer than %d bytes, which no file's name is", maxFileName)
 		}
 	case "status":
 		w.Status = value

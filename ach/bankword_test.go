@@ -10,15 +10,16 @@ import (
 // where a row can break.
 func TestBrokenWords(t *testing.T) {
 	for in, want := range map[string]string{
-		"file,status\na\"b,accepted\n":           `line 2, acknowledgment, bare " in non-quoted-field`,
-		"file,status\n\"a\"b,accepted\n":         `line 2, acknowledgment, extraneous or missing " in quoted-field`,
-		"file,status\nx,accepted\n\"a":           `line 3, acknowledgment, extraneous or missing " in quoted-field`,
-		"file,status\nx\n":                       `line 2, acknowledgment, wrong number of fields`,
-		"file,status,entries\nx,accepted,many\n": `line 2, acknowledgment, entries: not a number of digits (said "", found "many")`,
-		"file,status,detail\nx,accepted,d\xe9\n": `line 2, acknowledgment, detail: it holds bytes that are no UTF-8 text: write the file as UTF-8`,
-		"file,status\nx\x00y,accepted\n":         `line 2, acknowledgment, file: it holds bytes that are no UTF-8 text: write the file as UTF-8`,
-		"file,status\n,accepted\n":               `line 2, acknowledgment, file: is empty`,
-		"file,status,colour\n":                   `line 1, acknowledgment, colour: no such column: file, status, entries, debit_cents, detail`,
+		"file,status\na\"b,accepted\n":                              `line 2, acknowledgment: bare " in non-quoted-field`,
+		"file,status\n\"a\"b,accepted\n":                            `line 2, acknowledgment: extraneous or missing " in quoted-field`,
+		"file,status\nx,accepted\n\"a":                              `line 3, acknowledgment: extraneous or missing " in quoted-field`,
+		"file,status\nx\n":                                          `line 2, acknowledgment: wrong number of fields`,
+		"file,status,entries\nx,accepted,many\n":                    `line 2, acknowledgment, entries: not a number of digits (said "", found "many")`,
+		"file,status,detail\nx,accepted,d\xe9\n":                    `line 2, acknowledgment, detail: it holds bytes that are no UTF-8 text: write the file as UTF-8`,
+		"file,status\nx\x00y,accepted\n":                            `line 2, acknowledgment, file: it holds bytes that are no UTF-8 text: write the file as UTF-8`,
+		"file,status\n,accepted\n":                                  `line 2, acknowledgment, file: is empty`,
+		"file,status\n" + strings.Repeat("x", 9000) + ",accepted\n": `line 2, acknowledgment, file: is longer than 255 bytes, which no file's name is (said "", found "` + strings.Repeat("x", 255) + `")`, // more than an index takes
+		"file,status,colour\n":                                      `line 1, acknowledgment, colour: no such column: file, status, entries, debit_cents, detail`,
 	} {
 		_, problems := readWords([]byte(in))
 		if len(problems) != 1 || problems[0].String() != want {
