@@ -69,14 +69,14 @@ var mutants = []struct {
 	switch {`},
 	}, ""},
 	{"input put away before it is taken", []edit{
-		{"jobs/inbox.go", `	v, err := do(ctx, arrival{feed, filepath.Base(path), &steady{f, before}})
+		{"jobs/inbox.go", `	v, err := do(ctx, arrival{feed, FileName(path), &steady{f, before}})
 `, `	if err := r.archive(feed, path, f); err != nil {
 		return err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
-	v, err := do(ctx, arrival{feed, filepath.Base(path), &steady{f, before}})
+	v, err := do(ctx, arrival{feed, FileName(path), &steady{f, before}})
 `},
 	}, ""},
 }
