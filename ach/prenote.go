@@ -42,7 +42,7 @@ type untried struct {
 func tryOut(ctx context.Context, tx pgx.Tx, p *billing.Policy, day calendar.Date, in billing.Range, t *billing.Tally) error {
 	rows, err := tx.Query(ctx, `select m.account_id, m.id, m.authorized_by from autopay_method m join account a on a.id = m.account_id
 		where m.debit_from is null and m.account_id >= $1 and m.account_id < $2 and m.method = 'ach' and m.authorized_on <= $3 and (m.ended_on is null or m.ended_on > $4) and a.autopay = 'on'
-		and not exists (select from hold h where h.account_id = a.id and h.released_on is null)
+		and not exists (select from hold h where h.account_id = a.id and h.placed_on <= $3 and (h.released_on is null or h.released_on > $3))
 		and m.id::text not in (select subject from exception where job = 'autopay' and code = 'unusable_method' and cleared_on is null)
 		order by m.account_id, m.id`, in.From, in.To, day, calendar.AddBankingDays(day, 1))
 	if err != nil {

@@ -246,3 +246,21 @@ func TestPrenoteNotNeeded(t *testing.T) {
 	k.release(day, files...)
 	k.want("invariants", k.broken(), "")
 }
+
+// Whether an account is on hold counts as of the night's day, also in a night that
+// is made up for after the hold was placed, or released.
+func TestPrenoteOfAHoldMadeUpFor(t *testing.T) {
+	k := newPrenoting(t)
+	monday := calendar.MustParse("2026-03-02")
+	since, until := k.takes(monday, 57500, "web"), k.takes(monday, 20000, "web")
+	k.change(since, func(a *billing.Account) { a.Place(monday+1, "legal", "ann", "", false) })
+	k.change(until, func(a *billing.Account) {
+		a.Place(monday-1, "legal", "ann", "", false)
+		a.Release(monday+1, "legal", "ann")
+	})
+	k.build(monday)
+	k.want("on hold later", k.tried(since), "built 2026-03-03  from 2026-03-06")
+	k.want("on hold then", k.ask(`select count(*) from ach_entry where account_id = $1`, until), "0")
+	k.build(monday + 1)
+	k.want("released", k.tried(until), "built 2026-03-04  from 2026-03-09")
+}
