@@ -176,7 +176,7 @@ func (d Desk) applyReturns(ctx context.Context, tx pgx.Tx, name string, rows []*
 		return err
 	}
 	// All at once and in order, so that two who do this don't wait for each other.
-	if _, err := billing.Load(ctx, tx, billing.Counters, append(accounts, billing.House)...); err != nil {
+	if err := billing.Lock(ctx, tx, append(accounts, billing.House)...); err != nil {
 		return err
 	}
 	for _, r := range rows {
