@@ -65,6 +65,8 @@ func (a *Account) Adjust(p *Policy, day calendar.Date, kind Kind, cents ledger.C
 		}
 	}
 	switch {
+	case cents > maxFieldCents || cents < -maxFieldCents:
+		return fmt.Errorf("an adjustment of %s is more than the %s that one amount may be", cents, ledger.Cents(maxFieldCents))
 	case cents > 0:
 		a.startCycles(p, day)
 		i := a.addItem(&Item{Kind: kind, Origin: FromAdjustment, State: Unbilled, Cents: cents, ArrivedOn: day, Parent: item, Detail: &d})

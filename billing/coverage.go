@@ -55,6 +55,8 @@ func (t Terms) check() (field string, err error) {
 		return "end", fmt.Errorf("coverage ends on %s before it starts on %s; give the day before its start to take it back whole", t.EndOn, t.StartOn)
 	case t.MonthlyCents < 0:
 		return "monthly_cents", fmt.Errorf("a premium of %s is below 0", t.MonthlyCents)
+	case t.MonthlyCents > maxFieldCents:
+		return "monthly_cents", fmt.Errorf("a premium of %s is more than the %s that one amount may be", t.MonthlyCents, ledger.Cents(maxFieldCents))
 	case t.APTCCents < 0 || t.MonthlyCents > 0 && t.APTCCents > t.MonthlyCents:
 		return "aptc_cents", fmt.Errorf("a tax credit of %s does not go into a premium of %s", t.APTCCents, t.MonthlyCents)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -312,13 +313,15 @@ func correctCharges(ctx context.Context, in *intake) error {
 
 // corrected is the charge that a correction names.
 type corrected struct {
+	mrn     string
 	account int64
 	no      int32
 	kind    Kind
 }
 
 func (in *intake) correct(ctx context.Context, rows []chargeRow) error {
-	book, accounts, err := in.load(ctx, Whole, column(rows, func(c *chargeRow) string { return c.mrn }))
+	mrns := column(rows, func(c *chargeRow) string { return c.mrn })
+	accounts, err := in.accountsOf(ctx, mrns)
 	if err != nil {
 		return err
 	}
@@ -328,6 +331,17 @@ func (in *intake) correct(ctx context.Context, rows []chargeRow) error {
 		return err
 	}
 	charges, err := in.chargesNamed(ctx, append(ids, column(rows, func(c *chargeRow) string { return c.adjusts })...))
+	if err != nil {
+		return err
+	}
+	owing := slices.Collect(maps.Values(accounts))
+	for i := range rows {
+		if c := &rows[i]; charges[c.adjusts].mrn == c.mrn {
+			owing = append(owing, charges[c.adjusts].account)
+		}
+	}
+	slices.Sort(owing)
+	book, err := Load(ctx, in.tx, in.Policy.Need(Whole), slices.Compact(owing)...)
 	if err != nil {
 		return err
 	}
@@ -367,7 +381,8 @@ func (in *intake) correct(ctx context.Context, rows []chargeRow) error {
 }
 
 // mayCorrect finds the account and the charge that a correction is about (item
-// 0 if it names none), or refuses it.
+// 0 if it names none), or refuses it. A member's own charge is corrected where
+// it is owed, by a former guarantor perhaps.
 func (in *intake) mayCorrect(c *chargeRow, accounts map[string]int64, charges map[string]corrected) (account int64, item int32, ok bool) {
 	if account, ok = accounts[c.mrn]; !ok {
 		in.refuse(c.line, "mrn", unknownMember, c.mrn)
@@ -383,12 +398,12 @@ func (in *intake) mayCorrect(c *chargeRow, accounts map[string]int64, charges ma
 	switch named, known := charges[c.adjusts]; {
 	case !known:
 		in.refuse(c.line, "adjusts", "there is no charge %q, in this file or before", c.adjusts)
-	case named.account != account:
+	case named.account != account && named.mrn != c.mrn:
 		in.refuse(c.line, "adjusts", "charge %q is not on the account of MRN %s", c.adjusts, c.mrn)
 	case named.kind != c.kind:
 		in.refuse(c.line, "kind", "charge %q is %s, the correction says %s", c.adjusts, named.kind, c.kind)
 	default:
-		return account, named.no, true
+		return named.account, named.no, true
 	}
 	return 0, 0, false
 }
@@ -400,14 +415,14 @@ func (c *chargeRow) content() []byte {
 }
 
 func (in *intake) chargesNamed(ctx context.Context, ids []string) (map[string]corrected, error) {
-	rows, err := in.tx.Query(ctx, `select charge_id, account_id, no, kind from item where charge_id = any($1)`, ids)
+	rows, err := in.tx.Query(ctx, `select charge_id, mrn, account_id, no, kind from item where charge_id = any($1)`, ids)
 	if err != nil {
 		return nil, err
 	}
 	charges := map[string]corrected{}
 	var id string
 	var c corrected
-	_, err = pgx.ForEachRow(rows, []any{&id, &c.account, &c.no, &c.kind}, func() error {
+	_, err = pgx.ForEachRow(rows, []any{&id, &c.mrn, &c.account, &c.no, &c.kind}, func() error {
 		charges[id] = c
 		return nil
 	})

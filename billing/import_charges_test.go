@@ -3,11 +3,14 @@ package billing_test
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/billcycle/billcycle/billing"
+	"github.com/billcycle/billcycle/calendar"
+	"github.com/billcycle/billcycle/ledger"
 )
 
 const (
@@ -206,4 +209,39 @@ func TestChargesKnownAmongNew(t *testing.T) {
 	// The server compares ids as they are ordered here, whatever language it speaks.
 	d.wants(`select string_agg(table_name || ' ' || coalesce(collation_name, ''), ', ' order by table_name) from information_schema.columns where column_name = 'charge_id' and table_schema = 'public'`, "adjustment C, item C")
 	d.invariants()
+}
+
+// A charge stays with the guarantor of its day, and so does what corrects it
+// after the member has got another one.
+func TestCorrectionAfterTheGuarantorChanged(t *testing.T) {
+	d := family(t)
+	d.takes("charges", 1, 0, chargesHeader, "c1,"+cleo+",medical,2026-02-11,Visit,2000,0,2000")
+	d.takes("members", 1, 0, memberHeader, person(cleo, ann, "Cleo"))
+	correction := "a1," + cleo + ",medical,,Contract rate,,,-500,c1"
+	d.takes("charges", 1, 0, correctionsHeader, correction)
+	d.wants(`select string_agg(account_id || ' ' || charge_id || ' ' || cents, '; ') from item`, "2 c1 1500")
+	d.wants(`select string_agg(account_id || ' ' || charge_id || ' ' || cents, '; ') from adjustment`, "2 a1 -500")
+	d.takes("charges", 0, 1, correctionsHeader, correction)
+	d.refuses("charges", []string{"2 adjusts: not on the account of MRN " + ann}, correctionsHeader, "a2,"+ann+",medical,,Less,,,-100,c1")
+	d.invariants()
+}
+
+// An amount that a person mistypes is refused as one of a feed is: sums of the
+// books would not hold it.
+func TestAmountsByHandAreBounded(t *testing.T) {
+	p := billing.DefaultPolicy()
+	day := calendar.MustParse("2026-03-02")
+	a := billing.NewAccount(1, "1000000016", day)
+	a.Charge(&p, day, billing.Medical, 5000, billing.Detail{})
+	for _, cents := range []ledger.Cents{math.MaxInt64, math.MinInt64} {
+		if err := a.Adjust(&p, day, billing.Medical, cents, 0, billing.Detail{}); err == nil {
+			t.Errorf("an adjustment by %d", int64(cents))
+		}
+	}
+	if err := a.Enrol(&p, day, "1000000016", "GOLD", billing.Terms{StartOn: day, MonthlyCents: math.MaxInt64}); err == nil {
+		t.Error("a premium of MaxInt64")
+	}
+	if f := a.Figures(); f.Ledger != 5000 {
+		t.Errorf("ledger %s", f.Ledger)
+	}
 }
