@@ -76,7 +76,7 @@ var Invariants = []ledger.Invariant{
 		// One that a missed night has brought in after it was worked on waits for the next.
 		SQL: `select r.account_id, r.no from receipt r, (select day, began_at from run where job = 'post' and state = 'done' order by day desc limit 1) newest
 			where r.state = 'pending' and r.posts_on <= newest.day and r.arrived_on <= newest.day and not exists (select from run missed
-				where missed.day = r.arrived_on and missed.day < newest.day and missed.job in ('feeds', 'lockbox', 'autopay') and missed.ended_at > newest.began_at)`},
+				where missed.day = r.arrived_on and missed.day < newest.day and missed.job in ('feeds', 'lockbox', 'autopay') and greatest(missed.began_at, missed.ended_at) > newest.began_at)`},
 	{Name: "debits_have_a_receipt", Says: "every debit is one receipt of its amount, and every ACH receipt one debit",
 		SQL: `select d.account_id, d.receipt from debit d left join receipt r on r.account_id = d.account_id and r.no = d.receipt and r.cents = d.cents and r.channel = 'ach'
 				and case d.state when 'built' then r.state in ('pending', 'posted') else r.state = d.state end where r.no is null

@@ -188,6 +188,13 @@ var breaks = map[string][]string{
 	},
 	"nothing_pending_past_its_date": {
 		`update receipt set posts_on = arrived_on where (account_id, no) = (select account_id, no from receipt where state = 'pending' limit 1)`,
+		// A missed night was run since, but none that brought this one in.
+		`with missed as (update run set ended_at = 'infinity' where job = 'feeds' and day = (select min(day) from run))
+			update receipt set posts_on = arrived_on where (account_id, no) = (select account_id, no from receipt where state = 'pending' and arrived_on > (select min(day) from run) limit 1)`,
+		// The newest night took it in, and has posted since.
+		`with again as (update run set ended_at = 'infinity' where job = 'feeds' and day = (select max(day) from run where job = 'post'))
+			update receipt set arrived_on = newest, posts_on = newest from (select max(day) as newest from run where job = 'post') n
+			where (account_id, no) = (select account_id, no from receipt where state = 'pending' limit 1)`,
 	},
 	"debits_have_a_receipt": {
 		`update debit set cents = cents - 1 where (account_id, receipt) = (select account_id, receipt from debit limit 1)`,
@@ -494,6 +501,14 @@ func TestMissedNightAfterLaterOnes(t *testing.T) {
 	b.night("2026-03-01")
 	b.night("2026-03-04")
 	b.put("payments/late.csv", "payment_id,mrn,received,channel,amount_cents\nX1,"+mrn(0)+",2026-03-03,online,100\n")
+	if _, err := (jobs.Runner{House: b.House}).Run(t.Context(), "feeds", day("2026-03-02")); err != nil {
+		t.Fatal(err)
+	}
+	b.holds()
+	if _, err := b.DB.Exec(t.Context(), `update run set state = 'running' where job = 'feeds' and day = '2026-03-02'`); err != nil { // killed, once it had taken them in
+		t.Fatal(err)
+	}
+	b.holds()
 	b.night("2026-03-02")
 	b.holds()
 	if r := b.night("2026-03-05")["post"]; r.Done != 1 {
