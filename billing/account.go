@@ -206,6 +206,7 @@ type Account struct {
 	CardAsked    bool            // the gateway owes the answer to a card charge
 	ByCard       bool            // autopay charges a card; else it debits a bank account
 	LastDebit    *ledger.Cents   // nil: never debited
+	charged      []int32         // the receipts of what autopay charged to cards
 	Relook       bool            // its late fees must be looked at again
 	Replay       bool            // what is open may not be what a replay by received date gives
 	Looked       int32           // the last entry the late-fee job has seen

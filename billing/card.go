@@ -49,6 +49,7 @@ func (a *Account) CardDueAgain(day, on calendar.Date, cycle calendar.Cycle, decl
 func (a *Account) CardApproved(p *Policy, day, received calendar.Date, cents ledger.Cents, reference string) *Receipt {
 	r := a.Receive(day, Receipt{Channel: "card", Cents: cents, ReceivedOn: received, PostsOn: day, Reference: reference})
 	a.Post(p, r, day)
+	a.charged = append(a.charged, r.No)
 	a.LastDebit, a.dirty = &r.Cents, true
 	return r
 }
@@ -86,11 +87,11 @@ func (a *Account) CollectsOn(p *Policy) calendar.Date {
 }
 
 // methodSQL reads which accounts pay by card (cycle 0), or from a bank account
-// until a day or with a range of amounts (cycle -1); of the bills whose card was asked, when and
-// whether in vain; and whether an answer is still owed (cycle -2).
+// until a day or with a range of amounts (cycle -1); of each charge of a card, when it was asked,
+// whether in vain, which attempt it was and which receipt it led to; and whether an answer is still owed (cycle -2).
 const methodSQL = `select account_id, case method when 'card' then 0 else -1 end, ended_on, false, range_from, range_to from autopay_method m where account_id = any($1)
 		and case when ended_on is null then method = 'card' or range_to > 0 else not exists (select from autopay_method n where n.account_id = m.account_id and n.id > m.id) end
-	union all select account_id, cycle, asked_on, state = 'declined', 0, 0 from card_charge where account_id = any($1) and attempt = 0
+	union all select account_id, cycle, asked_on, state = 'declined', attempt::bigint, coalesce(receipt, 0)::bigint from card_charge where account_id = any($1)
 	union all select account_id, -2, asked_on, false, 0, 0 from card_charge where account_id = any($1) and state = 'asked'`
 
 func readMethod(a *Account, r *ledger.Row) {
@@ -103,8 +104,12 @@ func readMethod(a *Account, r *ledger.Row) {
 		a.ByCard, a.AutopayEnds, a.Range = cycle == 0, on, [2]ledger.Cents{ledger.Cents(r.Int64()), ledger.Cents(r.Int64())}
 		return
 	}
+	attempt, receipt := r.Int64(), int32(r.Int64())
+	if receipt != 0 {
+		a.charged = append(a.charged, receipt)
+	}
 	for _, b := range a.Bills {
-		if b.Cycle == cycle {
+		if b.Cycle == cycle && attempt == 0 {
 			b.CardOn, b.CardDeclined = on, declined
 		}
 	}

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -23,7 +24,7 @@ const NotSent = "not_sent"
 func (a *Account) WithdrawDebit(d *Debit, day calendar.Date, e Exception) {
 	a.Withdraw(a.Receipt(d.Receipt), day, e.Code)
 	d.State, d.dirty = DebitWithdrawn, true
-	a.neverDebited(d)
+	a.debitTakenBack()
 	if d.Attempt > 0 {
 		for _, prev := range a.Debits {
 			if prev.Cycle == d.Cycle && prev.Attempt == d.Attempt-1 && prev.State == DebitReturned {
@@ -34,16 +35,19 @@ func (a *Account) WithdrawDebit(d *Debit, day calendar.Date, e Exception) {
 	a.except(e)
 }
 
-// neverDebited says that a debit, which is taken back by now, was none to the
-// member: the account's last debit is the one before it, unless money was collected
-// since, by another debit or from a card. The account must be whole.
-func (a *Account) neverDebited(d *Debit) {
+// debitTakenBack notes that a debit was none to the member: the account's last one
+// is the newest money that autopay collected, from a bank account or a card, and
+// that we have not taken back ourselves; if none is left, what it was before the first. The account
+// must be whole.
+func (a *Account) debitTakenBack() {
 	a.mustBeWhole()
-	since := func(r *Receipt) bool {
-		return r.No > d.Receipt && (r.Channel == "ach" || r.Channel == "card") && r.State != Withdrawn && r.EndCode != Reversed && r.EndCode != RejectedByBank
-	}
-	if !slices.ContainsFunc(a.Receipts, since) {
-		a.LastDebit, a.dirty = d.LastBefore, true
+	first := slices.MinFunc(a.Debits, func(x, y *Debit) int { return cmp.Compare(x.Receipt, y.Receipt) })
+	a.LastDebit, a.dirty = first.LastBefore, true
+	for _, r := range slices.Backward(a.Receipts) {
+		if (r.Channel == "ach" || slices.Contains(a.charged, r.No)) && r.State != Withdrawn && r.EndCode != Reversed && r.EndCode != RejectedByBank {
+			a.LastDebit = &r.Cents
+			return
+		}
 	}
 }
 
@@ -68,7 +72,7 @@ const (
 func (a *Account) PullDebit(d *Debit, day calendar.Date) {
 	a.Withdraw(a.Receipt(d.Receipt), day, Pulled)
 	d.State, d.dirty = DebitWithdrawn, true
-	a.neverDebited(d)
+	a.debitTakenBack()
 	for _, b := range a.Bills {
 		if b.Cycle == d.Cycle && d.Attempt == 0 {
 			b.DebitNone, b.DebitMissed, b.dirty = true, true, true
@@ -91,7 +95,7 @@ func (a *Account) RejectDebit(p *Policy, d *Debit, day calendar.Date) error {
 		return err
 	}
 	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, RejectedByBank, day, true
-	a.neverDebited(d)
+	a.debitTakenBack()
 	for _, b := range a.Bills {
 		if b.Cycle == d.Cycle {
 			b.FeeBarred, b.dirty = true, true
@@ -115,7 +119,7 @@ func (a *Account) ReverseDebit(p *Policy, d *Debit, day calendar.Date) error {
 		return err
 	}
 	d.State, d.Code, d.ReturnedOn, d.dirty = DebitReturned, Reversed, day, true
-	a.neverDebited(d) // no member has agreed to an amount sent in error
+	a.debitTakenBack() // no member has agreed to an amount sent in error
 	for _, b := range a.Bills {
 		if b.Cycle == d.Cycle {
 			b.FeeBarred, b.dirty = true, true

@@ -38,6 +38,14 @@ func TestLastDebitAfterOneIsTakenBack(t *testing.T) {
 				l.Fatal(err)
 			}
 		}, 20000},
+		{"the newer is withdrawn after the member has paid by card", func(l *tale, _, first *billing.Debit) {
+			l.a.Receive(day("2026-04-25"), billing.Receipt{Channel: "card", Cents: 5000, ReceivedOn: day("2026-04-25"), PostsOn: day("2026-04-25")})
+			l.a.WithdrawDebit(first, day("2026-04-27"), billing.Exception{})
+		}, 10000},
+		{"the newer is withdrawn after its card was charged", func(l *tale, _, first *billing.Debit) {
+			l.a.CardApproved(&l.p, day("2026-04-26"), day("2026-04-25"), 5000, "")
+			l.a.WithdrawDebit(first, day("2026-04-27"), billing.Exception{})
+		}, 5000},
 	} {
 		l := newTale(t)
 		l.p.ReturnedPaymentFeeCents = 0
@@ -60,6 +68,36 @@ func TestLastDebitAfterOneIsTakenBack(t *testing.T) {
 		c.take(l, built[0], built[1])
 		if got := int64(*l.a.LastDebit); got != c.want {
 			t.Errorf("%s: the last debit was %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// Of debits that were all taken back, in whatever order, none is the last.
+func TestLastDebitAfterAllAreTakenBack(t *testing.T) {
+	for _, olderFirst := range []bool{true, false} {
+		l := newTale(t)
+		l.a.SetAutopay(&l.p, true, day("2026-02-01"))
+		l.charge("2026-03-01", billing.Premium, 10000)
+		l.cut("2026-03-01")
+		l.a.BuildDebits(&l.p, day("2026-03-24"))
+		l.a.PostDue(&l.p, day("2026-03-25"))
+		l.charge("2026-04-01", billing.Premium, 20000)
+		l.cut("2026-04-01")
+		if built, reason := l.a.BuildDebits(&l.p, day("2026-04-24")); len(built) != 1 {
+			t.Fatalf("built %+v, %s", built, reason)
+		}
+		older, newer := l.a.Debits[0], l.a.Debits[1]
+		if !olderFirst {
+			l.a.PullDebit(newer, day("2026-04-24"))
+		}
+		if err := l.a.ReverseDebit(&l.p, older, day("2026-04-24")); err != nil {
+			t.Fatal(err)
+		}
+		if olderFirst {
+			l.a.PullDebit(newer, day("2026-04-24"))
+		}
+		if l.a.LastDebit != nil {
+			t.Errorf("the older first %t: the last debit was %s", olderFirst, *l.a.LastDebit)
 		}
 	}
 }

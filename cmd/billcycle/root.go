@@ -343,7 +343,7 @@ func (p *program) findBooks() error {
 	if _, err := os.Stat(p.keysFile); err != nil {
 		return nil
 	}
-	return &configError{fmt.Errorf("the keys file %s is that of books which are not in %s: name their database (--database or BILLCYCLE_DATABASE), mount its disk, or put them back from your backup", p.keysFile, p.data)}
+	return &configError{fmt.Errorf("the keys file %s is that of books which are not in %s: name their database (--database or BILLCYCLE_DATABASE), mount its disk, or put them back from your backup; new books want a --data and keys of their own", p.keysFile, p.data)}
 }
 
 // openKeys reads the keys, or makes them at a biller's first start. Books that
