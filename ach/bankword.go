@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -233,8 +232,8 @@ func readWords(content []byte) (words []Word, problems []Problem) {
 		line, _ := r.FieldPos(0)
 		w := Word{Entries: -1, Cents: -1}
 		for n, column := range head {
-			if !utf8.ValidString(row[n]) || strings.Contains(row[n], "\x00") {
-				problems = append(problems, Problem{Line: line, Record: "acknowledgment", Field: column, Problem: "it holds bytes that are no UTF-8 text: write the file as UTF-8"})
+			if wrong := billing.NotText(row[n]); wrong != "" {
+				problems = append(problems, Problem{Line: line, Record: "acknowledgment", Field: column, Problem: wrong})
 				continue
 			}
 			if wrong := w.set(column, row[n]); wrong != "" {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -132,8 +131,9 @@ func (got *Answered) read(content []byte) (list []answer) {
 		line, _ := in.FieldPos(0)
 		cell := map[string]string{}
 		for n, name := range head {
-			if cell[name] = strings.TrimSpace(fields[n]); !utf8.ValidString(fields[n]) || strings.Contains(fields[n], "\x00") {
-				got.wrong(line, name, "it holds bytes that are no UTF-8 text: write the file as UTF-8")
+			cell[name] = strings.TrimSpace(fields[n])
+			if wrong := billing.NotText(fields[n]); wrong != "" {
+				got.wrong(line, name, "%s", wrong)
 			}
 		}
 		list = append(list, answer{line, cell["id"], cell["result"], cell["date"], cell["reason"]})

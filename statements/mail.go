@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -158,8 +157,9 @@ func (d MailDesk) read(content []byte, got *Answered) ([]answerRow, func(context
 		line, _ := in.FieldPos(0)
 		r := answerRow{line, map[string]string{}}
 		for n, name := range head {
-			if r.cell[name] = strings.TrimSpace(fields[n]); !utf8.ValidString(fields[n]) || strings.Contains(fields[n], "\x00") {
-				got.wrong(r, name, "it holds bytes that are no UTF-8 text: write the file as UTF-8")
+			r.cell[name] = strings.TrimSpace(fields[n])
+			if wrong := billing.NotText(fields[n]); wrong != "" {
+				got.wrong(r, name, "%s", wrong)
 			}
 		}
 		rows = append(rows, r)
