@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -35,9 +36,12 @@ const migrationLock = 0x62_69_6c_6c_6d_69_67 // "billmig"
 // Migrate brings the database's schema up to this program's. It refuses a
 // database that a newer program has migrated, since no one here knows what
 // that one changed.
-func Migrate(ctx context.Context, url string) error { return migrate(ctx, url, migrations()) }
+func Migrate(ctx context.Context, url string) error { return migrate(ctx, url, migrations(), false) }
 
-func migrate(ctx context.Context, url string, files fs.FS) error {
+// ErrNoBooks is returned for a database that should hold books, and holds none.
+var ErrNoBooks = errors.New("no books are in the database")
+
+func migrate(ctx context.Context, url string, files fs.FS, begun bool) error {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return fmt.Errorf("the database URL: %w", err)
@@ -63,6 +67,9 @@ func migrate(ctx context.Context, url string, files fs.FS) error {
 	if has > wants {
 		return fmt.Errorf("database %q has schema version %d, this program knows only up to %d: "+
 			"a newer billcycle has migrated it; use that one", config.Database, has, wants)
+	}
+	if has == 0 && begun {
+		return fmt.Errorf("%w %s at %s:%d", ErrNoBooks, config.Database, config.Host, config.Port)
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrating database %q from schema version %d to %d: %w", config.Database, has, wants, err)

@@ -42,6 +42,7 @@ type Config struct {
 	URL       string    // a server of the biller's, as a URL or as key=value words; then Data counts for nothing
 	Data      string    // the biller's directory; the embedded server lives in its folder postgres
 	Throwaway bool      // without URL: a server in memory that loses everything at Close, for tests and scratch
+	Begun     bool      // the books were begun before: Main makes no schema where there is none (ErrNoBooks)
 	Log       io.Writer // what takes a while is told here, one line each; nil for silence
 }
 
@@ -49,6 +50,7 @@ type Config struct {
 type Server struct {
 	url     string   // of the database that we connect to for CREATE DATABASE
 	cluster *cluster // nil if the biller named the server
+	begun   bool
 }
 
 // mainDatabase is the biller's database on the embedded server.
@@ -62,7 +64,7 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = io.Discard
 	}
-	s := &Server{url: c.URL}
+	s := &Server{url: c.URL, begun: c.Begun}
 	if c.URL == "" {
 		cluster, err := openCluster(ctx, c)
 		if err != nil {
@@ -98,10 +100,11 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 func (s *Server) URL() string { return s.url }
 
 // Main returns a pool on the biller's database, migrated: the one that
-// Config.URL names, or "billcycle" on the embedded server, made if need be.
+// Config.URL names, or "billcycle" on the embedded server, made if need be. It is
+// ErrNoBooks if nothing of ours is in it and Config says that there should be.
 func (s *Server) Main(ctx context.Context) (*pgxpool.Pool, error) {
 	if s.cluster == nil {
-		return openMigrated(ctx, s.url)
+		return s.openMigrated(ctx, s.url)
 	}
 	err := s.administer(ctx, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "CREATE DATABASE "+quote(mainDatabase))
@@ -110,7 +113,7 @@ func (s *Server) Main(ctx context.Context) (*pgxpool.Pool, error) {
 	if err != nil && !isState(err, "42P04", "23505") { // made before, or by someone just now
 		return nil, fmt.Errorf("making the database %s: %w", mainDatabase, err)
 	}
-	return openMigrated(ctx, withDatabase(s.url, mainDatabase))
+	return s.openMigrated(ctx, withDatabase(s.url, mainDatabase))
 }
 
 // Close lets go of the server. The embedded one is stopped if no other program
@@ -170,8 +173,8 @@ func (s *Server) administer(ctx context.Context, f func(*pgx.Conn) error) error 
 	return f(conn)
 }
 
-func openMigrated(ctx context.Context, url string) (*pgxpool.Pool, error) {
-	if err := Migrate(ctx, url); err != nil {
+func (s *Server) openMigrated(ctx context.Context, url string) (*pgxpool.Pool, error) {
+	if err := migrate(ctx, url, migrations(), s.begun); err != nil {
 		return nil, err
 	}
 	return openPool(ctx, url)

@@ -185,22 +185,25 @@ func TestMigrationsHash(t *testing.T) {
 func TestMigrate(t *testing.T) {
 	execute(t, server.URL(), "CREATE DATABASE migrated")
 	url := withDatabase(server.URL(), "migrated")
+	if err := migrate(t.Context(), url, schema(t, 2), true); !errors.Is(err, ErrNoBooks) {
+		t.Errorf("books that should be there: %v", err)
+	}
 	var wait sync.WaitGroup
 	for range 4 { // several programs at once, then one more: nothing is done twice
 		wait.Go(func() {
-			if err := migrate(t.Context(), url, schema(t, 2)); err != nil {
+			if err := migrate(t.Context(), url, schema(t, 2), false); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wait.Wait()
-	if err := migrate(t.Context(), url, schema(t, 3)); err != nil {
+	if err := migrate(t.Context(), url, schema(t, 3), false); err != nil {
 		t.Fatal(err)
 	}
 	if v := query[int](t, url, "SELECT count(*) FROM goose_db_version WHERE version_id > 0"); v != 3 {
 		t.Errorf("%d migrations on record, want 3", v)
 	}
-	err := migrate(t.Context(), url, schema(t, 2))
+	err := migrate(t.Context(), url, schema(t, 2), false)
 	if err == nil || !strings.Contains(err.Error(), "schema version 3") || !strings.Contains(err.Error(), "newer billcycle") {
 		t.Errorf("an older program got %v, want a refusal that names version 3", err)
 	}

@@ -124,7 +124,7 @@ func (s *Server) makeTemplate(ctx context.Context, conn *pgx.Conn, name string, 
 			return err
 		}
 	}
-	if err := migrate(ctx, withDatabase(s.url, makingName), files); err != nil {
+	if err := migrate(ctx, withDatabase(s.url, makingName), files, false); err != nil {
 		return err
 	}
 	for _, sql := range []string{

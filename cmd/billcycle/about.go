@@ -26,8 +26,10 @@ func (p *program) migrateCommand() *cobra.Command {
 		long: `Bring the schema up to date, and make the program's own database, the data
 directory and the keys if they are not there; a database that --database names
 must be there, and may be empty. Every command that opens the database does the same
-first, so this is for those who want it done beforehand.`,
+first, so this is for those who want it done beforehand, and for new books with keys
+that are there already, which no other command begins.`,
 		run: func(ctx context.Context, _ []string) error {
+			p.begins = true
 			house, err := p.open(ctx, p.person())
 			if err != nil {
 				return err

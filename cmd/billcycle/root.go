@@ -43,6 +43,7 @@ type program struct {
 	began    bool // the command line was understood, the command has begun
 	answered bool // the result is on stdout
 	code     int  // how a command that did not fail ends
+	begins   bool // new books may be begun beside keys that are there
 
 	screen *screen      // of the story, or
 	log    *slog.Logger // the story as records
@@ -337,13 +338,18 @@ func (p *program) findDirectory() error {
 // findBooks refuses to begin new books of our own beside keys of old ones, which
 // lie elsewhere then: nobody has named their database, or its disk is not mounted.
 func (p *program) findBooks() error {
-	if p.database != "" || postgres.Embedded(p.data) {
+	if p.database != "" || postgres.Embedded(p.data) || !p.begun() {
 		return nil
 	}
-	if _, err := os.Stat(p.keysFile); err != nil {
-		return nil
-	}
-	return &configError{fmt.Errorf("the keys file %s is that of books which are not in %s: name their database (--database or BILLCYCLE_DATABASE), mount its disk, or put them back from your backup; new books want a --data and keys of their own", p.keysFile, p.data)}
+	return &configError{fmt.Errorf("the keys file %s is that of books which are not in %s: name their database (--database or BILLCYCLE_DATABASE), mount its disk, or put them back from your backup; "+newBooks, p.keysFile, p.data)}
+}
+
+const newBooks = "new books with these keys begin with: billcycle migrate"
+
+// begun says whether the books must be there: keys are made after the books.
+func (p *program) begun() bool {
+	_, err := os.Stat(p.keysFile)
+	return err == nil && !p.begins
 }
 
 // openKeys reads the keys, or makes them at a biller's first start. Books that
@@ -374,10 +380,13 @@ func (p *program) openDatabase(ctx context.Context) (err error) {
 	if p.db != nil {
 		return nil
 	}
-	if err := p.openServer(ctx, postgres.Config{URL: p.database, Data: p.data, Log: p.story()}); err != nil {
+	if err := p.openServer(ctx, postgres.Config{URL: p.database, Data: p.data, Begun: p.begun(), Log: p.story()}); err != nil {
 		return err
 	}
 	p.db, err = p.server.Main(ctx)
+	if errors.Is(err, postgres.ErrNoBooks) {
+		return &configError{fmt.Errorf("%w, and the keys file %s is that of some: name the database that they are in, or put them back into this one from your backup; "+newBooks, err, p.keysFile)}
+	}
 	return err
 }
 
