@@ -64,10 +64,9 @@ func (x *reading) others(ctx context.Context) ([]loose, error) {
 // person.
 func (o Office) setAsideOthers(ctx context.Context, tx pgx.Tx, bad []loose) error {
 	var asks []billing.Raised
+	traces := map[string][]int64{} // by why they can't be sent
 	for _, d := range bad {
-		if err := takeOutEntries(ctx, tx, d.code, int64(d.Trace)); err != nil {
-			return err
-		}
+		traces[d.code] = append(traces[d.code], int64(d.Trace))
 		subject := d.Trace.String()
 		if d.Prenote && d.code == UnusableMethod {
 			subject = strconv.FormatInt(d.methodID, 10) // Select passes the method over until this is cleared
@@ -78,6 +77,11 @@ func (o Office) setAsideOthers(ctx context.Context, tx pgx.Tx, bad []loose) erro
 		}
 		asks = append(asks, billing.Raised{Account: d.account, Exception: billing.Exception{On: o.Day, Job: "autopay", Code: d.code, Subject: subject,
 			Detail: fmt.Sprintf("the %s was not sent: %s", what, d.problem)}})
+	}
+	for code, list := range traces {
+		if err := takeOutEntries(ctx, tx, code, list...); err != nil {
+			return err
+		}
 	}
 	return billing.RaiseAll(ctx, tx, asks...)
 }
