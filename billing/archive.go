@@ -216,17 +216,7 @@ func (m *ArchivedMonth) write(ctx context.Context, tx pgx.Tx, dir string) ([]blo
 	if err := os.Rename(temporary, m.path(dir)); err != nil {
 		return nil, err
 	}
-	return w.blocks, errors.Join(syncFolder(dir), syncFolder(filepath.Dir(dir)))
-}
-
-// syncFolder brings the names in a folder to the disk: the month leaves the
-// database for a file that is found again after a power cut.
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return w.blocks, errors.Join(postgres.SyncFolder(dir), postgres.SyncFolder(filepath.Dir(dir)))
 }
 
 // blockLines is when a block ends, at the next account.

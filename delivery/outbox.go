@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/billcycle/billcycle/postgres"
 )
 
 // How a file gets into the outbox, and why at most once:
@@ -92,7 +94,7 @@ func (f Outgoing) Lay(write func(io.Writer) error) (sum []byte, err error) {
 		os.Remove(out.Name())
 		return nil, err
 	}
-	return sum, syncDir(dir)
+	return sum, postgres.SyncFolder(dir)
 }
 
 // Find looks where the file is. Another one under its name is an error.
@@ -135,7 +137,7 @@ func (f Outgoing) GiveName() (out bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return true, syncDir(filepath.Dir(f.Path))
+	return true, postgres.SyncFolder(filepath.Dir(f.Path))
 }
 
 // Drop takes back what is laid out for a file.
@@ -153,12 +155,4 @@ func HashOf(path string) ([]byte, error) {
 		return nil, err
 	}
 	return sum, f.Close()
-}
-
-func syncDir(path string) error {
-	dir, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

@@ -125,7 +125,7 @@ func (c *cluster) initialize(ctx context.Context, p programs) error {
 	if err := os.Rename(making, c.data()); err != nil {
 		return err
 	}
-	return syncFolder(c.dir)
+	return SyncFolder(c.dir)
 }
 
 // writeAccess lets in, by what the kernel says of the process at the other end
@@ -156,7 +156,9 @@ func (c *cluster) writeAccess(data string) error {
 	return nil
 }
 
-func syncFolder(dir string) error {
+// SyncFolder brings the names in a folder to the disk, so that what got a name
+// there is found again after a power cut.
+func SyncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err
