@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -38,15 +36,6 @@ func (p Problem) String() string {
 		return fmt.Sprintf("line %d: %s", p.Line, p.Problem)
 	}
 	return fmt.Sprintf("line %d, %s: %s", p.Line, p.Field, p.Problem)
-}
-
-// NotText says what is wrong with a cell of a file of answers that the database
-// could not keep, "" if nothing is.
-func NotText(cell string) string {
-	if utf8.ValidString(cell) && !strings.Contains(cell, "\x00") {
-		return ""
-	}
-	return "it holds bytes that are no UTF-8 text: write the file as UTF-8"
 }
 
 // Imported is what became of a file. Rows = Accepted + Unchanged + Refused; of

@@ -1,13 +1,10 @@
 package notices
 
 import (
-	"bytes"
 	"context"
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -26,21 +23,12 @@ import (
 // ErrRefused says that a file was not taken; Answered.Problems says why.
 var ErrRefused = errors.New("the carrier's file was refused, nothing of it was applied")
 
-// AnswerProblem is a line that can't be taken.
-type AnswerProblem struct {
-	Line    int    `json:"line"`
-	Field   string `json:"field"`
-	Problem string `json:"problem"`
-}
-
-func (p AnswerProblem) String() string { return billing.Problem(p).String() }
-
 // Answered is what came of a carrier's file.
 type Answered struct {
-	Delivered int             `json:"delivered"`
-	Bounced   int             `json:"bounced"`
-	Known     int             `json:"known"` // had bounced before
-	Problems  []AnswerProblem `json:"problems"`
+	Delivered int               `json:"delivered"`
+	Bounced   int               `json:"bounced"`
+	Known     int               `json:"known"` // had bounced before
+	Problems  []billing.Problem `json:"problems"`
 }
 
 // Counter is where the carrier's answers come in on a business date.
@@ -52,10 +40,7 @@ type Counter struct {
 	Bounced func(ctx context.Context, tx pgx.Tx, account int64, cycle calendar.Cycle, why string) error
 }
 
-// maxBytes is as much as a carrier's file may hold: some millions of lines.
-const maxBytes = 256 << 20
-
-var answerColumns = []string{"id", "result", "date", "reason"}
+var answerColumns = billing.AnswerColumns{Names: []string{"id", "result", "date", "reason"}, Needed: 3}
 
 // answer is a line of a carrier's file.
 type answer struct {
@@ -67,13 +52,16 @@ type answer struct {
 // Ingest takes a carrier's file, all of it or nothing. What was said before
 // changes nothing, so a file may come twice.
 func (c Counter) Ingest(ctx context.Context, from io.Reader) (got Answered, err error) {
-	content, err := io.ReadAll(io.LimitReader(from, maxBytes+1))
+	content, err := billing.LoadAnswers(from)
 	if err != nil {
-		return Answered{Problems: []AnswerProblem{}}, err
+		return Answered{Problems: []billing.Problem{}}, err
 	}
 	err = pgx.BeginFunc(ctx, c.DB, func(tx pgx.Tx) error {
-		got = Answered{Problems: []AnswerProblem{}}
-		for _, a := range got.read(content) {
+		got = Answered{Problems: []billing.Problem{}}
+		var rows []billing.AnswerRow
+		rows, got.Problems = billing.ReadAnswers(content, func([]string) billing.AnswerColumns { return answerColumns })
+		for _, r := range rows {
+			a := answer{r.Line, r.Cells["id"], r.Cells["result"], r.Cells["date"], r.Cells["reason"]}
 			if err := c.take(ctx, tx, a, &got); err != nil {
 				return err
 			}
@@ -90,58 +78,7 @@ func (c Counter) Ingest(ctx context.Context, from io.Reader) (got Answered, err 
 }
 
 func (got *Answered) wrong(line int, field, format string, args ...any) {
-	got.Problems = append(got.Problems, AnswerProblem{line, field, fmt.Sprintf(format, args...)})
-}
-
-// read divides a file into lines.
-func (got *Answered) read(content []byte) (list []answer) {
-	if len(content) > maxBytes {
-		got.wrong(0, "", "the file has more than %d bytes: send it in parts", maxBytes)
-		return nil
-	}
-	in := csv.NewReader(bytes.NewReader(content))
-	head, err := in.Read()
-	switch {
-	case err == io.EOF:
-		got.wrong(1, "", "it is empty, want a line of column names")
-		return nil
-	case err != nil:
-		got.wrong(0, "", "it can't be read: %v", err)
-		return nil
-	}
-	for _, name := range head {
-		if !slices.Contains(answerColumns, name) {
-			got.wrong(1, name, "there is no such column; the columns are %s", strings.Join(answerColumns, ", "))
-		}
-	}
-	for _, name := range answerColumns[:3] {
-		if !slices.Contains(head, name) {
-			got.wrong(1, name, "the column is missing")
-		}
-	}
-	for {
-		fields, err := in.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			got.wrong(0, "", "it can't be read: %v", err)
-			break
-		}
-		line, _ := in.FieldPos(0)
-		cell := map[string]string{}
-		for n, name := range head {
-			cell[name] = strings.TrimSpace(fields[n])
-			if wrong := billing.NotText(fields[n]); wrong != "" {
-				got.wrong(line, name, "%s", wrong)
-			}
-		}
-		list = append(list, answer{line, cell["id"], cell["result"], cell["date"], cell["reason"]})
-	}
-	if len(got.Problems) > 0 {
-		return nil
-	}
-	return list
+	got.Problems = append(got.Problems, billing.Problem{Line: line, Field: field, Problem: fmt.Sprintf(format, args...)})
 }
 
 // take takes one answer.

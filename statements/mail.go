@@ -1,10 +1,8 @@
 package statements
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -27,25 +25,16 @@ import (
 // ErrRefused says that a file was not taken; Answered.Problems says why.
 var ErrRefused = errors.New("the print vendor's file was refused, nothing of it was applied")
 
-// AnswerProblem is a line that can't be taken.
-type AnswerProblem struct {
-	Line    int    `json:"line"`
-	Field   string `json:"field"`
-	Problem string `json:"problem"`
-}
-
-func (p AnswerProblem) String() string { return billing.Problem(p).String() }
-
 // Answered is what came of a vendor's file.
 type Answered struct {
-	Duplicate bool            `json:"duplicate"`
-	Bundles   int             `json:"bundles"`  // received as we made them
-	Rejected  int             `json:"rejected"` // by the vendor
-	Mailed    int             `json:"mailed"`
-	Spoiled   int             `json:"spoiled"`  // to be printed again
-	Returned  int             `json:"returned"` // undeliverable: the account is on hold
-	Known     int             `json:"known"`    // said before
-	Problems  []AnswerProblem `json:"problems"`
+	Duplicate bool              `json:"duplicate"`
+	Bundles   int               `json:"bundles"`  // received as we made them
+	Rejected  int               `json:"rejected"` // by the vendor
+	Mailed    int               `json:"mailed"`
+	Spoiled   int               `json:"spoiled"`  // to be printed again
+	Returned  int               `json:"returned"` // undeliverable: the account is on hold
+	Known     int               `json:"known"`    // said before
+	Problems  []billing.Problem `json:"problems"`
 }
 
 // BadAddress is the hold of an account whose mail came back.
@@ -59,27 +48,20 @@ type MailDesk struct {
 	Operator string
 }
 
-// maxAnswerBytes is as much as a vendor's file may hold: some millions of lines.
-const maxAnswerBytes = 256 << 20
-
-var receiptColumns = []string{"bundle", "pieces", "pages", "sha256", "accepted", "problem"}
-var resultColumns = []string{"piece", "result", "date", "reason"}
+var receiptColumns = billing.AnswerColumns{Names: []string{"bundle", "pieces", "pages", "sha256", "accepted", "problem"}, Needed: 5}
+var resultColumns = billing.AnswerColumns{Names: []string{"piece", "result", "date", "reason"}, Needed: 3}
 
 // Ingest takes a vendor's file, all of it or nothing. A file that was taken
 // before changes nothing.
 func (d MailDesk) Ingest(ctx context.Context, name string, from io.Reader) (got Answered, err error) {
-	got.Problems = []AnswerProblem{}
-	content, err := io.ReadAll(io.LimitReader(from, maxAnswerBytes+1))
+	got.Problems = []billing.Problem{}
+	content, err := billing.LoadAnswers(from)
 	if err != nil {
 		return got, err
 	}
-	if len(content) > maxAnswerBytes {
-		got.wrong(answerRow{}, "", "the file has more than %d bytes: send it in parts", maxAnswerBytes)
-		return got, ErrRefused
-	}
 	sum := sha256.Sum256(content)
 	err = pgx.BeginFunc(ctx, d.DB, func(tx pgx.Tx) error {
-		got = Answered{Problems: []AnswerProblem{}}
+		got = Answered{Problems: []billing.Problem{}}
 		tag, err := tx.Exec(ctx, `insert into print_answer (sha256, name, taken_on, rows) values ($1, $2, $3, 0) on conflict do nothing`, sum[:], name, d.Day)
 		if err != nil {
 			return err
@@ -108,62 +90,20 @@ func (d MailDesk) Ingest(ctx context.Context, name string, from io.Reader) (got 
 	return got, err
 }
 
-// answerRow is a line by the names of its columns.
-type answerRow struct {
-	line int
-	cell map[string]string
-}
-
-func (got *Answered) wrong(r answerRow, field, format string, args ...any) {
-	got.Problems = append(got.Problems, AnswerProblem{r.line, field, fmt.Sprintf(format, args...)})
+func (got *Answered) wrong(r billing.AnswerRow, field, format string, args ...any) {
+	got.Problems = append(got.Problems, billing.Problem{Line: r.Line, Field: field, Problem: fmt.Sprintf(format, args...)})
 }
 
 // read divides a file into rows, and says how its kind is taken.
-func (d MailDesk) read(content []byte, got *Answered) ([]answerRow, func(context.Context, pgx.Tx, answerRow, *Answered) error, error) {
-	in := csv.NewReader(bytes.NewReader(content))
-	head, err := in.Read()
-	switch {
-	case err == io.EOF:
-		got.wrong(answerRow{line: 1}, "", "it is empty, want a line of column names")
-		return nil, nil, ErrRefused
-	case err != nil:
-		got.wrong(answerRow{}, "", "it can't be read: %v", err)
-		return nil, nil, ErrRefused
-	}
-	take, columns, needed := d.takeReceipt, receiptColumns, receiptColumns[:5]
-	if slices.Contains(head, "piece") {
-		take, columns, needed = d.takeResult, resultColumns, resultColumns[:3]
-	}
-	for _, name := range head {
-		if !slices.Contains(columns, name) {
-			got.wrong(answerRow{line: 1}, name, "there is no such column; the columns are %s", strings.Join(columns, ", "))
+func (d MailDesk) read(content []byte, got *Answered) (rows []billing.AnswerRow, take func(context.Context, pgx.Tx, billing.AnswerRow, *Answered) error, err error) {
+	rows, got.Problems = billing.ReadAnswers(content, func(head []string) billing.AnswerColumns {
+		if slices.Contains(head, "piece") {
+			take = d.takeResult
+			return resultColumns
 		}
-	}
-	for _, name := range needed {
-		if !slices.Contains(head, name) {
-			got.wrong(answerRow{line: 1}, name, "the column is missing")
-		}
-	}
-	var rows []answerRow
-	for {
-		fields, err := in.Read()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			got.wrong(answerRow{}, "", "it can't be read: %v", err)
-			break
-		}
-		line, _ := in.FieldPos(0)
-		r := answerRow{line, map[string]string{}}
-		for n, name := range head {
-			r.cell[name] = strings.TrimSpace(fields[n])
-			if wrong := billing.NotText(fields[n]); wrong != "" {
-				got.wrong(r, name, "%s", wrong)
-			}
-		}
-		rows = append(rows, r)
-	}
+		take = d.takeReceipt
+		return receiptColumns
+	})
 	if len(got.Problems) > 0 {
 		return nil, nil, ErrRefused
 	}
@@ -171,19 +111,19 @@ func (d MailDesk) read(content []byte, got *Answered) ([]answerRow, func(context
 }
 
 // takeReceipt holds what the vendor says of a bundle against what was made.
-func (d MailDesk) takeReceipt(ctx context.Context, tx pgx.Tx, r answerRow, got *Answered) error {
+func (d MailDesk) takeReceipt(ctx context.Context, tx pgx.Tx, r billing.AnswerRow, got *Answered) error {
 	var state string
 	var pieces, pages int
 	var sum []byte
-	err := tx.QueryRow(ctx, `select state, pieces, pages, pdf_sha256 from print_bundle where name = $1 for update`, r.cell["bundle"]).Scan(&state, &pieces, &pages, &sum)
+	err := tx.QueryRow(ctx, `select state, pieces, pages, pdf_sha256 from print_bundle where name = $1 for update`, r.Cells["bundle"]).Scan(&state, &pieces, &pages, &sum)
 	if errors.Is(err, pgx.ErrNoRows) {
-		got.wrong(r, "bundle", "there is no bundle %q", r.cell["bundle"])
+		got.wrong(r, "bundle", "there is no bundle %q", r.Cells["bundle"])
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	accepted := r.cell["accepted"]
+	accepted := r.Cells["accepted"]
 	switch {
 	case accepted != "yes" && accepted != "no":
 		got.wrong(r, "accepted", "%q is neither yes nor no", accepted)
@@ -193,28 +133,28 @@ func (d MailDesk) takeReceipt(ctx context.Context, tx pgx.Tx, r answerRow, got *
 		return nil
 	case accepted == "no":
 		got.Rejected++
-		_, err = tx.Exec(ctx, `update print_bundle set state = 'rejected', answered_on = $2, problem = $3 where name = $1`, r.cell["bundle"], d.Day, r.cell["problem"])
+		_, err = tx.Exec(ctx, `update print_bundle set state = 'rejected', answered_on = $2, problem = $3 where name = $1`, r.Cells["bundle"], d.Day, r.Cells["problem"])
 		return err
 	}
 	for _, c := range []struct{ field, made string }{{"pieces", strconv.Itoa(pieces)}, {"pages", strconv.Itoa(pages)}, {"sha256", hex.EncodeToString(sum)}} {
-		if !strings.EqualFold(r.cell[c.field], c.made) {
-			got.wrong(r, c.field, "the vendor has %q, the bundle was made with %s: do not let it be mailed", r.cell[c.field], c.made)
+		if !strings.EqualFold(r.Cells[c.field], c.made) {
+			got.wrong(r, c.field, "the vendor has %q, the bundle was made with %s: do not let it be mailed", r.Cells[c.field], c.made)
 		}
 	}
 	got.Bundles++
-	_, err = tx.Exec(ctx, `update print_bundle set state = 'accepted', answered_on = $2, problem = '' where name = $1`, r.cell["bundle"], d.Day)
+	_, err = tx.Exec(ctx, `update print_bundle set state = 'accepted', answered_on = $2, problem = '' where name = $1`, r.Cells["bundle"], d.Day)
 	return err
 }
 
 // takeResult takes what became of a piece. Returned mail puts its account on
 // hold until its address is mended and the hold released.
-func (d MailDesk) takeResult(ctx context.Context, tx pgx.Tx, r answerRow, got *Answered) error {
-	id, err := strconv.ParseInt(r.cell["piece"], 10, 64)
+func (d MailDesk) takeResult(ctx context.Context, tx pgx.Tx, r billing.AnswerRow, got *Answered) error {
+	id, err := strconv.ParseInt(r.Cells["piece"], 10, 64)
 	if err != nil {
-		got.wrong(r, "piece", "%q is not the number of a piece", r.cell["piece"])
+		got.wrong(r, "piece", "%q is not the number of a piece", r.Cells["piece"])
 		return nil
 	}
-	day, err := calendar.Parse(r.cell["date"])
+	day, err := calendar.Parse(r.Cells["date"])
 	if err != nil {
 		got.wrong(r, "date", "%v", err)
 		return nil
@@ -223,13 +163,13 @@ func (d MailDesk) takeResult(ctx context.Context, tx pgx.Tx, r answerRow, got *A
 	var account int64
 	err = tx.QueryRow(ctx, `select p.state, p.account_id from print_piece p where p.id = $1 for update`, id).Scan(&state, &account)
 	if errors.Is(err, pgx.ErrNoRows) {
-		got.wrong(r, "piece", "there is no piece %s", r.cell["piece"])
+		got.wrong(r, "piece", "there is no piece %s", r.Cells["piece"])
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	to := r.cell["result"]
+	to := r.Cells["result"]
 	switch {
 	case to != "mailed" && to != "spoiled" && to != "returned":
 		got.wrong(r, "result", "%q is none of mailed, spoiled, returned", to)
@@ -259,20 +199,20 @@ func (d MailDesk) takeResult(ctx context.Context, tx pgx.Tx, r answerRow, got *A
 	return err
 }
 
-func (d MailDesk) holdMail(ctx context.Context, tx pgx.Tx, account int64, r answerRow) error {
+func (d MailDesk) holdMail(ctx context.Context, tx pgx.Tx, account int64, r billing.AnswerRow) error {
 	b, err := billing.Load(ctx, tx, billing.Whole, account)
 	if err != nil {
 		return err
 	}
-	note := "mail came back: piece " + r.cell["piece"]
-	if why := r.cell["reason"]; why != "" {
+	note := "mail came back: piece " + r.Cells["piece"]
+	if why := r.Cells["reason"]; why != "" {
 		note += ", " + why
 	}
 	b.Account(account).Place(d.Day, BadAddress, d.Operator, note, false)
 	if err := b.Save(ctx); err != nil {
 		return err
 	}
-	return billing.Act{Day: d.Day, Operator: d.Operator, Verb: "mail_returned", Reason: r.cell["reason"], Detail: map[string]any{"piece": r.cell["piece"]}}.Record(ctx, tx, account)
+	return billing.Act{Day: d.Day, Operator: d.Operator, Verb: "mail_returned", Reason: r.Cells["reason"], Detail: map[string]any{"piece": r.Cells["piece"]}}.Record(ctx, tx, account)
 }
 
 // Errors of the desk.
