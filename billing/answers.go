@@ -88,7 +88,7 @@ func ReadAnswers(content []byte, columns func(head []string) AnswerColumns) (row
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	return rows, nil
+	return rows, problems
 }
 
 // NotText says what is wrong with a cell of a file of answers that the database
