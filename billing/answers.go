@@ -26,8 +26,8 @@ type AnswerColumns struct {
 	Needed int
 }
 
-// LoadAnswers reads a file of answers whole. What it is too long for is told by
-// ReadAnswers.
+// LoadAnswers reads a file of answers whole, but one that is too long no further
+// than ReadAnswers needs to refuse it.
 func LoadAnswers(from io.Reader) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(from, maxAnswers+1))
 }
